@@ -1,0 +1,1 @@
+"""Measurements to alerts: judge, keep state, say who hears of it."""

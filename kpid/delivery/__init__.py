@@ -1,0 +1,1 @@
+"""Outbox to receivers: claim, send, remember."""

@@ -1,0 +1,1 @@
+"""Canonical tables to measurements: plan, compile, measure, keep history."""

@@ -1,0 +1,86 @@
+"""The public door for plugins: everything a plugin may import from kpid, and nothing else.
+
+See the README's "Writing a plugin" and ``tests/example_plugin``.
+"""
+
+from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
+from kpid.model import Finding
+from kpid.plugin import entities
+from kpid.plugin.connector import (
+    Connector,
+    ConnectorInfo,
+    Cursor,
+    DeletedPage,
+    EntityReads,
+    Page,
+    Row,
+    SourceContext,
+    Tombstone,
+)
+from kpid.plugin.hooks import hookimpl
+from kpid.plugin.kpi import (
+    At,
+    Balance,
+    Definition,
+    During,
+    Kpi,
+    Measure,
+    Now,
+    Param,
+    count,
+    count_distinct,
+    max_,
+    mean,
+    min_,
+    quantile,
+    sum_,
+)
+from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
+from kpid.plugin.report import Report
+from kpid.plugin.settings import Secret, Settings
+
+__all__ = [
+    "At",
+    "AuthError",
+    "Balance",
+    "Connector",
+    "ConnectorError",
+    "ConnectorInfo",
+    "Cursor",
+    "DeferredError",
+    "Definition",
+    "DeletedPage",
+    "DeliveryError",
+    "During",
+    "EntityReads",
+    "Finding",
+    "Image",
+    "KpidError",
+    "Kpi",
+    "Link",
+    "Measure",
+    "Message",
+    "Notifier",
+    "NotifierContext",
+    "Now",
+    "Page",
+    "Param",
+    "Receipt",
+    "Report",
+    "Row",
+    "SchemaError",
+    "Secret",
+    "Section",
+    "Settings",
+    "SourceContext",
+    "Tombstone",
+    "count",
+    "count_distinct",
+    "entities",
+    "hookimpl",
+    "max_",
+    "mean",
+    "min_",
+    "quantile",
+    "sum_",
+]

@@ -1,0 +1,160 @@
+"""The contract of connectors: plugins that read a CRM into the canonical tables.
+
+A connector yields rows as plain dicts in canonical columns (see :mod:`kpid.plugin.entities`) with **native** ids; the ingest step
+adds the source, the keys and the bookkeeping. It does no retries of its own (:class:`~kpid.plugin.http.HttpClient` does), keeps no
+state but what it puts in cursors, and never swallows an error.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
+
+from kpid.clock import Clock
+from kpid.model import Finding
+from kpid.plugin.settings import Settings
+
+Row: TypeAlias = Mapping[str, Any]
+"""One canonical row: column name to value. ``native_id`` is required; a missing column is stored as null."""
+
+Cursor: TypeAlias = Mapping[str, Any]
+"""Where to go on reading: JSON-able, in the connector's own shape."""
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityReads:
+    """What a connector promises for one entity.
+
+    Args:
+        entity: name of a canonical table.
+        mode: ``incremental`` reads what changed since the cursor; ``full`` reads everything each time, and what is no longer
+            there is marked as vanished.
+        deletes: ``pass`` if :meth:`Connector.deleted` finds deletions; ``inline`` if pages carry ``deleted_at``; ``absence`` for full
+            reads; ``none`` if the source cannot tell.
+        history: how well past states are known (``full`` from the CRM, ``since_sync`` observed by kpid, ``none``).
+        overlap: how far before the cursor an incremental read begins again.
+        carries: other entities whose rows come on the pages of this one (stage history on deals).
+    """
+
+    entity: str
+    mode: Literal["incremental", "full"] = "incremental"
+    deletes: Literal["pass", "inline", "absence", "none"] = "none"
+    history: Literal["full", "since_sync", "none"] = "none"
+    overlap: timedelta = timedelta(minutes=5)
+    carries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a read.
+
+    Args:
+        rows: canonical rows by entity; the page's own entity, and those it carries.
+        cursor: where to go on once this page is stored; None if the read can only start again from the beginning.
+        through: every change up to this instant has now been seen (only on pages that complete it, at the latest the last).
+        total: how many rows the whole read will give, if the API says so: for progress.
+    """
+
+    rows: Mapping[str, Sequence[Row]]
+    cursor: Cursor | None = None
+    through: datetime | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A record that is gone. ``merged_into`` is the native id of the record that took its place, if it was merged."""
+
+    native_id: str
+    at: datetime | None = None
+    reason: Literal["deleted", "merged", "archived"] = "deleted"
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedPage:
+    """One page of the delete pass, for one entity."""
+
+    tombstones: Sequence[Tombstone]
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a connector is given of its surroundings.
+
+    Args:
+        source_id: name of the configured source.
+        timezone: the organisation's zone, for date-only values.
+        folder: the configuration's folder: relative paths start here.
+        clock: time, for waiting between requests; rows must not depend on it.
+        currency: the organisation's reporting currency, for sources that state none.
+    """
+
+    source_id: str
+    timezone: ZoneInfo
+    folder: Path
+    clock: Clock
+    currency: str | None = None
+
+
+class Connector(ABC, Generic[S]):
+    """A kind of source. One instance per configured source and sync; used from one thread.
+
+    Raises (from any method): :class:`~kpid.errors.AuthError`, :class:`~kpid.errors.SchemaError`,
+    :class:`~kpid.errors.DeferredError`, :class:`~kpid.errors.ConnectorError`.
+    """
+
+    name: ClassVar[str]
+    """As used in YAML: ``connector: <name>``."""
+    Settings: ClassVar[type[Settings]]
+    default_max_age: ClassVar[timedelta | None] = None
+    """Data older than this is stale, unless the source sets ``max_age``; None = twice the sync interval."""
+
+    def __init__(self, settings: S, context: SourceContext) -> None:
+        self.settings = settings
+        self.context = context
+
+    @abstractmethod
+    def reads(self) -> Sequence[EntityReads]:
+        """What this source can fill, in the order in which it should be read. Contacts nobody."""
+
+    @abstractmethod
+    def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
+        """Rows of ``entity`` changed since ``cursor`` (None: all rows) and up to ``until``, page by page.
+
+        The read is inclusive: equal timestamps come again rather than getting lost. ``until`` is fixed by the run, by the source's
+        clock where it has one, so that rows that change meanwhile wait for the next run.
+        """
+
+    def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
+        """Records of ``entity`` deleted or merged since ``cursor``. Called for ``deletes="pass"`` after the pages."""
+        return iter(())
+
+    def server_time(self) -> datetime | None:
+        """The source's clock, if it tells; else None."""
+        return None
+
+    @abstractmethod
+    def check(self) -> Sequence[Finding]:
+        """Contact the source and say what works: reachability, credentials, each entity's scope or columns."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorInfo:
+    """A declared connector, as the hook returns it: the class and one line of help."""
+
+    connector: type[Connector[Any]]
+    summary: str = ""
+    tags: tuple[str, ...] = field(default=())

@@ -1,0 +1,17 @@
+"""Base of every plugin's settings, and the type that keeps secrets out of sight."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+Secret = SecretStr
+"""A text that prints as stars; ``get_secret_value()`` reveals it. Use it for every token, password and signing key."""
+
+
+class Settings(BaseModel):
+    """Settings of a plugin, from the YAML of one source, receiver or report.
+
+    Subclass it with typed fields, each with ``Field(description=...)``. Unknown keys are refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)

@@ -1,0 +1,1 @@
+"""Measurements to reports: assemble, draw, render, publish."""

@@ -1,0 +1,1 @@
+"""The state store: everything kpid must remember, in SQLite or PostgreSQL."""

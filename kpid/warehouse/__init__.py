@@ -1,0 +1,78 @@
+"""The warehouse: CRM facts in the canonical tables, and the engine that queries them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a batch changed: rows given, rows that differed from what was stored, and rows now marked deleted."""
+
+    rows: int = 0
+    changed: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far the sync of one entity of one source has come."""
+
+    source: str
+    entity: str
+    cursor: Mapping[str, Any] | None
+    through: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Days (UTC) that a clock column's values touched, old and new, since a position.
+
+    ``days`` maps ``(entity, column)`` to the days; a None day stands for "no value". ``position`` is to be remembered once the
+    changes have been dealt with.
+    """
+
+    position: int
+    days: Mapping[tuple[str, str], frozenset[date | None]] = field(default_factory=dict)
+
+
+class Batch(Protocol):
+    """Writes of one page, all or nothing."""
+
+    def upsert(self, entity: str, rows: pa.Table) -> Written:
+        """Store rows by ``id``: the last of a batch wins, rows equal to the stored ones are left alone."""
+
+    def tombstone(self, entity: str, gone: Sequence[tuple[str, datetime, str, str | None]]) -> int:
+        """Mark rows ``(id, at, reason, merged_into_id)`` as deleted; how many were still alive."""
+
+    def save_watermark(self, watermark: Watermark) -> None:
+        """Remember how far the read has come, in the same transaction as its rows."""
+
+
+class Warehouse(Protocol):
+    """An engine that holds the canonical tables. Safe to use from several threads."""
+
+    dialect: str
+    """Name of the SQL dialect for ``kpid.metrics.dialects``: ``duckdb``, ``postgresql`` ..."""
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        """Run one SELECT and give its whole result."""
+
+    def batch(self) -> AbstractContextManager[Batch]:
+        """A transaction for one page; rolled back if the block raises."""
+
+    def watermarks(self) -> Sequence[Watermark]:
+        """All watermarks."""
+
+    def changes(self, after: int) -> Changes:
+        """What has changed since position ``after`` (0: everything there is)."""
+
+    def close(self) -> None:
+        """Flush and let go of the files."""
