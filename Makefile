@@ -1,0 +1,56 @@
+# Two commands do everything on a machine with Python 3.11+ and make: `make run` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+LOCKED = --require-hashes --disable-pip-version-check --quiet
+LOCAL = --no-deps --no-build-isolation --disable-pip-version-check --quiet
+
+.PHONY: run test check format test-exhaustive bench lock clean
+
+run: $(VENV)/run.done config/var/sample/deals.csv ## start the daemon on config/kpid.yml
+	$(BIN)/kpid run --config config/kpid.yml
+
+test: $(VENV)/test.done ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(VENV)/test.done ## format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py
+
+test-exhaustive: $(VENV)/test.done ## every sequence of outcomes through the alert state machine; minutes
+	$(BIN)/python tests/alerting/exhaustive.py
+
+bench: $(VENV)/test.done ## prints the measured figures
+	$(BIN)/python tests/bench/bench_plan.py
+	$(BIN)/python tests/bench/bench_sync.py
+	$(BIN)/python tests/bench/bench_process.py
+
+format: $(VENV)/test.done ## rewrite the code in the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+lock: ## write the lock files anew (needs uv)
+	$(LOCK) --extra build -o requirements.lock
+	$(LOCK) --all-extras -c requirements.lock -o tests/requirements.lock
+
+config/var/sample/deals.csv:
+	$(BIN)/kpid sample --out config/var/sample
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.done: $(VENV)/bin/python pyproject.toml requirements.lock
+	$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
+	$(BIN)/python -m pip install $(LOCAL) -e .
+	touch $@
+
+$(VENV)/test.done: $(VENV)/run.done tests/requirements.lock
+	$(BIN)/python -m pip install $(LOCKED) -r tests/requirements.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist config/var
