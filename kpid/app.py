@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
-from kpid.analysis.durations import duration_from_text
+from sqlalchemy.engine import make_url
+
+from kpid.alerting.evaluate import AlertingSetup
 from kpid.analysis.periods import Calendar
+from kpid.analysis.schedule import schedule_from_text
 from kpid.clock import Clock
-from kpid.config.load import Loaded
-from kpid.config.model import Config
-from kpid.errors import ConfigError
+from kpid.config.load import Loaded, load_config
+from kpid.config.model import Config, Source
+from kpid.errors import ConfigError, StoreError
+from kpid.metrics.measure import MetricsSetup
 from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.notifier import Notifier, NotifierContext
-from kpid.registry import Plugins
-from kpid.store.engine import Store
+from kpid.registry import Plugins, load_plugins, options_of
+from kpid.reporting.publish import ReportingSetup
+from kpid.reporting.render import Renderer
+from kpid.store.engine import Store, open_store
 from kpid.warehouse import Warehouse
+from kpid.warehouse.duckdb import open_duckdb
+
+SHORTEST_MAX_AGE = timedelta(hours=1)
+"""However often a source is synced, data is not called stale before this."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +40,168 @@ class App:
     loaded: Loaded
     clock: Clock
     plugins: Plugins
-    store: Store
-    warehouse: Warehouse
     calendar: Calendar
+    renderer: Renderer
+    notifiers: Mapping[str, Notifier[Any]]
+    store: Store
+    _warehouse: Warehouse | None
 
     @property
     def config(self) -> Config:
         """The configuration."""
         return self.loaded.config
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The CRM's facts.
+
+        Raises:
+            StoreError: this app was opened without them.
+        """
+        if self._warehouse is None:
+            raise StoreError("this command was opened without the warehouse")
+        return self._warehouse
+
+    @contextmanager
+    def connector(self, name: str) -> Iterator[Connector[Any]]:
+        """The connector of a configured source, closed at the end of the block."""
+        connector = _connector(self, name)
+        try:
+            yield connector
+        finally:
+            connector.close()
+
+    def metrics_setup(self) -> MetricsSetup:
+        """What measuring needs."""
+        config = self.config
+        return MetricsSetup(
+            warehouse=self.warehouse,
+            kpis=self.plugins.kpis,
+            calendar=self.calendar,
+            currency=config.currency,
+            settings=config.kpis,
+            max_ages={name: self.max_age(name) for name in config.sources},
+        )
+
+    def alerting_setup(self) -> AlertingSetup:
+        """What judging needs."""
+        return AlertingSetup(
+            rules=self.config.rules,
+            kpis=self.plugins.kpis,
+            calendar=self.calendar,
+            recipients=self.recipients(),
+            compose=self.renderer.alert,
+            settings=self.config.kpis,
+        )
+
+    def reporting_setup(self) -> ReportingSetup:
+        """What publishing needs."""
+        config = self.config
+        return ReportingSetup(
+            jobs=config.reports,
+            reports=self.plugins.reports,
+            kpis=self.plugins.kpis,
+            settings=config.kpis,
+            calendar=self.calendar,
+            recipients=self.recipients(),
+            renderer=self.renderer,
+            currency=config.currency,
+            company=config.company,
+        )
+
+    def recipients(self) -> dict[str, tuple[str, ...]]:
+        """The recipients behind each receiver: each gets messages of its own."""
+        return {name: tuple(notifier.recipients()) for name, notifier in self.notifiers.items()}
+
+    def max_age(self, source: str) -> timedelta:
+        """How old the source's data may be before it is stale."""
+        settings = self.config.sources[source]
+        declared = self.plugins.connectors[settings.connector].connector.default_max_age
+        return settings.max_age or declared or max(SHORTEST_MAX_AGE, 2 * self.sync_interval(settings))
+
+    def sync_interval(self, source: Source) -> timedelta:
+        """The usual time between two syncs of a source."""
+        schedule = schedule_from_text(source.every, self.config.timezone)
+        first = schedule.next(self.clock.now().astimezone(self.calendar.zone).replace(tzinfo=None))
+        return schedule.next(first) - first
+
+    def close(self) -> None:
+        """Let go of stores and connections."""
+        for notifier in self.notifiers.values():
+            notifier.close()
+        if self._warehouse is not None:
+            self._warehouse.close()
+        self.store.close()
+
+
+def open_app(
+    file: Path,
+    clock: Clock,
+    *,
+    warehouse: Literal["write", "read", "none"] = "write",
+    stores_of: App | None = None,
+) -> App:
+    """Read the configuration, load the plugins it names, open the stores.
+
+    Args:
+        file: the configuration.
+        clock: where the time comes from.
+        warehouse: open the warehouse for writing, for reading only, or not at all.
+        stores_of: take the open stores of this app (a reload); its configuration must name the same ones.
+
+    Raises:
+        ConfigError: the configuration is wrong, or names a plugin that is missing or broken.
+        StoreError, BusyError: a store cannot be opened.
+    """
+    loaded = load_config(file)
+    config = loaded.config
+    plugins = load_plugins(plugins_dir=config.plugins_dir, disabled=config.disabled_plugins)
+    plugins.require(loaded)
+    calendar = Calendar(config.timezone, config.week_start, config.fiscal_year, config.fiscal_label)
+    renderer = Renderer.for_config(config, plugins.filters, calendar)
+    notifiers = {name: _notifier(loaded, plugins, name, clock) for name in config.receivers}
+    if stores_of is None:
+        store = open_store(config.state)
+        facts = _open_warehouse(config, warehouse)
+    else:
+        _check_same_stores(stores_of.config, config)
+        store, facts = stores_of.store, stores_of._warehouse
+    return App(loaded, clock, plugins, calendar, renderer, notifiers, store, facts)
+
+
+def _open_warehouse(config: Config, mode: Literal["write", "read", "none"]) -> Warehouse | None:
+    if mode == "none":
+        return None
+    url = make_url(config.warehouse)
+    if url.get_backend_name() != "duckdb":
+        raise ConfigError(
+            f"warehouse: {url.get_backend_name()} is not a warehouse that kpid can use",
+            hint="Write duckdb:///path/to/crm.duckdb",
+        )
+    return open_duckdb(Path(url.database or "crm.duckdb"), read_only=mode == "read")
+
+
+def _check_same_stores(old: Config, new: Config) -> None:
+    if (old.state, old.warehouse) != (new.state, new.warehouse):
+        raise ConfigError("state or warehouse has changed", hint="Restart kpid to move to other stores")
+
+
+def _connector(app: App, name: str) -> Connector[Any]:
+    source = app.config.sources[name]
+    kind = app.plugins.connectors[source.connector].connector
+    settings = options_of(kind.Settings, source.options, app.loaded, ("sources", name))
+    context = SourceContext(
+        source_id=name,
+        timezone=ZoneInfo(app.config.timezone),
+        folder=app.config.folder,
+        clock=app.clock,
+        currency=app.config.currency,
+    )
+    return kind(settings, context)
+
+
+def _notifier(loaded: Loaded, plugins: Plugins, name: str, clock: Clock) -> Notifier[Any]:
+    receiver = loaded.config.receivers[name]
+    kind = plugins.notifiers[receiver.notifier]
+    settings = options_of(kind.Settings, receiver.options, loaded, ("receivers", name))
+    return kind(settings, NotifierContext(receiver_id=name, folder=loaded.config.folder, clock=clock))

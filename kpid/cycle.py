@@ -1,0 +1,119 @@
+"""THE STORY: what kpid does, top to bottom.
+
+    refresh   sync the sources -> measure what changed -> judge the rules -> notices in the outbox
+    publish   a due report -> context from history -> mails in the outbox
+    deliver   what is due in the outbox -> the receivers
+
+The steps do not know each other. Each leaves its rows in a store, and the next one reads them there: so a crash between any two
+lines loses nothing, and the next cycle goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kpid.alerting.evaluate import EvaluateResult, evaluate_rules, need_of
+from kpid.app import App
+from kpid.delivery.dispatch import Delivered, deliver_due
+from kpid.ingest.sync import SyncResult, sync_source
+from kpid.metrics.measure import MeasureResult
+from kpid.metrics.measure import refresh as measure
+from kpid.model import Period, SeriesNeed
+from kpid.reporting.publish import Published, needs_of, publish_report
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (what, done, total) now and then during long work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh did."""
+
+    synced: tuple[SyncResult, ...]
+    measured: MeasureResult
+    judged: EvaluateResult
+
+
+def refresh(
+    app: App,
+    now: datetime,
+    *,
+    sources: Sequence[str] | None = None,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> Refreshed:
+    """Sync the named sources (None: all), then measure and judge. A source's fault is recorded, not raised: the others go on."""
+    synced = tuple(sync(app, name, full=full, progress=progress) for name in (app.config.sources if sources is None else sources))
+    measured, judged = judge(app, now, progress=progress)
+    return Refreshed(synced, measured, judged)
+
+
+def sync(app: App, name: str, *, full: bool = False, progress: Progress | None = None) -> SyncResult:
+    """Bring the canonical tables up to date with one source."""
+    with app.connector(name) as connector:
+        return sync_source(
+            name,
+            connector,
+            warehouse=app.warehouse,
+            store=app.store,
+            clock=app.clock,
+            every=app.sync_interval(app.config.sources[name]),
+            full=full,
+            progress=progress,
+        )
+
+
+def judge(app: App, now: datetime, *, progress: Progress | None = None) -> tuple[MeasureResult, EvaluateResult]:
+    """Measure every period that changed, then take each rule through the slots that have come due."""
+    measured = measure(needs(app), app.metrics_setup(), store=app.store, now=now, progress=progress)
+    judged = evaluate_rules(app.alerting_setup(), store=app.store, now=now)
+    return measured, judged
+
+
+def needs(app: App) -> list[SeriesNeed]:
+    """Every family of measurements that a rule or a report wants kept."""
+    config, plugins = app.config, app.plugins
+    wanted = [need_of(rule, plugins.kpis[rule.kpi]) for rule in config.rules if not rule.paused]
+    for job in config.reports.values():
+        wanted.extend(needs_of(job, plugins.reports[job.report], plugins.kpis))
+    return wanted
+
+
+def publish(
+    app: App, report: str, *, due: str, now: datetime, late_note: str = "", period: Period | None = None
+) -> Published:
+    """Write one report from history and put it into the outbox, once per recipient.
+
+    Args:
+        report: name of the configured report.
+        due: nominal local time that the run is for; the period reported is the last complete one before it.
+        now: the current instant.
+        late_note: a sentence for the reader when the report is late.
+        period: report this period instead.
+    """
+    return publish_report(
+        report,
+        app.reporting_setup(),
+        store=app.store,
+        watermarks=app.warehouse.watermarks(),
+        due=due,
+        now=now,
+        late_note=late_note,
+        period=period,
+    )
+
+
+def deliver(app: App, *, stop: Callable[[], bool] = lambda: False) -> Delivered:
+    """Send what is due in the outbox."""
+    return deliver_due(
+        store=app.store,
+        notifiers=app.notifiers,
+        receivers=app.config.receivers,
+        clock=app.clock,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        stop=stop,
+    )
