@@ -1,0 +1,221 @@
+"""The outbox: messages that must reach somebody, from being written to being accepted.
+
+States of a row: ``ready`` -> ``sending`` (leased, see ``sending.py``) -> ``sent`` | ``ready`` again | ``dead`` | ``hold``.
+``dead`` and ``hold`` wait for a person and hold nobody up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+
+from kpid.plugin.notifier import Message
+from kpid.store.messages import delete_pictures, insert_new, load_message, picture_ids, store_message
+from kpid.store.tables import attempts, outbox
+
+_UNDONE = ("ready", "sending")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A row of the outbox, for people."""
+
+    id: int
+    key: str
+    kind: str
+    receiver: str
+    recipient: str
+    thread: str | None
+    origin: str
+    title: str
+    state: str
+    attempt: int
+    not_before: datetime
+    expires_at: datetime | None
+    unknown: bool
+    provider_id: str | None
+    last_error: str | None
+    created_at: datetime
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One try of one message. ``result`` is None while it runs, or ``sent``, ``retry``, ``dead``, ``unknown``, ``requeued``."""
+
+    attempt: int
+    at: datetime
+    finished_at: datetime | None
+    result: str | None
+    detail: str | None
+
+
+def enqueue(
+    conn: Connection,
+    message: Message,
+    *,
+    receiver: str,
+    origin: str,
+    now: datetime,
+    not_before: datetime | None = None,
+    expires_at: datetime | None = None,
+) -> bool:
+    """Write a message down for delivery, in the caller's transaction.
+
+    Args:
+        conn: the transaction that also holds what the message is about.
+        message: complete but for ``follows`` and ``thread_ref``, which are looked up when it is sent.
+        receiver: name of the configured receiver.
+        origin: what it is about, for people (``rule win-rate-low 2026-10``).
+        now: the current instant.
+        not_before: not sent earlier than this; default: now.
+        expires_at: of no use to anybody after this: then it is given up.
+
+    Returns:
+        False when a message with this key has been enqueued before: then nothing is changed.
+
+    Raises:
+        ValueError: the key is empty or longer than 64 characters.
+    """
+    if not 0 < len(message.key) <= 64:
+        raise ValueError(f"a message's key has 1 to 64 characters, not {len(message.key)}")
+    if conn.scalar(select(outbox.c.id).where(outbox.c.key == message.key)) is not None:
+        return False
+    row = {
+        "key": message.key,
+        "kind": message.kind,
+        "receiver": receiver,
+        "recipient": message.recipient,
+        "thread": message.thread,
+        "origin": origin[:300],
+        "message": store_message(conn, message, now),
+        "state": "ready",
+        "attempt": 0,
+        "unknown": False,
+        "not_before": now if not_before is None else not_before,
+        "expires_at": expires_at,
+        "created_at": now,
+    }
+    return insert_new(conn, outbox, row)
+
+
+def requeue(conn: Connection, outbox_id: int, now: datetime) -> bool:
+    """Try a dead or held message again, with a fresh budget. False: there is no such row in these states."""
+    values = {"state": "ready", "not_before": now, "expires_at": None, "done_at": None}
+    stopped = and_(outbox.c.id == outbox_id, outbox.c.state.in_(("dead", "hold")))
+    if conn.execute(update(outbox).where(stopped).values(**values)).rowcount != 1:
+        return False
+    number = conn.scalar(select(outbox.c.attempt).where(outbox.c.id == outbox_id))
+    conn.execute(
+        attempts.insert().values(
+            outbox_id=outbox_id, attempt=number, at=now, finished_at=now, result="requeued", detail="by hand"
+        )
+    )
+    return True
+
+
+def hold(conn: Connection, outbox_id: int) -> bool:
+    """Keep a ready message back until it is released. False: it is not ready (sent, being sent, dead, unknown id)."""
+    ready = and_(outbox.c.id == outbox_id, outbox.c.state == "ready")
+    return conn.execute(update(outbox).where(ready).values(state="hold")).rowcount == 1
+
+
+def release(conn: Connection, outbox_id: int, now: datetime) -> bool:
+    """Let a held message go. False: it is not held."""
+    held = and_(outbox.c.id == outbox_id, outbox.c.state == "hold")
+    return conn.execute(update(outbox).where(held).values(state="ready", not_before=now)).rowcount == 1
+
+
+def list_outbox(conn: Connection, state: str | None = None, limit: int = 50) -> list[OutboxRow]:
+    """Rows, newest first; of one state if given."""
+    wanted = select(outbox) if state is None else select(outbox).where(outbox.c.state == state)
+    rows = conn.execute(wanted.order_by(outbox.c.id.desc()).limit(limit))
+    plain = [name for name in OutboxRow.__slots__ if name != "title"]
+    return [OutboxRow(title=row.message.get("title", ""), **{name: getattr(row, name) for name in plain}) for row in rows]
+
+
+def list_attempts(conn: Connection, outbox_id: int) -> list[AttemptRow]:
+    """All tries of one message, oldest first."""
+    rows = conn.execute(select(attempts).where(attempts.c.outbox_id == outbox_id).order_by(attempts.c.id))
+    return [AttemptRow(row.attempt, row.at, row.finished_at, row.result, row.detail) for row in rows]
+
+
+def count_by_state(conn: Connection) -> dict[str, int]:
+    """How many rows are in each state; states without rows are missing."""
+    rows = conn.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
+    return {str(state): int(number) for state, number in rows}
+
+
+def receivers_due(conn: Connection, now: datetime) -> list[str]:
+    """Names of the receivers that have something to be sent now."""
+    return list(conn.scalars(select(outbox.c.receiver).where(is_due(now), ~is_blocked()).distinct().order_by(outbox.c.receiver)))
+
+
+def next_due_at(conn: Connection) -> datetime | None:
+    """When there will be something to claim; None when nothing waits."""
+    ready = select(func.min(outbox.c.not_before)).where(outbox.c.state == "ready", ~is_blocked())
+    leased = select(func.min(outbox.c.lease_until)).where(outbox.c.state == "sending")
+    return min((at for at in (conn.scalar(ready), conn.scalar(leased)) if at is not None), default=None)
+
+
+def purge(conn: Connection, before: datetime) -> int:
+    """Forget the contents of what was sent before then; keys, receipts and titles stay. Returns how many."""
+    old = conn.execute(select(outbox.c.id, outbox.c.message).where(outbox.c.state == "sent", outbox.c.done_at < before)).all()
+    full = [row for row in old if "text" in row.message]
+    for row in full:
+        conn.execute(update(outbox).where(outbox.c.id == row.id).values(message={"title": row.message["title"]}))
+    dropped = {digest for row in full for digest in picture_ids(row.message)}
+    if dropped:
+        kept = {digest for body in conn.scalars(select(outbox.c.message)) for digest in picture_ids(body)}
+        delete_pictures(conn, dropped - kept)
+    return len(full)
+
+
+def message_from_row(conn: Connection, row: Row[Any]) -> Message:
+    """The message of a whole outbox row, with what its thread holds by now: earlier messages and the provider's reference."""
+    message = load_message(conn, row.message)
+    if row.thread is None:
+        return message
+    follows, thread_ref = thread_before(conn, row.receiver, row.recipient, row.thread, row.id)
+    return replace(message, follows=tuple(follows), thread_ref=thread_ref)
+
+
+def thread_before(
+    conn: Connection, receiver: str, recipient: str, thread: str, before_id: int | None = None
+) -> tuple[Sequence[str], str | None]:
+    """Keys of what has gone to this recipient in a thread, oldest first, and the provider's reference of the thread."""
+    sent = select(outbox.c.key, outbox.c.thread_ref).where(
+        outbox.c.receiver == receiver, outbox.c.recipient == recipient, outbox.c.thread == thread, outbox.c.state == "sent"
+    )
+    if before_id is not None:
+        sent = sent.where(outbox.c.id < before_id)
+    rows = conn.execute(sent.order_by(outbox.c.id)).all()
+    return [row.key for row in rows], next((row.thread_ref for row in rows if row.thread_ref), None)
+
+
+def is_due(now: datetime) -> ColumnElement[bool]:
+    """Rows that can be claimed: ready and due, or with a lease that has run out."""
+    return or_(
+        and_(outbox.c.state == "ready", outbox.c.not_before <= now),
+        and_(outbox.c.state == "sending", outbox.c.lease_until <= now),
+    )
+
+
+def is_blocked() -> ColumnElement[bool]:
+    """Rows that must wait for an earlier one of their thread."""
+    earlier = outbox.alias("earlier")
+    return (
+        select(earlier.c.id)
+        .where(
+            earlier.c.receiver == outbox.c.receiver,
+            earlier.c.recipient == outbox.c.recipient,
+            earlier.c.thread == outbox.c.thread,
+            earlier.c.id < outbox.c.id,
+            earlier.c.state.in_(_UNDONE),
+        )
+        .exists()
+    )

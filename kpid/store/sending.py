@@ -1,0 +1,156 @@
+"""The sending side of the outbox: lease rows, write each attempt down, mark how it ended.
+
+Every change after the claim is fenced by (lease_owner, attempt): who lost the lease changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
+
+from kpid.plugin.notifier import Message, Receipt
+from kpid.store.outbox import is_blocked, is_due, message_from_row
+from kpid.store.tables import attempts, outbox
+
+_DIED = "the process ended during this attempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A leased outbox row. ``attempt`` is its fencing token; ``unknown``: an earlier attempt may have arrived."""
+
+    id: int
+    attempt: int
+    owner: str
+    receiver: str
+    origin: str
+    unknown: bool
+    expires_at: datetime | None
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An attempt that is written down: its number, and when the first of them began. A requeue starts afresh."""
+
+    tries: int
+    since: datetime
+
+
+def claim(
+    conn: Connection,
+    owner: str,
+    now: datetime,
+    lease_for: timedelta,
+    limit: int,
+    receivers: Collection[str] | None = None,
+) -> list[Claimed]:
+    """Lease rows that are due: ready ones, and those whose holder's lease has run out.
+
+    A row waits while an earlier one of its (receiver, recipient, thread) is undone, so that a reply never overtakes.
+    Where the former holder died during an attempt, that attempt is closed as ``unknown``.
+
+    Args:
+        conn: a write transaction.
+        owner: name of this process.
+        now: the current instant.
+        lease_for: longer than any attempt can last.
+        limit: how many rows at most.
+        receivers: only these receivers; None = all.
+    """
+    due = select(outbox).where(is_due(now), ~is_blocked())
+    if receivers is not None:
+        due = due.where(outbox.c.receiver.in_(sorted(receivers)))
+    rows = conn.execute(due.order_by(outbox.c.not_before, outbox.c.id).limit(limit)).all()
+    taken = [row for row in sorted(rows, key=lambda row: row.id) if _take(conn, row, owner, now, now + lease_for)]
+    return [_claimed(conn, row, owner, now) for row in sorted(taken, key=lambda row: (row.not_before, row.id))]
+
+
+def start_attempt(conn: Connection, row: Claimed, now: datetime) -> Started | None:
+    """Write down that the notifier is about to be called. None: the lease is lost, do not send."""
+    if conn.execute(update(outbox).where(_fence(row)).values(attempt=outbox.c.attempt)).rowcount != 1:
+        return None
+    conn.execute(attempts.insert().values(outbox_id=row.id, attempt=row.attempt, at=now))
+    tried = conn.execute(
+        select(attempts.c.at, attempts.c.result).where(attempts.c.outbox_id == row.id).order_by(attempts.c.id)
+    ).all()
+    again = max((number for number, one in enumerate(tried) if one.result == "requeued"), default=None)
+    counted = tried if again is None else tried[again + 1 :]
+    return Started(tries=len(counted), since=tried[again or 0].at)
+
+
+def mark_sent(conn: Connection, row: Claimed, receipt: Receipt, now: datetime) -> bool:
+    """The provider said yes. False: the lease is lost and nothing was changed."""
+    values = {
+        "state": "sent",
+        "done_at": now,
+        "provider_id": receipt.provider_id or None,
+        "thread_ref": receipt.thread_ref,
+        "last_error": None,
+    }
+    return _finish(conn, row, "sent", receipt.detail, now, values)
+
+
+def mark_retry(conn: Connection, row: Claimed, error: str, now: datetime, not_before: datetime) -> bool:
+    """It did not work and is tried again at ``not_before``. False: the lease is lost and nothing was changed."""
+    return _finish(conn, row, "retry", error, now, {"state": "ready", "not_before": not_before, "last_error": error})
+
+
+def mark_dead(conn: Connection, row: Claimed, error: str, now: datetime) -> bool:
+    """It is given up, visibly. False: the lease is lost and nothing was changed."""
+    return _finish(conn, row, "dead", error, now, {"state": "dead", "done_at": now, "last_error": error})
+
+
+def mark_unknown(conn: Connection, row: Claimed, error: str, now: datetime, not_before: datetime | None) -> bool:
+    """The answer was lost: sent again at ``not_before``, or held for a person when that is None. False: the lease is lost."""
+    values: dict[str, Any] = {"state": "hold", "unknown": True, "last_error": error}
+    if not_before is not None:
+        values |= {"state": "ready", "not_before": not_before}
+    return _finish(conn, row, "unknown", error, now, values)
+
+
+def release_leases(conn: Connection, owner: str) -> int:
+    """Give back what ``owner`` has claimed and not begun to send (drain); returns how many rows."""
+    begun = select(attempts.c.id).where(
+        attempts.c.outbox_id == outbox.c.id, attempts.c.attempt == outbox.c.attempt, attempts.c.result.is_(None)
+    )
+    mine = and_(outbox.c.state == "sending", outbox.c.lease_owner == owner, ~begun.exists())
+    return conn.execute(update(outbox).where(mine).values(state="ready", lease_owner=None, lease_until=None)).rowcount
+
+
+def _take(conn: Connection, row: Row[Any], owner: str, now: datetime, until: datetime) -> bool:
+    values = {"state": "sending", "lease_owner": owner, "lease_until": until, "attempt": row.attempt + 1}
+    unchanged = and_(outbox.c.id == row.id, outbox.c.attempt == row.attempt, is_due(now))
+    return conn.execute(update(outbox).where(unchanged).values(**values)).rowcount == 1
+
+
+def _claimed(conn: Connection, row: Row[Any], owner: str, now: datetime) -> Claimed:
+    unknown = row.unknown
+    if row.state == "sending" and _close_attempt(conn, row.id, row.attempt, "unknown", _DIED, now):
+        conn.execute(update(outbox).where(outbox.c.id == row.id).values(unknown=True))
+        unknown = True
+    return Claimed(row.id, row.attempt + 1, owner, row.receiver, row.origin, unknown, row.expires_at, message_from_row(conn, row))
+
+
+def _fence(row: Claimed) -> ColumnElement[bool]:
+    return and_(
+        outbox.c.id == row.id, outbox.c.state == "sending", outbox.c.lease_owner == row.owner, outbox.c.attempt == row.attempt
+    )
+
+
+def _finish(conn: Connection, row: Claimed, result: str, detail: str, now: datetime, values: dict[str, Any]) -> bool:
+    values = {**values, "lease_owner": None, "lease_until": None}
+    if conn.execute(update(outbox).where(_fence(row)).values(**values)).rowcount != 1:
+        return False
+    _close_attempt(conn, row.id, row.attempt, result, detail, now)
+    return True
+
+
+def _close_attempt(conn: Connection, outbox_id: int, attempt: int, result: str, detail: str, now: datetime) -> bool:
+    still_open = and_(attempts.c.outbox_id == outbox_id, attempts.c.attempt == attempt, attempts.c.result.is_(None))
+    values = {"result": result, "detail": detail, "finished_at": now}
+    return conn.execute(update(attempts).where(still_open).values(**values)).rowcount > 0
