@@ -1,0 +1,224 @@
+"""Periods: side by side, half-open, right on the nights when clocks change."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpid.analysis.periods import (
+    Calendar,
+    check_kind,
+    is_daily,
+    last_complete,
+    period_at,
+    period_from_label,
+    periods_between,
+    previous_period,
+)
+from kpid.errors import ConfigError
+
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu", "Pacific/Apia", "UTC")
+SIDE_BY_SIDE = ("day", "week", "month", "quarter", "half", "year", "fiscal_month", "fiscal_quarter", "fiscal_year")
+DAILY = ("rolling_1d", "rolling_7d", "rolling_90d", "wtd", "mtd", "qtd", "ytd", "fytd")
+BERLIN = Calendar("Europe/Berlin")
+
+calendars = st.builds(
+    Calendar,
+    st.sampled_from(ZONES),
+    st.sampled_from(("mon", "sun", "sat")),
+    st.integers(1, 12),
+    st.sampled_from(("start", "end")),
+)
+instants = st.datetimes(datetime(2005, 1, 1), datetime(2031, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC))
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)
+
+
+@given(st.sampled_from(SIDE_BY_SIDE), instants, calendars)
+@settings(max_examples=150, deadline=None)
+def test_period_at_contains_its_instant_and_touches_its_neighbour(kind, instant, calendar):
+    period = period_at(kind, instant, calendar)
+    assert period.start <= instant < period.end
+    before = previous_period(period, calendar)
+    assert before.end == period.start
+    assert period_at(kind, period.end, calendar).start == period.end
+    assert period_at(kind, period.start, calendar) == period
+
+
+@given(st.sampled_from(SIDE_BY_SIDE + DAILY), instants, calendars)
+@settings(max_examples=150, deadline=None)
+def test_label_leads_back_to_its_period(kind, instant, calendar):
+    period = period_at(kind, instant, calendar)
+    assert period_from_label(kind, period.label, calendar) == period
+    if not (kind == "week" and calendar.week_start != "mon"):
+        assert period_from_label(None, period.label, calendar) == period
+
+
+@given(st.sampled_from(SIDE_BY_SIDE), instants, st.integers(1, 60), calendars)
+@settings(max_examples=80, deadline=None)
+def test_periods_between_cover_the_span_without_gap_or_overlap(kind, start, days, calendar):
+    end = start + timedelta(days=days)
+    found = periods_between(kind, start, end, calendar)
+    assert found[0].start <= start
+    assert found[-1].end >= end
+    assert all(left.end == right.start for left, right in pairwise(found))
+    assert len({period.label for period in found}) == len(found)
+
+
+@given(st.sampled_from(SIDE_BY_SIDE + DAILY), instants, calendars, st.integers(1, 5))
+@settings(max_examples=120, deadline=None)
+def test_last_complete_are_over_and_the_next_is_not(kind, now, calendar, count):
+    found = last_complete(kind, now, calendar, count)
+    assert len(found) == count
+    assert all(period.end <= now for period in found)
+    assert found == sorted(found, key=lambda period: period.end)
+    if is_daily(kind):
+        assert calendar.day_of(now) == calendar.day_of(found[-1].end)
+    else:
+        assert found[-1].end == period_at(kind, now, calendar).start
+
+
+@given(instants, st.sampled_from(ZONES))
+@settings(max_examples=150, deadline=None)
+def test_a_day_begins_at_the_first_instant_of_its_date(instant, timezone):
+    calendar = Calendar(timezone)
+    period = period_at("day", instant, calendar)
+    zone = ZoneInfo(timezone)
+    day = date.fromisoformat(period.label)
+    assert period.start.astimezone(zone).date() == day
+    assert (period.start - timedelta(microseconds=1)).astimezone(zone).date() < day
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2024-03-31", 23),
+        ("Europe/Berlin", "2024-10-27", 25),
+        ("Europe/Paris", "2024-03-31", 23),
+        ("America/New_York", "2024-03-10", 23),
+        ("America/New_York", "2024-11-03", 25),
+        ("Australia/Lord_Howe", "2024-04-07", 24.5),
+        ("Australia/Lord_Howe", "2024-10-06", 23.5),
+        ("America/Santiago", "2024-04-06", 25),
+        ("America/Santiago", "2024-09-08", 23),
+        ("Asia/Kathmandu", "2024-03-31", 24),
+        ("Pacific/Apia", "2011-12-29", 24),
+        ("Pacific/Apia", "2011-12-30", 0),
+        ("Pacific/Apia", "2011-12-31", 24),
+    ],
+)
+def test_day_lasts_as_long_as_the_clock_says(timezone, day, hours):
+    period = period_from_label("day", day, Calendar(timezone))
+    assert period.end - period.start == timedelta(hours=hours)
+
+
+def test_midnight_that_is_skipped_starts_the_day_at_the_end_of_the_gap():
+    santiago = Calendar("America/Santiago")
+    assert santiago.midnight(date(2024, 9, 8)).astimezone(santiago.zone).isoformat() == "2024-09-08T01:00:00-03:00"
+    toronto = Calendar("America/Toronto")  # 1919-03-30 23:30 became 00:30 of the next day
+    assert toronto.midnight(date(1919, 3, 31)).astimezone(toronto.zone).isoformat() == "1919-03-31T00:30:00-04:00"
+
+
+def test_day_that_never_was_is_an_empty_period_between_its_neighbours():
+    apia = Calendar("Pacific/Apia")
+    days = periods_between("day", utc(2011, 12, 29), utc(2012, 1, 1), apia)
+    labels = [period.label for period in days]
+    assert "2011-12-30" in labels
+    empty = days[labels.index("2011-12-30")]
+    assert empty.start == empty.end == utc(2011, 12, 30, 10)
+    after = days[labels.index("2011-12-31")]
+    assert previous_period(after, apia) == empty
+    assert previous_period(empty, apia).label == "2011-12-29"
+
+
+@pytest.mark.parametrize(
+    ("day", "label"),
+    [("2005-01-01", "2004-W53"), ("2008-12-29", "2009-W01"), ("2024-12-30", "2025-W01"), ("2017-12-11", "2017-W50")],
+)
+def test_iso_week_belongs_to_its_iso_year(day, label):
+    assert period_at("week", BERLIN.midnight(date.fromisoformat(day)), BERLIN).label == label
+
+
+def test_weeks_that_start_on_sunday_are_named_by_their_first_day():
+    calendar = Calendar("UTC", week_start="sun")
+    period = period_at("week", utc(2017, 12, 13), calendar)
+    assert (period.label, period.start, period.end) == ("2017-12-10", utc(2017, 12, 10), utc(2017, 12, 17))
+    with pytest.raises(ConfigError):
+        period_from_label(None, "2017-W50", calendar)
+
+
+def test_fiscal_year_is_named_by_its_start_or_its_end():
+    ends, starts = Calendar("UTC", fiscal_start=9), Calendar("UTC", fiscal_start=9, fiscal_label="start")
+    assert period_at("fiscal_year", utc(2009, 8, 31), ends).label == "FY2009"
+    assert period_at("fiscal_year", utc(2009, 8, 31), starts).label == "FY2008"
+    assert period_at("fiscal_quarter", utc(2008, 12, 1), ends).label == "FY2009-Q2"
+    assert period_at("fiscal_month", utc(2008, 9, 1), ends).label == "FY2009-M01"
+    assert period_from_label(None, "FY2009-Q2", ends).start == utc(2008, 12, 1)
+    assert period_at("fiscal_year", utc(2009, 8, 31), Calendar("UTC")).label == "FY2009"
+
+
+def test_rolling_days_end_before_the_day_itself():
+    period = period_at("rolling_7d", utc(2018, 1, 2, 8), BERLIN)
+    assert (period.start, period.end) == (utc(2017, 12, 25, 23), utc(2018, 1, 1, 23))
+    assert period.label == "7d to 2018-01-01"
+    assert previous_period(period, BERLIN).label == "7d to 2017-12-25"
+    assert last_complete("rolling_7d", utc(2018, 1, 2, 8), BERLIN) == [period]
+
+
+def test_to_date_ends_with_the_day_and_compares_with_as_many_days():
+    period = period_at("mtd", utc(2017, 12, 31, 12), BERLIN)
+    assert (period.start, period.end) == (utc(2017, 11, 30, 23), utc(2017, 12, 31, 23))
+    assert period.label == "MTD 2017-12-31"
+    assert previous_period(period, BERLIN).label == "MTD 2017-11-30"
+    assert previous_period(period_from_label("mtd", "2017-12-10", BERLIN), BERLIN).label == "MTD 2017-11-10"
+    assert last_complete("mtd", utc(2018, 1, 1, 12), BERLIN)[0].label == "MTD 2017-12-31"
+
+
+def test_daily_kinds_between_two_instants_are_those_that_end_there():
+    found = periods_between("rolling_30d", BERLIN.midnight(date(2018, 1, 1)), BERLIN.midnight(date(2018, 1, 4)), BERLIN)
+    assert [period.label[-5:] for period in found] == ["01-01", "01-02", "01-03"]
+
+
+@pytest.mark.parametrize("kind", ["weekly", "rolling_0d", "rolling_d", "", "Month", "rolling_-3d"])
+def test_unknown_kind_is_refused_with_the_kinds_there_are(kind):
+    with pytest.raises(ConfigError, match="rolling_90d"):
+        check_kind(kind)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "2017-13",
+        "2017-W54",
+        "2017-02-30",
+        "2017-Q5",
+        "December",
+        "",
+        "FY2018-W01",
+        "2017-M01",
+        "FY2018-M13",
+        "99999d to 2017-01-01",
+    ],
+)
+def test_label_that_names_nothing_is_refused(label):
+    with pytest.raises(ConfigError, match="is not a"):
+        period_from_label(None, label, BERLIN)
+
+
+def test_label_of_another_kind_is_refused():
+    with pytest.raises(ConfigError, match="of kind week"):
+        period_from_label("week", "2017-12", BERLIN)
+
+
+def test_unknown_zone_and_week_start_are_refused():
+    with pytest.raises(ConfigError, match="time zone"):
+        Calendar("Europe/Atlantis")
+    with pytest.raises(ConfigError, match="week_start"):
+        Calendar("UTC", week_start="tue")
