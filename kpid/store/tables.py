@@ -138,6 +138,7 @@ rules = Table(
     Column("meaning", String(64), nullable=False),
     Column("last_slot", Instant, doc="slots up to here are evaluated"),
     Column("health", JSON, nullable=False, default=dict),
+    Column("rule", JSON, nullable=False, default=dict, doc="the rule as last judged: so that its end can be told when it is gone"),
     Column("updated_at", Instant, nullable=False),
 )
 
