@@ -76,9 +76,10 @@ def test_only_clock_reads_the_time() -> None:
         if _name(path) == "kpid/clock.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_CALLS:
-                if ast.unparse(node.func.value) in CLOCK_OWNERS:
-                    offenders.append(f"{_name(path)}:{node.lineno} {ast.unparse(node.func)}")
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr in CLOCK_CALLS and ast.unparse(node.func.value) in CLOCK_OWNERS:
+                offenders.append(f"{_name(path)}:{node.lineno} {ast.unparse(node.func)}")
     assert not offenders
 
 

@@ -1,0 +1,63 @@
+"""The sample company's support desk and its NPS surveys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from kpid.sample.company import AGENTS, Span, instant_on, poisson
+
+TICKET_CATEGORIES = ("billing", "how-to", "defect", "access", "integration")
+
+
+def tickets(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Support requests; in the last four weeks there are more of them."""
+    number = 0
+    for day in span.days():
+        rush = 1.35 if (span.last - day).days <= 28 else 1.0
+        for _ in range(poisson(rng, rush * (7.5 if day.weekday() < 5 else 1.5))):
+            number += 1
+            created = instant_on(rng, day)
+            reply = created + timedelta(hours=rng.expovariate(1 / 3.5))
+            solved = reply + timedelta(hours=rng.expovariate(1 / 40))
+            is_solved = solved <= span.now
+            yield {
+                "native_id": f"t{number}",
+                "created_at": created,
+                "updated_at": solved if is_solved else created,
+                "account_id": rng.choice(accounts)["native_id"],
+                "owner_id": rng.choice(AGENTS)[0],
+                "subject": f"Example request {number:05d}",
+                "channel": rng.choice(("email", "chat", "phone")),
+                "priority": rng.choice(("low", "normal", "normal", "high")),
+                "category": rng.choice(TICKET_CATEGORIES),
+                "status": "solved" if is_solved else "open",
+                "first_reply_at": reply if reply <= span.now else None,
+                "first_solved_at": solved if is_solved else None,
+                "last_solved_at": solved if is_solved else None,
+                "closed_at": solved if is_solved else None,
+            }
+
+
+def surveys(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Answers to the NPS question."""
+    number = 0
+    weights = (1, 1, 1, 1, 2, 3, 5, 12, 20, 28, 26)
+    for day in span.workdays():
+        for _ in range(poisson(rng, 7.0)):
+            number += 1
+            submitted = instant_on(rng, day)
+            yield {
+                "native_id": f"s{number}",
+                "created_at": submitted,
+                "updated_at": submitted,
+                "kind": "nps",
+                "score": rng.choices(range(11), weights=weights)[0],
+                "scale_min": 0,
+                "scale_max": 10,
+                "respondent_id": f"person{number}",
+                "account_id": rng.choice(accounts)["native_id"],
+                "submitted_at": submitted,
+            }
