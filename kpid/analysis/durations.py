@@ -16,7 +16,7 @@ _LONGEST = timedelta(days=36_500)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How long something must last: a number of periods of the rule (``2x``) or a length of time (``10d``). One of them is None."""
+    """How long something must last: a number of periods of the rule (``2x``) or a length of time (``10d``)."""
 
     periods: int | None = None
     length: timedelta | None = None

@@ -1,6 +1,8 @@
 """The configuration as typed, frozen values. ``load.py`` makes it from YAML; nothing changes it afterwards.
 
-Durations are written ``15m``, ``36h``, ``7d``; schedules ``15m``, ``mon 07:30``, ``weekdays 08:00``, ``day 1 07:00`` or five cron fields.
+Durations are written ``15m``, ``36h``, ``7d``; schedules ``15m``, ``mon 07:30``, ``weekdays 08:00``, ``day 1 07:00`` or five cron
+fields.
+What can be judged by looking at one value is judged here; ``meaning.py`` reads schedules and period kinds, which need the zone.
 """
 
 from __future__ import annotations
@@ -9,15 +11,87 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from kpid.analysis.durations import duration_from_text, number_from_text, span_from_text
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    length = duration_from_text(str(value))
+    if not length:
+        raise ValueError("must be longer than nothing")
+    return length
+
+
+def _number(value: object) -> Decimal:
+    return value if isinstance(value, Decimal) else number_from_text(str(value))
+
+
+def _duration_text(value: str) -> str:
+    duration_from_text(value)
+    return value
+
+
+def _span_text(value: str) -> str:
+    span_from_text(value)
+    return value
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str | int) else value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"{value!r} is not a time zone: write an IANA name such as Europe/Berlin") from None
+    return value
+
+
+def _state_url(value: str) -> str:
+    if not value.startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
+        raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+    return value
+
+
+def _warehouse_url(value: str) -> str:
+    if not value.startswith("duckdb://"):
+        raise ValueError("must be duckdb:///FILE")
+    return value
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9]+\s*[smhdw]\s*$"}
+_SPAN_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9]+\s*[xsmhdw]\s*$"}
+_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[+-]?[0-9._]+\s*%?\s*$"}]}
+_NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+DurationText: TypeAlias = Annotated[str, AfterValidator(_duration_text), WithJsonSchema(_DURATION_SCHEMA)]
+SpanText: TypeAlias = Annotated[str, AfterValidator(_span_text), WithJsonSchema(_SPAN_SCHEMA)]
+Number: TypeAlias = Annotated[Decimal, BeforeValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(_NAMES_SCHEMA)]
+"""One name, or a list of names."""
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+"""A name that goes into ids, file names and headers: letters, digits, dot, dash, underscore."""
 
 
 class Model(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
+    """Base of all parts: frozen, unknown keys refused. Numbers where a text is wanted are taken as written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        coerce_numbers_to_str=True,
+        validate_by_name=False,
+        allow_inf_nan=False,
+    )
 
 
 class Source(Model):
@@ -25,7 +99,7 @@ class Source(Model):
 
     connector: str = Field(description="Kind of source: files, sql, hubspot ... (`kpid plugins` lists them).")
     every: str = Field("1h", description="How often to sync: 15m, 1h, or a schedule like `daily 06:00`.")
-    max_age: timedelta | None = Field(None, description="Older data is stale: it never fires and never resolves an alert.")
+    max_age: Duration | None = Field(None, description="Older data is stale: it never fires and never resolves an alert.")
     options: Mapping[str, Any] = Field(default_factory=dict, description="The connector's own settings.")
 
 
@@ -43,7 +117,7 @@ class Receiver(Model):
 class KpiSettings(Model):
     """What the company adds to a KPI."""
 
-    target: Decimal | None = Field(None, description="The value to reach (25%, 40, 1200000).")
+    target: Number | None = Field(None, description="The value to reach (25%, 40, 1200000).")
     min_sample: int | None = Field(None, ge=0, description="Below this sample size the number is not judged.")
     params: Mapping[str, str] = Field(default_factory=dict, description="Parameters for every use of this KPI.")
 
@@ -52,35 +126,43 @@ class NoData(Model):
     """What a rule does when there is nothing to judge."""
 
     do: Literal["keep", "ok", "fire", "ignore"] = "keep"
-    after: str = "2x"
+    after: SpanText = "2x"
     level: Literal["warn", "critical"] = "warn"
 
 
 class Rule(Model):
     """A rule: when a KPI deserves somebody's attention, and whose."""
 
-    name: str
-    id: str | None = Field(None, description="Keeps the rule's identity when its name changes.")
-    kpi: str
-    params: Mapping[str, str] = Field(default_factory=dict)
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="What people call it; unique.")
+    id: Name | None = Field(None, description="Keeps the rule's identity when its name changes.")
+    kpi: str = Field(description="Id of the KPI (`kpid plugins` lists them).")
+    params: Mapping[str, str] = Field(default_factory=dict, description="Parameters of the KPI, by name.")
     period: str = Field(description="Closed periods of this kind are judged: day, week, month, quarter, rolling_90d ...")
-    by: tuple[str, ...] = Field((), description="One alert per segment of these dimensions.")
-    where: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    by: Names = Field((), description="One alert per segment of these dimensions.")
+    where: Mapping[str, Names] = Field(default_factory=dict, description="Only these segments: {region: [EMEA]}.")
     warn: str | None = Field(None, description='Condition, e.g. "< 50%" or "drop > 15% vs previous".')
-    critical: str | None = None
-    recover: str | None = Field(None, description='Condition that ends an alert; between it and the threshold nothing changes.')
-    for_: str = Field("1x", alias="for", description="2x: two bad periods in a row; 10d: bad for ten days.")
-    keep_firing_for: str = "0x"
-    min_sample: int | None = Field(None, ge=0)
+    critical: str | None = Field(None, description="The same, for what cannot wait.")
+    recover: str | None = Field(None, description="Condition that ends an alert; between it and the threshold nothing changes.")
+    for_: SpanText = Field("1x", alias="for", description="2x: two bad periods in a row; 10d: bad for ten days.")
+    keep_firing_for: SpanText = Field("0x", description="How long an alert goes on after the condition has ended.")
+    min_sample: int | None = Field(None, ge=0, description="Below this sample size nothing is judged.")
     no_data: NoData = NoData()
-    expire_after: str = Field("3x", description="A segment that is no longer reported for so long ends its alert as expired.")
+    expire_after: SpanText = Field(
+        "3x", description="A segment that is no longer reported for so long ends its alert as expired."
+    )
     catch_up: int = Field(10, ge=1, le=400, description="How many missed periods are judged after a pause.")
-    settle: str | None = Field(None, description="Wait so long after the end of a period for late data.")
+    settle: DurationText | None = Field(None, description="Wait so long after the end of a period for late data.")
     labels: Mapping[str, str] = Field(default_factory=dict)
-    to: tuple[str, ...] = Field(min_length=1)
-    summary: str | None = None
-    runbook: str | None = None
-    paused: bool = False
+    to: Names = Field(min_length=1, description="Names of the receivers that are told.")
+    summary: str | None = Field(None, description="A sentence at the top of the message.")
+    runbook: str | None = Field(None, pattern=r"^(https?|mailto):\S+$", description="Address of a page that says what to do.")
+    paused: bool = Field(False, description="Judged by nobody until this is gone.")
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> Rule:
+        if self.warn is None and self.critical is None:
+            raise ValueError('a rule needs a condition: add warn: or critical:, such as warn: "< 50%"')
+        return self
 
     @property
     def uid(self) -> str:
@@ -91,13 +173,15 @@ class Rule(Model):
 class ReportJob(Model):
     """A scheduled report."""
 
-    report: str
+    report: str = Field(description="Kind of report (`kpid plugins` lists them).")
     every: str = Field(description="When it goes out: `mon 07:30`, `day 1 07:00`, `weekdays 08:00` or five cron fields.")
-    to: tuple[str, ...] = Field(min_length=1)
-    period: str | None = None
-    title: str | None = None
+    to: Names = Field(min_length=1, description="Names of the receivers that get it.")
+    period: str | None = Field(None, description="Kind of period it covers, if not the report's own.")
+    title: str | None = Field(None, description="Heading, if not the report's own name.")
     catch_up: Literal["latest", "all", "skip"] = "latest"
-    max_age: timedelta | None = Field(None, description="A report later than this is not sent any more (default: half its interval, at least 24h).")
+    max_age: Duration | None = Field(
+        None, description="A report later than this is not sent any more (default: half its interval, at least 24h)."
+    )
     when_stale: Literal["send", "hold"] = Field("send", description="`hold`: not sent while a source is stale.")
 
 
@@ -111,23 +195,31 @@ class Logging(Model):
 class Config(Model):
     """A whole configuration. ``folder`` and ``file`` say where it came from."""
 
-    timezone: str = Field(description="The company's IANA zone: periods and schedules are cut in it.")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        description="The company's IANA zone: periods and schedules are cut in it."
+    )
     week_start: Literal["mon", "sun", "sat"] = "mon"
     fiscal_year: int = Field(1, ge=1, le=12, description="Month in which the fiscal year starts.")
-    fiscal_label: Literal["start", "end"] = Field("end", description="Name a fiscal year by the calendar year it starts or ends in.")
-    currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
-    company: str = ""
-    state: str = "sqlite:///var/kpid.db"
-    warehouse: str = "duckdb:///var/crm.duckdb"
-    plugins_dir: Path | None = None
-    disabled_plugins: tuple[str, ...] = ()
-    templates_dir: Path | None = None
-    sources: Mapping[str, Source] = Field(default_factory=dict)
-    receivers: Mapping[str, Receiver] = Field(default_factory=dict)
+    fiscal_label: Literal["start", "end"] = Field(
+        "end", description="Name a fiscal year by the calendar year it starts or ends in."
+    )
+    currency: str = Field("EUR", pattern=r"^[A-Z]{3}$", description="Three letters, such as EUR: amounts are reported in it.")
+    company: str = Field("", description="Name shown in reports.")
+    state: Annotated[str, AfterValidator(_state_url)] = Field(
+        "sqlite:///var/kpid.db", description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."
+    )
+    warehouse: Annotated[str, AfterValidator(_warehouse_url)] = Field(
+        "duckdb:///var/crm.duckdb", description="Where the CRM facts are kept: duckdb:///FILE."
+    )
+    plugins_dir: Path | None = Field(None, description="Folder of single-file plugins.")
+    disabled_plugins: Names = Field((), description="Plugins (or whole distributions) that are not loaded.")
+    templates_dir: Path | None = Field(None, description="Folder whose templates take precedence over the built-in ones.")
+    sources: Mapping[Name, Source] = Field(default_factory=dict)
+    receivers: Mapping[Name, Receiver] = Field(default_factory=dict)
     kpis: Mapping[str, KpiSettings] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    reports: Mapping[str, ReportJob] = Field(default_factory=dict)
-    include: tuple[str, ...] = ("rules/*.yml", "reports/*.yml")
+    reports: Mapping[Name, ReportJob] = Field(default_factory=dict)
+    include: Names = Field(("rules/*.yml", "reports/*.yml"), description="More files, relative to this one's folder.")
     logging: Logging = Logging()
-    folder: Path = Path(".")
+    folder: Path = Path()
     file: Path = Path("config/kpid.yml")
