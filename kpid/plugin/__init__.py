@@ -6,6 +6,7 @@ See the README's "Writing a plugin" and ``tests/example_plugin``.
 from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
+from kpid.plugin.client import Auth, HttpClient, NoAuth
 from kpid.plugin.connector import (
     Connector,
     ConnectorInfo,
@@ -36,11 +37,14 @@ from kpid.plugin.kpi import (
     sum_,
 )
 from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
+from kpid.plugin.pacing import RateLimit
+from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
 from kpid.plugin.settings import Secret, Settings
 
 __all__ = [
     "At",
+    "Auth",
     "AuthError",
     "Balance",
     "Connector",
@@ -54,19 +58,24 @@ __all__ = [
     "During",
     "EntityReads",
     "Finding",
+    "HttpClient",
+    "HttpFailure",
     "Image",
-    "KpidError",
     "Kpi",
+    "KpidError",
     "Link",
     "Measure",
     "Message",
+    "NoAuth",
     "Notifier",
     "NotifierContext",
     "Now",
     "Page",
     "Param",
+    "RateLimit",
     "Receipt",
     "Report",
+    "Response",
     "Row",
     "SchemaError",
     "Secret",

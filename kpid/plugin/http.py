@@ -1,0 +1,335 @@
+"""One exchange with a server, over requests: time-outs always, TLS verified, addresses checked, bodies limited.
+
+:class:`~kpid.plugin.client.HttpClient` decides what an answer means and whether to ask again; only this module knows the library
+underneath.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    IncompleteRead,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+
+from kpid import __version__
+from kpid.clock import Clock
+from kpid.errors import ConfigError
+from kpid.plugin.redact import Redactor
+from kpid.plugin.reply import HttpFailure, Response
+
+CHUNK = 65_536
+
+Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, ready to go: an absolute address and what to send there."""
+
+    method: str
+    url: str
+    params: Params | None = None
+    json: Any = field(default=None, repr=False)
+    data: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def redirected(self, location: str) -> Call:
+        """The same request at the place that a redirect names."""
+        return replace(self, url=urljoin(self.url, location), params=None)
+
+
+@dataclass(frozen=True, slots=True)
+class WireSettings:
+    """How to talk to one server.
+
+    Args:
+        timeout: seconds to connect, and to wait for the next bytes.
+        total: seconds that one answer may take as a whole, so that a dripping body does not hold us for ever.
+        allow_private: whether the server may be on a private, loopback or link-local address.
+        ca_file: a company's own certificate authority, beside the usual ones it replaces.
+        max_bytes: largest accepted body, decompressed.
+    """
+
+    timeout: tuple[float, float] = (10.0, 60.0)
+    total: float = 300.0
+    allow_private: bool = False
+    ca_file: Path | None = None
+    max_bytes: int = 64 * 1024 * 1024
+
+
+class Wire:
+    """Does one exchange at a time.
+
+    Args:
+        base_url: where the API begins.
+        name: what to call the server in errors.
+        clock: measures the whole length of an exchange.
+        redactor: makes addresses fit for errors.
+        settings: limits of time, place and size.
+    """
+
+    def __init__(self, base_url: str, name: str, clock: Clock, redactor: Redactor, settings: WireSettings) -> None:
+        self.base_url = _checked_base(base_url, name, allow_private=settings.allow_private)
+        self._name = name
+        self._clock = clock
+        self._redactor = redactor
+        self._settings = settings
+        self._session = _session(settings)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def url(self, path: str) -> str:
+        """``path`` below the base, or an absolute address if it is on the same host.
+
+        Raises:
+            HttpFailure: the address leads elsewhere; nothing was requested.
+        """
+        absolute = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", path)
+        url = path if absolute else f"{self.base_url}/{path.lstrip('/')}"
+        if re.search(r"[\x00-\x20\x7f\\]", url):
+            raise HttpFailure(
+                "an address with blanks or control characters was refused", sent=False, transient=False, where=self._name
+            )
+        if not self.is_home(url):
+            raise HttpFailure(
+                f"the server pointed to another host ({self._redactor.url(url)})",
+                sent=False,
+                transient=False,
+                where=self._name,
+                hint="Credentials are only sent to the configured host; nothing was requested",
+            )
+        return url
+
+    def is_home(self, url: str) -> bool:
+        """Whether ``url`` has scheme, host and port of the base."""
+        return _origin(url) == _origin(self.base_url)
+
+    def exchange(self, call: Call) -> Response:
+        """Send ``call`` once and read the whole answer, whatever its status; redirects are not followed.
+
+        Raises:
+            HttpFailure: no complete answer came.
+        """
+        started = self._clock.monotonic()
+        status = None
+        try:
+            with closing(self._open(call)) as answer:
+                status = answer.status_code
+                return Response(status, answer.headers, self._body(answer, started))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            failure = self._failure(call, _cause(error), status)
+        raise failure  # outside of the except: the library's own texts hold whole addresses
+
+    def _open(self, call: Call) -> requests.Response:
+        return self._session.request(
+            call.method,
+            call.url,
+            params=call.params,
+            json=call.json,
+            data=call.data,
+            headers=dict(call.headers),
+            timeout=self._settings.timeout,
+            allow_redirects=False,
+            stream=True,
+            verify=self._session.verify,
+        )
+
+    def _body(self, answer: requests.Response, started: float) -> bytes:
+        parts, size = [], 0
+        while part := answer.raw.read1(CHUNK, decode_content=True):
+            size += len(part)
+            if size > self._settings.max_bytes:
+                raise _RefusedError(f"answered with more than {self._settings.max_bytes:,} bytes")
+            if self._clock.monotonic() - started > self._settings.total:
+                raise _TooSlowError(f"took longer than {self._settings.total:g} s to answer")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _failure(self, call: Call, cause: BaseException, status: int | None) -> HttpFailure:
+        sent = not isinstance(cause, _NOT_SENT) or status is not None
+        return HttpFailure(
+            f"{call.method} {self._redactor.url(call.url)} {_reason(cause, self._settings.timeout)}",
+            status=status,
+            sent=sent,
+            unknown=sent,
+            transient=not isinstance(cause, (_RefusedError, requests.exceptions.InvalidURL, ssl.SSLCertVerificationError)),
+            where=self._name,
+            hint=_hint(cause),
+        )
+
+
+class _RefusedError(OSError):
+    """We do not want to talk to this address, or to read this body."""
+
+
+class _TooSlowError(OSError):
+    """The answer drips in too slowly."""
+
+
+_NOT_SENT = (
+    NewConnectionError,
+    ConnectTimeoutError,
+    ProxyError,
+    _RefusedError,
+    ssl.SSLCertVerificationError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that says most: the library wraps it up to four times."""
+    seen = error
+    for _ in range(8):
+        inner = getattr(seen, "reason", None) if isinstance(seen, MaxRetryError) else None
+        wrapped = inner or seen.__cause__ or next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
+        if isinstance(seen, _NOT_SENT) or not isinstance(wrapped, BaseException):
+            return seen
+        seen = wrapped
+    return seen
+
+
+def _reason(cause: BaseException, timeout: tuple[float, float]) -> str:
+    text = f"broke off ({type(cause).__name__})"
+    match cause:
+        case _RefusedError() | _TooSlowError():
+            text = str(cause)
+        case NewConnectionError() | ProxyError():
+            inner = cause.__cause__
+            text = f"could not be reached: {(inner.strerror if isinstance(inner, OSError) else None) or 'connection failed'}"
+        case ConnectTimeoutError():
+            text = f"could not connect within {timeout[0]:g} s"
+        case ReadTimeoutError() | TimeoutError():
+            text = f"gave no answer within {timeout[1]:g} s"
+        case ssl.SSLCertVerificationError():
+            text = f"has a certificate that is not trusted ({cause.verify_message})"
+        case ssl.SSLError():
+            text = f"could not agree on TLS ({cause.reason})"
+        case IncompleteRead() | http.client.IncompleteRead():
+            text = "was cut off in the middle of the answer"
+    return text
+
+
+def _hint(cause: BaseException) -> str | None:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return "If the server uses a company's own authority, name its file as ca_file"
+        case _RefusedError() if "address" in str(cause):
+            return "If this server is meant, set allow_private: true"
+        case _:
+            return None
+
+
+def _checked_base(base_url: str, name: str, *, allow_private: bool) -> str:
+    base = base_url.rstrip("/")
+    parts = urlsplit(base)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or re.search(r"[\s\\]", base):
+        raise ConfigError("the address must look like https://host", where=name)
+    if parts.username or parts.password:
+        raise ConfigError("the address holds a user or password", where=name, hint="Use the settings for credentials instead")
+    if parts.scheme == "http" and not allow_private:
+        raise ConfigError(
+            "the address is http:// and would send credentials in the clear",
+            where=name,
+            hint="Write https://, or set allow_private: true for a server in your own network",
+        )
+    return base
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts: SplitResult = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.username is not None or parts.password is not None:
+        return ("userinfo", parts.netloc, port)
+    return (parts.scheme.lower(), (parts.hostname or "").lower(), port or {"https": 443, "http": 80}.get(parts.scheme.lower()))
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the open internet: not private, loopback, link-local (cloud metadata), or reserved."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_global and not ip.is_multicast
+
+
+def _check_peer(sock: socket.socket, *, allow_private: bool, secure: bool) -> socket.socket:
+    """Look at the address that we are really connected to, before the first byte: a host name may resolve to anything."""
+    address = str(sock.getpeername()[0])
+    if is_public(address) is False and not allow_private:
+        sock.close()
+        raise _RefusedError(f"is at the private address {address}")
+    if is_public(address) and not secure:
+        sock.close()
+        raise _RefusedError("is a public host without TLS: https:// is needed for this address")
+    return sock
+
+
+def _pools(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    class PlainConnection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _check_peer(super()._new_conn(), allow_private=allow_private, secure=False)
+
+    class SecureConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _check_peer(super()._new_conn(), allow_private=allow_private, secure=True)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+class _CheckingAdapter(HTTPAdapter):
+    def __init__(self, *, allow_private: bool) -> None:
+        self._pool_classes = _pools(allow_private=allow_private)
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pool_classes
+
+
+def _session(settings: WireSettings) -> requests.Session:
+    session = requests.Session()
+    session.headers.update(
+        {"User-Agent": f"kpid/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
+    )
+    session.verify = str(settings.ca_file) if settings.ca_file else True
+    session.auth = _no_netrc
+    adapter = _CheckingAdapter(allow_private=settings.allow_private)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from adding a password of ~/.netrc: credentials come from the configuration alone."""
+    return request
