@@ -1,0 +1,57 @@
+"""Running kpid as a person does: the command, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A folder with a configuration, and kpid commands run in it."""
+
+    folder: Path
+    config: Path
+    env: dict[str, str]
+
+    def run(self, *arguments: str, now: str | None = None, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments, now=now),
+            cwd=self.folder,
+            env=os.environ | self.env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if ok:
+            assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def command(self, *arguments: str, now: str | None = None) -> list[str]:
+        clock = ["--now", now] if now else []
+        return [sys.executable, "-m", "kpid", *clock, *arguments, "--config", str(self.config)]
+
+    def start(self, *arguments: str, now: str | None = None, log: Path | None = None) -> subprocess.Popen[bytes]:
+        out = (log or self.folder / "kpid.log").open("ab")
+        return subprocess.Popen(
+            self.command(*arguments, now=now), cwd=self.folder, env=os.environ | self.env, stdout=out, stderr=out
+        )
+
+    def json(self, *arguments: str, now: str | None = None) -> Any:
+        return json.loads(self.run(*arguments, "--format", "json", now=now).stdout)
+
+    def mails(self) -> list[Path]:
+        return sorted((self.config.parent / "var" / "mail").glob("*.eml"))
+
+
+def make_shell(folder: Path, configuration: str, **env: str) -> Shell:
+    """A folder with this configuration in ``kpid.yml``."""
+    config = folder / "kpid.yml"
+    config.write_text(configuration, encoding="utf-8")
+    return Shell(folder, config, env)

@@ -1,0 +1,168 @@
+"""kill -9 at random instants of a whole round: sync, measure, judge, publish, deliver. Nothing lost, nothing changed, no key twice but once per kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpid.sample import write_sample
+from tests.journey.shell import make_shell
+
+KILLS = 102
+ROUNDS_AT_MOST = 60
+NOW = "2026-11-16T09:00:00+01:00"
+CONFIG = """
+timezone: Europe/Berlin
+currency: EUR
+state: sqlite:///var/kpid.db
+warehouse: duckdb:///var/crm.duckdb
+sources:
+  crm: {{connector: files, path: {data}, every: 15m, max_age: 3650d}}
+receivers:
+  team: {{notifier: mailbox, folder: var/mail, from: kpid@example.com, to: [a@example.com, b@example.com]}}
+  hook: {{notifier: webhook, url: "http://127.0.0.1:{port}/hook", secret: "s3cret-example"}}
+rules:
+  - {{name: win-rate-low, kpi: win_rate, period: month, by: [owner], warn: "< 60%", critical: "< 20%", min_sample: 5, to: [team, hook]}}
+  - {{name: calls-few, kpi: calls_made, period: week, by: [team], warn: "< 1000", to: [team, hook]}}
+  - {{name: backlog, kpi: ticket_backlog, period: day, warn: "> 1", to: [hook]}}
+reports:
+  weekly: {{report: weekly_sales, every: "mon 07:30", to: [team, hook]}}
+"""
+
+
+@dataclass
+class Sink:
+    """A webhook receiver that remembers every key it was handed."""
+
+    keys: list[str] = field(default_factory=list)
+    port: int = 0
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sink.keys.append(body["key"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return None
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    sink.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield sink
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def run_once(config: str) -> None:
+    """One round, in a forked child."""
+    from kpid.cli import main
+
+    os.chdir(Path(config).parent)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    main(["--now", NOW, "run", "--once", "--config", config])
+
+
+def facts(folder: Path) -> tuple[list[Any], list[Any], list[Any], set[str]]:
+    """What a round leaves: current measurements of closed periods, series, events, keys in the outbox."""
+    store = sqlite3.connect(folder / "var" / "kpid.db")
+    assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    cut = "2026-11-16"
+    measured = store.execute(
+        "SELECT family, segment, period_start, state, value, numerator, denominator, n FROM measurements m WHERE period_end < ? AND id = "
+        "(SELECT max(id) FROM measurements o WHERE o.family = m.family AND o.segment = m.segment AND o.period_start = m.period_start) ORDER BY 1, 2, 3",
+        (cut,),
+    ).fetchall()
+    series = store.execute("SELECT rule_uid, segment, status, level, episode, last_slot FROM series ORDER BY 1, 2").fetchall()
+    events = sorted(store.execute("SELECT rule_uid, series_key, episode, kind, slot FROM events").fetchall())
+    keys = {key for (key,) in store.execute("SELECT key FROM outbox")}
+    unfinished = store.execute("SELECT key, state, last_error FROM outbox WHERE state != 'sent'").fetchall()
+    store.close()
+    assert not unfinished
+    return measured, series, events, keys
+
+
+@pytest.mark.xdist_group("crash")
+def test_killing_a_round_anywhere_loses_nothing_and_repeats_at_most_once_per_kill(tmp_path: Path, sink: Sink) -> None:
+    from datetime import datetime
+
+    data = tmp_path / "data"
+    write_sample(data, seed=3, now=datetime.fromisoformat(NOW))
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["kpid.cli", "kpid.cycle", "kpid.commands", "duckdb", "pyarrow.csv"])
+
+    def attempt(folder: Path, kill_after: float | None) -> bool:
+        child = processes.Process(target=run_once, args=(str(folder / "kpid.yml"),))
+        child.start()
+        child.join(kill_after)
+        if child.exitcode is not None:
+            assert child.exitcode == 0
+            return True
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        return False
+
+    def fresh(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        make_shell(folder, CONFIG.format(data=data, port=sink.port))
+        return folder
+
+    calm = fresh("calm")
+    attempt(calm, None)
+    began = time.monotonic()
+    expected = facts(calm)
+    again = fresh("again")
+    began = time.monotonic()
+    attempt(again, None)
+    length = time.monotonic() - began
+    assert facts(again)[3] == expected[3], "keys are the same in every run"
+    assert len(expected[3]) > 20
+    calm_hook = Counter(sink.keys)
+
+    rng = random.Random(20261116)
+    kills = repeats = 0
+    for number in range(ROUNDS_AT_MOST):
+        if kills >= KILLS:
+            break
+        folder = fresh(f"round{number}")
+        sink.keys.clear()
+        killed = 0
+        while not attempt(folder, rng.uniform(0.02, 1.1) * length if killed < 12 else None):
+            killed += 1
+        kills += killed
+        assert facts(folder) == expected
+        handed = Counter(sink.keys)
+        assert set(handed) == set(calm_hook), "every message arrived"
+        extra = sum(handed.values()) - len(handed)
+        assert extra <= killed, "at most one repeat per kill"
+        repeats += extra
+        mails = sorted(path.name for path in (folder / "var" / "mail").glob("*.eml"))
+        assert mails == sorted(path.name for path in (calm / "var" / "mail").glob("*.eml"))
+    print(f"{kills} kills, {repeats} repeats, 0 lost")
+    assert kills >= KILLS
