@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from kpid.errors import StoreError
+from kpid.store import migrations
+from kpid.store.engine import Store, open_store
+from kpid.store.migrate import alembic_config, back_up, bring_up_to_date, schema_version
+from kpid.store.tables import metadata
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'kpid.db'}"
+
+
+def test_migrated_schema_is_the_declared_one(url):
+    """Whoever changes ``tables.py`` adds a migration: this is the test that says so."""
+    store = open_store(url)
+    with store.write() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
+        assert compare_metadata(context, metadata) == []
+    store.close()
+
+
+def test_migrated_columns_are_the_declared_ones(tmp_path, url):
+    """Types, nullability and keys, column by column: SQLite says them in its own words."""
+    migrated, declared = open_store(url), Store(f"sqlite:///{tmp_path / 'declared.db'}")
+    declared.create()
+    for table in metadata.tables:
+        with migrated.read() as one, declared.read() as other:
+            pragma = text(f"PRAGMA table_info({table})")
+            assert sorted(one.execute(pragma).all()) == sorted(other.execute(pragma).all()), table
+    migrated.close()
+    declared.close()
+
+
+def test_head_is_the_newest_migration():
+    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [migrations.HEAD]
+
+
+def test_an_empty_store_is_made_and_then_left_alone(url):
+    store = Store(url)
+    assert schema_version(store) is None
+    assert bring_up_to_date(store) is None
+    assert bring_up_to_date(store) == migrations.HEAD
+    store.close()
+
+
+def test_a_newer_store_is_refused_with_both_versions(url):
+    store = open_store(url)
+    with store.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    store.close()
+    with pytest.raises(StoreError) as error:
+        open_store(url)
+    assert "9999" in str(error.value)
+    assert migrations.HEAD in str(error.value)
+
+
+def test_a_failing_migration_leaves_nothing_behind(url):
+    store = Store(url)
+    with store.write() as connection:
+        connection.execute(text("CREATE VIEW runs AS SELECT 1 AS x"))  # in the way of the table of this name
+    with pytest.raises(Exception, match="runs"):
+        bring_up_to_date(store)
+    with store.read() as connection:
+        assert connection.execute(text("SELECT name FROM sqlite_master")).scalars().all() == ["runs"]
+    store.close()
+
+
+def test_back_up_copies_a_store_in_use(url, tmp_path):
+    store = open_store(url)
+    with store.write() as connection:
+        connection.execute(text("INSERT INTO schedule_positions VALUES ('a', 'x', '2026-11-22T10:00:00')"))
+    back_up(store.file, tmp_path / "copy.db")
+    store.close()
+    copy = sqlite3.connect(tmp_path / "copy.db")
+    assert copy.execute("SELECT schedule FROM schedule_positions").fetchall() == [("a",)]
+    assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    copy.close()
+
+
+def test_back_up_that_cannot_be_written_says_so(url, tmp_path):
+    store = open_store(url)
+    with pytest.raises(StoreError, match="no copy"):
+        back_up(store.file, tmp_path / "none" / "copy.db")
+    store.close()
