@@ -15,7 +15,7 @@ Place: TypeAlias = Callable[..., str]
 """Keys of a path to ``file:line``."""
 
 
-class ConfigErrors(ConfigError):
+class ConfigErrors(ConfigError):  # noqa: N818 - several of them
     """Every mistake found, one line each. ``errors`` holds them one by one."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
@@ -77,6 +77,8 @@ def _error_of(item: Any, model: type[BaseModel], place: Place, also: Iterable[st
         case "value_error":
             subject = f"{_path(loc)}: " if loc and not isinstance(loc[-1], int) else ""
             return ConfigError(f"{subject}{item['ctx']['error']}", where=where)
+        case "string_type" | "string_sub_type":
+            return ConfigError(f"{_path(loc)} must be a text", where=where, hint=_help(holder, key) or "Put it in quotes")
         case kind:
             return ConfigError(f"{_path(loc)} {_said(kind, item['msg'])}", where=where, hint=_help(holder, key))
 

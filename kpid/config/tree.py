@@ -1,7 +1,7 @@
 """One YAML file as plain values, with the line that each of them stands on.
 
-Stricter than YAML 1.1: duplicate keys, tags, several documents, NaN and infinity are refused; only ``true`` and ``false`` are truth
-values, so that ``NO`` stays a country; ``07:30`` and ``2017-01-01`` stay text.
+Stricter than YAML 1.1: duplicate keys, tags, several documents, NaN and infinity are refused; only ``true`` and ``false`` are
+truth values, so that ``NO`` stays a country; ``07:30``, ``2017-01-01`` and ``007`` stay text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
 }
-_INTEGER = re.compile(r"[+-]?[0-9][0-9_]*")
+_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(
     r"[+-]?([0-9][0-9_]*)?\.[0-9_]+([eE][+-]?[0-9]+)?|[+-]?[0-9][0-9_]*(\.[0-9_]*)?[eE][+-]?[0-9]+|[+-]?[0-9][0-9_]*\."
 )
@@ -152,7 +152,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value_of(item, (*path, number)) for number, item in enumerate(node.value)]
-        return self._scalar(node)
+        return self._scalar(node, node.value)
 
     def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
         own: dict[str, yaml.Node] = {}
@@ -189,9 +189,8 @@ class _Reader:
         self._refuse(node, "a key must be a plain text", "Quote it")
         return ""
 
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
-        text: str = node.value
-        if node.style or node.tag.endswith(":str"):
+    def _scalar(self, node: yaml.Node, text: str) -> Any:
+        if (isinstance(node, yaml.ScalarNode) and node.style) or node.tag.endswith(":str"):
             return text
         if _NOT_A_NUMBER.fullmatch(text):
             self._refuse(node, f"{text} is not a number that can be used", "Write a finite number")
@@ -202,7 +201,7 @@ class _Reader:
             return self._number(node, int)
         return self._number(node, float) if _FLOAT.fullmatch(text) else text
 
-    def _number(self, node: yaml.ScalarNode, kind: type[int] | type[float]) -> Any:
+    def _number(self, node: yaml.Node, kind: type[int] | type[float]) -> Any:
         try:
             value = kind(node.value.replace("_", ""))
         except ValueError:

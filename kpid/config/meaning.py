@@ -1,0 +1,95 @@
+"""What a configuration says, beyond the types of its values: schedules, kinds of periods, names that refer to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from kpid.analysis.periods import check_kind
+from kpid.analysis.schedule import schedule_from_text
+from kpid.config.model import Config, ReportJob, Source
+from kpid.config.problems import Key, Place, near_miss
+from kpid.errors import ConfigError, KpidError
+
+
+def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
+    """Every mistake that can be seen without knowing the plugins."""
+    return [*_schedules(config, place), *_periods(config, place), *_rule_names(config, place), *_receivers(config, place)]
+
+
+def _schedules(config: Config, place: Place) -> Iterator[ConfigError]:
+    sections: tuple[tuple[str, Mapping[str, Source | ReportJob]], ...] = (
+        ("sources", config.sources),
+        ("reports", config.reports),
+    )
+    for section, jobs in sections:
+        for name, job in jobs.items():
+            read = partial(schedule_from_text, job.every, config.timezone)
+            yield from _judged(read, place(section, name, "every"), "every")
+
+
+def _periods(config: Config, place: Place) -> Iterator[ConfigError]:
+    kinds: list[tuple[str, tuple[Key, ...]]] = [
+        (rule.period, ("rules", number, "period")) for number, rule in enumerate(config.rules)
+    ]
+    kinds += [(job.period, ("reports", name, "period")) for name, job in config.reports.items() if job.period is not None]
+    for kind, path in kinds:
+        yield from _judged(partial(check_kind, kind), place(*path), "period")
+
+
+def _judged(read: Callable[[], object], where: str, key: str) -> Iterator[ConfigError]:
+    try:
+        read()
+    except KpidError as error:
+        yield ConfigError(f"{key}: {error.what}", where=where, hint=error.hint)
+    except ValueError as error:
+        yield ConfigError(f"{key}: {error}", where=where)
+
+
+def _rule_names(config: Config, place: Place) -> Iterator[ConfigError]:
+    seen: dict[str, str] = {}
+    for number, rule in enumerate(config.rules):
+        for key, name in {"name": rule.name, "id": rule.uid}.items():
+            where = place("rules", number, key)
+            if seen.setdefault(name, f"rule {number}") != f"rule {number}":
+                first = place("rules", int(seen[name].removeprefix("rule ")), "name")
+                yield ConfigError(
+                    f"there are two rules called {name!r}", where=where, hint=f"The first is at {first}: rename one of them"
+                )
+                break
+
+
+def _receivers(config: Config, place: Place) -> Iterator[ConfigError]:
+    for number, rule in enumerate(config.rules):
+        yield from _unknown(config, rule.to, place, ("rules", number, "to"))
+    for name, job in config.reports.items():
+        yield from _unknown(config, job.to, place, ("reports", name, "to"))
+    for name, receiver in config.receivers.items():
+        if receiver.fallback is not None:
+            yield from _unknown(config, (receiver.fallback,), place, ("receivers", name, "fallback"), numbered=False)
+        if _falls_back_to_itself(config, name):
+            yield ConfigError(
+                f"the fallbacks of {name!r} lead back to itself",
+                where=place("receivers", name, "fallback"),
+                hint="Let the last receiver of the chain have no fallback",
+            )
+
+
+def _unknown(
+    config: Config, names: Sequence[str], place: Place, path: tuple[Key, ...], *, numbered: bool = True
+) -> Iterator[ConfigError]:
+    for number, name in enumerate(names):
+        if name not in config.receivers:
+            where = place(*path, number) if numbered else place(*path)
+            yield ConfigError(
+                f"there is no receiver {name!r}", where=where, hint=near_miss(name, config.receivers, what="Receivers")
+            )
+
+
+def _falls_back_to_itself(config: Config, name: str) -> bool:
+    seen = set()
+    at: str | None = name
+    while at is not None and at in config.receivers and at not in seen:
+        seen.add(at)
+        at = config.receivers[at].fallback
+    return at == name
