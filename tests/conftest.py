@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests import postgres as postgresql
 
 _connect = socket.socket.connect
 
@@ -16,7 +19,7 @@ def _is_local(address: Any) -> bool:
         return True  # a unix socket
     host = str(address[0])
     try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+        return ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback
     except ValueError:
         return host == "localhost"
 
@@ -28,3 +31,12 @@ def _guarded(self: socket.socket, address: Any) -> None:
 
 
 socket.socket.connect = _guarded  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a real PostgreSQL; skipped, with the reason, where none is installed."""
+    if postgresql.binaries() is None:
+        pytest.skip("no PostgreSQL on this machine (Debian: apt-get install postgresql)")
+    with postgresql.running_postgres() as url:
+        yield url
