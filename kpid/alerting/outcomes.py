@@ -1,7 +1,7 @@
 """What one evaluation of one series finds: breach, hold, clear, or a reason why nothing can be said. Pure.
 
-Order when several hold: error > stale > no_data, missing > insufficient > breach, hold, clear. Nothing missing is ever taken for a
-number, and a change against nothing, zero or a thin period is never a breach.
+Order when several hold: error > stale > no_data, missing > insufficient > breach, hold, clear. Nothing missing is ever taken for
+a number, and a change against nothing, zero or a thin period is never a breach.
 """
 
 from __future__ import annotations

@@ -1,0 +1,264 @@
+"""The state machine of a series: ``step`` takes one outcome at one slot. Pure; live, replay and tests run this very function.
+
+======================  =========================  ==============  ====================  ==============  ====================
+status                  breach(L)                  hold            clear                 no verdict      missing
+======================  =========================  ==============  ====================  ==============  ====================
+ok, pending             pending; after ``for``     ok              ok                    stay, clocks    forgotten after n
+                        firing: *fired*                                                  stopped
+firing(K)               L > K: *escalated* now     stay            *resolved*, or        stay            *expired* after n
+                        L < K: *eased* after keep                  recovering if keep
+recovering(K)           firing again               firing again    *resolved* after      stay, clock     *expired* after n
+                                                                   keep                  stopped
+======================  =========================  ==============  ====================  ==============  ====================
+
+"No verdict" is insufficient, no_data, stale and error. The no-data policies come before the table: after ``no_data_after``,
+``fire`` makes a breach of it; ``ok`` ends what is pending or firing (as *expired*: nobody has measured a recovery).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.series import (
+    REMEMBERED_SLOTS,
+    Data,
+    Event,
+    EventKind,
+    RulePolicy,
+    SeriesState,
+    Slot,
+    Status,
+    Step,
+    Tally,
+)
+from kpid.model import Level
+
+_DATA = {
+    OutcomeKind.INSUFFICIENT: Data.INSUFFICIENT,
+    OutcomeKind.NO_DATA: Data.NO_DATA,
+    OutcomeKind.MISSING: Data.NO_DATA,
+    OutcomeKind.STALE: Data.STALE,
+    OutcomeKind.ERROR: Data.ERROR,
+}
+_SEEN = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR, OutcomeKind.INSUFFICIENT}
+_MASK = (1 << REMEMBERED_SLOTS) - 1
+
+
+def step(policy: RulePolicy, state: SeriesState, outcome: Outcome, slot: Slot) -> Step:
+    """Take one outcome. A slot that was evaluated before changes nothing."""
+    if state.last_slot is not None and slot.at <= state.last_slot:
+        return Step(state)
+    gap = timedelta(0) if state.last_slot is None else slot.at - state.last_slot
+    counted = _counted(state, outcome.kind, slot, gap)
+    after, kind = _moved(policy, counted, outcome, slot, gap)
+    toggled = state.status.is_on != after.status.is_on
+    after = replace(after, last_slot=slot.at, changes=(state.changes << 1 | toggled) & _MASK)
+    return Step(after, () if kind is None else (_event(kind, state, after, outcome, slot),))
+
+
+def close(state: SeriesState, kind: EventKind, slot: Slot, reason: str) -> Step:
+    """End whatever is open, because the rule is gone or paused."""
+    after = _quiet(state)
+    outcome = Outcome(OutcomeKind.NO_DATA, reason=reason)
+    return Step(after, (_event(kind, state, after, outcome, slot),) if state.status.is_on else ())
+
+
+def mark_changed(state: SeriesState) -> SeriesState:
+    """The rule means something else now: what is pending starts anew; what fires is judged again at the next slot."""
+    return replace(state, changed=True, critical=None, calm=None) if state.status.is_on else _quiet(state)
+
+
+class Replay(NamedTuple):
+    """What follows from judging past slots anew: the state now, what has happened, and the state before each slot."""
+
+    state: SeriesState
+    events: tuple[Event, ...]
+    before: tuple[SeriesState, ...]
+
+
+def restate(policy: RulePolicy, before: SeriesState, slots: Sequence[tuple[Slot, Outcome]], current: SeriesState) -> Replay:
+    """Replay slots whose figures have changed, from the state before the first of them.
+
+    If it ends where ``current`` stands there is no event; else one of kind restated, which may end the episode, and one of kind
+    fired if the past now is bad enough for an alert.
+    """
+    state, passed = before, []
+    for slot, outcome in slots:
+        passed.append(state)
+        state = step(policy, state, outcome, slot).state
+    slot, outcome = slots[-1]
+    was_on, is_on = current.status.is_on, state.status.is_on
+    state = replace(
+        state,
+        episode=current.episode + (is_on and not was_on),
+        thread=current.thread if is_on and was_on else "",
+        last_slot=current.last_slot,
+    )
+    if (state.status, state.level) == (current.status, current.level):
+        return Replay(state, (), tuple(passed))
+    told = replace(outcome, reason=f"earlier figures have changed: {outcome.reason}")
+    events = [replace(_event(EventKind.RESTATED, current, state, told, slot), episode=current.episode)]
+    if is_on and not was_on:
+        events.append(_event(EventKind.FIRED, current, state, told, slot))
+    return Replay(state, tuple(events), tuple(passed))
+
+
+_Moved = tuple[SeriesState, EventKind | None]
+
+
+def _counted(state: SeriesState, kind: OutcomeKind, slot: Slot, gap: timedelta) -> SeriesState:
+    """The state with its tallies of absence and its data axis brought up to date."""
+    data = _DATA.get(kind, Data.FRESH)
+    if kind in _SEEN:
+        return replace(state, data=data, silent=None, gone=None, forgotten=False)
+    if kind is OutcomeKind.MISSING:
+        return replace(state, data=data, gone=_longer(state.gone, slot, gap))
+    if kind is OutcomeKind.ERROR:
+        return replace(state, data=data)
+    return replace(state, data=data, silent=_longer(state.silent, slot, gap))
+
+
+def _moved(policy: RulePolicy, state: SeriesState, outcome: Outcome, slot: Slot, gap: timedelta) -> _Moved:
+    match outcome.kind:
+        case OutcomeKind.BREACH:
+            return _breached(policy, state, outcome.level, slot, gap)
+        case OutcomeKind.HOLD:
+            return _held(state), None
+        case OutcomeKind.CLEAR:
+            return _cleared(policy, state, slot, gap)
+        case OutcomeKind.NO_DATA | OutcomeKind.STALE:
+            return _without_data(policy, state, slot, gap)
+        case OutcomeKind.MISSING:
+            return _missed(policy, state)
+        case OutcomeKind.INSUFFICIENT | OutcomeKind.ERROR:
+            return state, None
+
+
+def _breached(policy: RulePolicy, state: SeriesState, level: Level, slot: Slot, gap: timedelta) -> _Moved:
+    state = replace(state, changed=False)
+    if state.status is Status.FIRING:
+        return _breached_again(policy, state, level, slot, gap)
+    if state.status is Status.RECOVERING:
+        easing = Tally(slot.at, slot.label, 0) if level.rank < state.level.rank else None
+        again = replace(state, status=Status.FIRING, calm=easing, flaps=state.flaps + 1)
+        return (replace(again, level=level), EventKind.ESCALATED) if level.rank > state.level.rank else (again, None)
+    critical = _longer(state.critical, slot, gap) if level is Level.CRITICAL else None
+    state = replace(state, warn=_longer(state.warn, slot, gap), critical=critical)
+    return _risen(policy, state, level)
+
+
+def _risen(policy: RulePolicy, state: SeriesState, level: Level) -> _Moved:
+    """Pending, or firing at the level that has held for the whole time."""
+    if state.warn is None or not state.warn.reaches(policy.for_):
+        return replace(state, status=Status.PENDING, level=level), None
+    whole = state.critical is not None and state.critical.reaches(policy.for_)
+    fired = replace(
+        state,
+        status=Status.FIRING,
+        level=Level.CRITICAL if whole else Level.WARN,
+        episode=state.episode + 1,
+        since=state.warn.label,
+        thread="",
+        warn=None,
+        critical=None if whole else state.critical,
+        flaps=0,
+    )
+    return fired, EventKind.FIRED
+
+
+def _breached_again(policy: RulePolicy, state: SeriesState, level: Level, slot: Slot, gap: timedelta) -> _Moved:
+    if level.rank > state.level.rank:
+        waiting = None if state.critical is None else state.critical.plus(gap)
+        if waiting is not None and not waiting.reaches(policy.for_):
+            return replace(state, critical=waiting, calm=None), None
+        return replace(state, level=level, critical=None, calm=None), EventKind.ESCALATED
+    state = replace(state, critical=None)
+    if level is state.level:
+        return replace(state, calm=None), None
+    calm = _calmer(state.calm, slot, gap)
+    if calm.reaches(policy.keep):
+        return replace(state, level=level, calm=None), EventKind.EASED
+    return replace(state, calm=calm), None
+
+
+def _held(state: SeriesState) -> SeriesState:
+    if state.status is Status.RECOVERING:
+        return replace(state, status=Status.FIRING, calm=None)
+    if state.status is Status.FIRING:
+        return replace(state, critical=None)
+    return _quiet(state)
+
+
+def _cleared(policy: RulePolicy, state: SeriesState, slot: Slot, gap: timedelta) -> _Moved:
+    if not state.status.is_on:
+        return _quiet(state), None
+    if state.changed:
+        return _quiet(state), EventKind.RULE_CHANGED
+    calm = _calmer(state.calm if state.status is Status.RECOVERING else None, slot, gap)
+    if calm.reaches(policy.keep):
+        return _quiet(state), EventKind.RESOLVED
+    return replace(state, status=Status.RECOVERING, calm=calm, critical=None), None
+
+
+def _without_data(policy: RulePolicy, state: SeriesState, slot: Slot, gap: timedelta) -> _Moved:
+    if policy.no_data in {"keep", "ignore"} or state.silent is None or not state.silent.reaches(policy.no_data_after):
+        return state, None
+    if policy.no_data == "fire":
+        level = policy.no_data_level
+        if state.status.is_on and state.level.rank > level.rank:
+            level = state.level
+        return _breached(policy, state, level, slot, gap)
+    return _quiet(state), EventKind.EXPIRED if state.status.is_on else None
+
+
+def _missed(policy: RulePolicy, state: SeriesState) -> _Moved:
+    if state.status.is_on and state.changed:
+        return _quiet(state), EventKind.RULE_CHANGED
+    if state.forgotten or state.gone is None or not state.gone.reaches(policy.expire_after):
+        return state, None
+    gone = replace(_quiet(state), gone=None, silent=None, forgotten=True)
+    return gone, EventKind.EXPIRED if state.status.is_on else None
+
+
+def _quiet(state: SeriesState) -> SeriesState:
+    """Back to ok: no level, no clocks of breach or recovery, no thread."""
+    return replace(
+        state,
+        status=Status.OK,
+        level=Level.NONE,
+        since="",
+        thread="",
+        warn=None,
+        critical=None,
+        calm=None,
+        flaps=0,
+        changed=False,
+    )
+
+
+def _longer(tally: Tally | None, slot: Slot, gap: timedelta) -> Tally:
+    """A tally that counts its first slot."""
+    return Tally(slot.at, slot.label, 1) if tally is None else tally.plus(gap)
+
+
+def _calmer(tally: Tally | None, slot: Slot, gap: timedelta) -> Tally:
+    """A tally that counts what comes after its first slot."""
+    return Tally(slot.at, slot.label, 0) if tally is None else tally.plus(gap)
+
+
+def _event(kind: EventKind, before: SeriesState, after: SeriesState, outcome: Outcome, slot: Slot) -> Event:
+    return Event(
+        kind=kind,
+        slot=slot,
+        episode=after.episode,
+        was=before.status,
+        is_=after.status,
+        level_was=before.level,
+        level=after.level,
+        since=after.since or before.since,
+        outcome=outcome,
+    )
