@@ -150,9 +150,9 @@ def rounded_shares(values: Iterable[Fraction], total: Fraction, digits: int) -> 
     Args:
         values: the parts; their sum is ``total``.
         total: the whole.
-        digits: digits after the point that people see.
+        digits: digits after the point that people see; negative for tens, hundreds ...
     """
-    scale = 10**digits
+    scale = Fraction(10) ** digits
     scaled = [value * scale for value in values]
     floors = [value.numerator // value.denominator for value in scaled]
     missing = _nearest(total * scale) - sum(floors)
