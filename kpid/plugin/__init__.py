@@ -6,6 +6,7 @@ See the README's "Writing a plugin" and ``tests/example_plugin``.
 from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
+from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
 from kpid.plugin.client import Auth, HttpClient, NoAuth
 from kpid.plugin.connector import (
     Connector,
@@ -20,6 +21,7 @@ from kpid.plugin.connector import (
 )
 from kpid.plugin.hooks import hookimpl
 from kpid.plugin.kpi import (
+    AS_OF,
     At,
     Balance,
     Definition,
@@ -30,23 +32,30 @@ from kpid.plugin.kpi import (
     Param,
     count,
     count_distinct,
+    days_between,
     max_,
     mean,
     min_,
     quantile,
+    seconds_between,
     sum_,
 )
 from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
 from kpid.plugin.pacing import RateLimit
+from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
 from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
 from kpid.plugin.settings import Secret, Settings
 
 __all__ = [
+    "AS_OF",
     "At",
     "Auth",
     "AuthError",
     "Balance",
+    "BasicAuth",
+    "BearerAuth",
+    "ClientCredentials",
     "Connector",
     "ConnectorError",
     "ConnectorInfo",
@@ -58,6 +67,7 @@ __all__ = [
     "During",
     "EntityReads",
     "Finding",
+    "HeaderAuth",
     "HttpClient",
     "HttpFailure",
     "Image",
@@ -66,14 +76,21 @@ __all__ = [
     "Link",
     "Measure",
     "Message",
+    "NextLink",
+    "NextToken",
     "NoAuth",
     "Notifier",
     "NotifierContext",
     "Now",
+    "OAuth",
+    "Offset",
     "Page",
+    "PageNumber",
+    "Paginator",
     "Param",
     "RateLimit",
     "Receipt",
+    "RefreshToken",
     "Report",
     "Response",
     "Row",
@@ -85,11 +102,15 @@ __all__ = [
     "Tombstone",
     "count",
     "count_distinct",
+    "days_between",
+    "dig",
     "entities",
     "hookimpl",
     "max_",
     "mean",
     "min_",
     "quantile",
+    "read_pages",
+    "seconds_between",
     "sum_",
 ]

@@ -1,21 +1,58 @@
 """The contract of KPIs: descriptions, not code that runs queries.
 
-A KPI names measures (an aggregate over an entity, with the clock that puts a row into a period) and a formula over them. The engine
-fuses the measures that share an entity and a clock into one scan, cuts them by any declared dimension, and turns every division by
-zero and every empty mean into *undefined*.
+A KPI names measures (an aggregate over an entity, with the clock that puts a row into a period) and a formula over them. The
+engine fuses the measures that share an entity and a clock into one scan, cuts them by any declared dimension, and turns every
+division by zero and every empty mean into *undefined*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Text, column
 from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.functions import FunctionElement
+
+from kpid.errors import ConfigError
+from kpid.plugin.quantity import Quantity, Values
+
+__all__ = ["Quantity", "Values"]
 
 Expression: TypeAlias = ColumnElement[Any]
+
+AS_OF: ColumnElement[Any] = column("kpid_as_of", DateTime(timezone=True))
+"""In an expression: the instant that a measurement speaks of (end of the period, at most now)."""
+
+ZONE: ColumnElement[Any] = column("kpid_zone", Text())
+"""In an expression: the organisation's zone."""
+
+
+class DaysBetween(FunctionElement[int]):
+    """``end's local date - start's local date``; use :func:`days_between`."""
+
+    name = "days_between"
+    type = BigInteger()
+    inherit_cache = True
+
+
+class SecondsBetween(FunctionElement[int]):
+    """Whole seconds from ``start`` to ``end``; use :func:`seconds_between`."""
+
+    name = "seconds_between"
+    type = BigInteger()
+    inherit_cache = True
+
+
+def days_between(start: Expression, end: Expression) -> Expression:
+    """Whole local calendar days between two instants: 0 on the same day, negative if ``end`` comes first."""
+    return DaysBetween(start, end, ZONE)
+
+
+def seconds_between(start: Expression, end: Expression) -> Expression:
+    """Whole elapsed seconds between two instants."""
+    return SecondsBetween(start, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +111,8 @@ class At:
 class Balance:
     """Clock of a balance: the row counts in each period at whose end it is in [start, end); end null = still.
 
-    Past instants are right as far as ``start`` and ``end`` are. A null ``start`` counts only in the current period, since nobody knows
-    since when; a warning says how many.
+    Past instants are right as far as ``start`` and ``end`` are. A null ``start`` counts only in the current period, since nobody
+    knows since when; a warning says how many.
     """
 
     start: Expression
@@ -105,21 +142,18 @@ Clock: TypeAlias = At | Balance | During | Now
 class Measure:
     """An aggregate over an entity. ``entity`` is a canonical table or a subquery of canonical tables with the same key columns.
 
-    Rows that are deleted, merged away or tests never count. ``money`` names the currency column if the aggregate is an amount: it is
-    converted to the reporting currency by the engine.
+    Rows that are deleted, merged away or tests never count. ``money`` names the currency column if the aggregate is an amount:
+    the engine converts it to the reporting currency, by the first of the dates ``rate_at`` (dates, instants, ``AS_OF``) that a
+    rate covers; without ``rate_at`` that is the clock's own date for events and ``AS_OF`` for other clocks. ``label`` is what
+    the rows are called in a sentence ("won deals").
     """
 
     entity: FromClause
     clock: Clock
     agg: Aggregate
     money: Expression | None = None
-
-
-class Values(Mapping[str, "Decimal | None"]):
-    """The measures of one segment and period, for the formula: ``m.won / m.closed``. See ``kpid.metrics``."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+    rate_at: tuple[Expression, ...] = ()
+    label: str = ""
 
 
 Unit: TypeAlias = Literal["count", "ratio", "currency", "days", "seconds", "score"]
@@ -142,12 +176,12 @@ class Param:
 class Definition:
     """Measures and formula of a KPI for one choice of parameters.
 
-    ``formula`` gets the measures by name and returns their combination; ``sample`` names the measure that is the sample size (None:
-    there is none, as for counts).
+    ``formula`` gets the measures by name and returns their combination; ``sample`` names the measure that is the sample size
+    (None: there is none, as for counts).
     """
 
     measures: Mapping[str, Measure]
-    formula: Callable[[Any], Any]
+    formula: Callable[[Values], Quantity]
     sample: str | None = None
     unit: Unit | None = None
     """Where a parameter changes the unit (``as=count``)."""
@@ -173,3 +207,23 @@ class Kpi:
     source: str = ""
     settle: str = ""
     """How long after a period's end late data is still usual (``72h``); empty: no wait."""
+
+    def params_from(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The full set of parameters, defaults filled in.
+
+        Raises:
+            ConfigError: a parameter or its value is unknown.
+        """
+        for name, value in given.items():
+            if name not in self.params:
+                known = ", ".join(self.params) or "none"
+                raise ConfigError(f"KPI {self.id} has no parameter {name!r}", hint=f"It has: {known}")
+            if value not in self.params[name].choices:
+                choices = ", ".join(self.params[name].choices)
+                raise ConfigError(f"{name}={value} is not possible for KPI {self.id}", hint=f"Use one of {choices}")
+        return {name: given.get(name, param.default) for name, param in self.params.items()}
+
+    def definition(self, given: Mapping[str, str]) -> Definition:
+        """Measures and formula for a choice of parameters."""
+        params = self.params_from(given)
+        return self.define(params) if callable(self.define) else self.define
