@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -52,6 +53,15 @@ class Batch(Protocol):
     def tombstone(self, entity: str, gone: Sequence[tuple[str, datetime, str, str | None]]) -> int:
         """Mark rows ``(id, at, reason, merged_into_id)`` as deleted; how many were still alive."""
 
+    def mark_seen(self, source: str, entity: str, run: str, ids: pa.Array | pa.ChunkedArray) -> None:
+        """Remember, in the same transaction as the rows, that the full read ``run`` has met these ids."""
+
+    def forget_seen(self, source: str, entity: str) -> None:
+        """A full read begins, or is over."""
+
+    def vanish(self, source: str, entity: str, run: str, at: datetime) -> int:
+        """Mark the living rows of a source that the complete read ``run`` has not met as vanished; how many."""
+
     def save_watermark(self, watermark: Watermark) -> None:
         """Remember how far the read has come, in the same transaction as its rows."""
 
@@ -73,6 +83,9 @@ class Warehouse(Protocol):
 
     def changes(self, after: int) -> Changes:
         """What has changed since position ``after`` (0: everything there is)."""
+
+    def snapshot_to(self, path: Path | str) -> Path:
+        """A consistent copy for readers in other processes, put in place at once."""
 
     def close(self) -> None:
         """Flush and let go of the files."""

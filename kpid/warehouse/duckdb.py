@@ -1,0 +1,318 @@
+"""The embedded warehouse: one DuckDB 2 file, owned by one process. The only module that knows ``duckdb``.
+
+Writes go through one connection under a lock, a transaction per batch; readers have cursors of their own and see whole batches
+only. Nothing is ever downloaded: extensions that are not built in are switched off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from kpid.errors import BusyError, StoreError
+from kpid.warehouse import Changes, Watermark, Written, writes
+from kpid.warehouse.types import INSTANT, conform, entity_table
+
+_STORAGE = "v1.5.0"
+"""File format: readable by DuckDB 1.5 and 2.x, until the one of 2.x has settled."""
+
+_CONFIG = {
+    "storage_compatibility_version": _STORAGE,
+    "memory_limit": "1GB",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "preserve_insertion_order": "false",
+}
+_REBUILD = "Restore a copy of the file; or move it away and run `kpid sync --full`: the CRM is read again"
+
+
+def open_duckdb(path: Path | str, *, read_only: bool = False) -> DuckDBWarehouse:
+    """Open the warehouse file, made or extended as needed.
+
+    Args:
+        path: the file; its folder is made.
+        read_only: for a snapshot: nothing is made or changed.
+
+    Raises:
+        BusyError: another process, or another part of this one, holds the file.
+        StoreError: the file cannot be made, is not a DuckDB file, or is damaged.
+    """
+    file = Path(path)
+    if read_only and not file.exists():
+        raise StoreError("the warehouse does not exist yet", where=str(file), hint="Run `kpid sync` first")
+    try:
+        if not read_only:
+            _make_file(file)
+        connection = duckdb.connect(str(file), read_only=read_only, config=dict(_CONFIG))
+    except (duckdb.Error, OSError) as error:
+        raise _open_error(file, error) from error
+    try:
+        return DuckDBWarehouse(file, connection, read_only=read_only)
+    except duckdb.Error as error:
+        connection.close()
+        raise _open_error(file, error) from error
+
+
+def _make_file(file: Path) -> None:
+    """A new database is made beside its place: a kill half-way through its first page must not leave a file nobody can open."""
+    if file.exists() and file.stat().st_size:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f"{file.name}.{os.getpid()}.new")
+    beside.unlink(missing_ok=True)
+    duckdb.connect(str(beside), config=dict(_CONFIG)).close()
+    beside.replace(file)
+
+
+def _open_error(file: Path, error: Exception) -> StoreError | BusyError:
+    text = str(error).split("\n", maxsplit=1)[0]
+    if "set lock on file" in text:
+        holder = text.partition("(PID ")[2].partition(")")[0]
+        who = f"another process (PID {holder})" if holder else "another process"
+        return BusyError(
+            f"the warehouse is held by {who}",
+            where=str(file),
+            hint="If it is the kpid daemon, stop it or ask it; else close that program",
+        )
+    if "different configuration" in text:
+        return BusyError("this process has the warehouse open already, in another mode", where=str(file))
+    if "not a valid DuckDB" in text:
+        return StoreError(
+            "this is not a DuckDB file", where=str(file), hint="Correct `warehouse:` in the configuration, or move the file away"
+        )
+    if isinstance(error, OSError) or "Cannot open" in text or "No such file" in text or "Permission" in text:
+        return StoreError(f"the warehouse cannot be opened: {text}", where=str(file), hint="Check the path and its permissions")
+    return StoreError(f"the warehouse cannot be read: {text}", where=str(file), hint=_REBUILD)
+
+
+class DuckDBWarehouse:
+    """A :class:`~kpid.warehouse.Warehouse` in one file.
+
+    Args:
+        path: the file, for error messages and snapshots.
+        connection: the open database.
+        read_only: no tables are made and no batches taken.
+    """
+
+    dialect = "duckdb"
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, read_only: bool = False) -> None:
+        self.path = path
+        self._connection = connection
+        self._cursors = threading.Lock()
+        self._writing = threading.RLock()
+        self._copying = threading.Lock()
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._writer = None if read_only else connection.cursor()
+        if self._writer is not None:
+            _migrate(self._writer)
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        """Run one SELECT on a cursor of its own and give its whole result.
+
+        Raises:
+            StoreError: the engine refuses it.
+        """
+        with self._cursor() as cursor:
+            try:
+                relation = cursor.sql(sql, params=list(parameters) or None)
+                return pa.table({}) if relation is None else relation.to_arrow_table()
+            except duckdb.Error as error:
+                raise StoreError(f"the warehouse refused a query: {error}", where=str(self.path)) from error
+
+    @contextmanager
+    def batch(self) -> Iterator[DuckDBBatch]:
+        """A transaction; rolled back if the block raises. Batches of several threads wait for each other.
+
+        Raises:
+            StoreError: the file was opened for reading only, or the disk refused the rows.
+        """
+        if self._writer is None:
+            raise StoreError("the warehouse was opened for reading only", where=str(self.path))
+        with self._writing:
+            try:
+                self._writer.execute("BEGIN")
+                try:
+                    yield DuckDBBatch(self._writer)
+                except BaseException:
+                    self._writer.execute("ROLLBACK")
+                    raise
+                self._writer.execute("COMMIT")
+            except duckdb.Error as error:
+                raise StoreError(f"the warehouse could not store rows: {error}", where=str(self.path)) from error
+
+    def watermarks(self) -> Sequence[Watermark]:
+        """All watermarks, by source and entity."""
+        found = self.query("SELECT source_id, entity, cursor, through, finished_at FROM watermarks ORDER BY source_id, entity")
+        return [
+            Watermark(row["source_id"], row["entity"], json.loads(row["cursor"] or "null"), row["through"], row["finished_at"])
+            for row in found.to_pylist()
+        ]
+
+    def changes(self, after: int) -> Changes:
+        """Days of each clock column that were written since position ``after``."""
+        found = self.query(
+            "SELECT entity, clock, day, seq FROM touched WHERE seq > $1 "
+            "UNION ALL SELECT NULL, NULL, NULL, coalesce(max(seq), 0) FROM touched",
+            [after],
+        )
+        days: dict[tuple[str, str], set[date | None]] = {}
+        position = after
+        for row in found.to_pylist():
+            position = max(position, row["seq"])
+            if row["entity"] is not None:
+                days.setdefault((row["entity"], row["clock"]), set()).add(row["day"])
+        return Changes(position, {key: frozenset(values) for key, values in days.items()})
+
+    def snapshot_to(self, path: Path | str) -> Path:
+        """A consistent copy for readers in other processes: written beside ``path``, then put in its place at once.
+
+        Raises:
+            StoreError: the copy cannot be written.
+        """
+        target = Path(path)
+        beside = target.with_name(f"{target.name}.{os.getpid()}.new")
+        with self._copying, self._cursor() as cursor:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                beside.unlink(missing_ok=True)
+                name = cursor.execute("SELECT current_database()").fetchall()[0][0]
+                place = str(beside).replace("'", "''")
+                cursor.execute(f"ATTACH '{place}' AS kpid_snapshot (STORAGE_VERSION '{_STORAGE}')")
+                try:
+                    cursor.execute(f'COPY FROM DATABASE "{name}" TO kpid_snapshot')
+                finally:
+                    cursor.execute("DETACH kpid_snapshot")
+                beside.replace(target)
+            except (duckdb.Error, OSError) as error:
+                raise StoreError(f"no snapshot could be written: {error}", where=str(target), hint="Is the disk full?") from error
+            finally:
+                beside.unlink(missing_ok=True)
+        return target
+
+    def close(self) -> None:
+        """Flush and let go of the file."""
+        with self._writing, suppress(duckdb.Error):
+            if self._writer is not None:
+                self._writer.close()
+            self._connection.close()
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._cursors:
+            try:
+                cursor = self._connection.cursor()
+            except duckdb.Error as error:
+                raise StoreError(f"the warehouse is closed: {error}", where=str(self.path)) from error
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+
+def _migrate(cursor: duckdb.DuckDBPyConnection) -> None:
+    cursor.execute("BEGIN")
+    present: dict[str, set[str]] = {}
+    for table, column in cursor.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall():
+        present.setdefault(table, set()).add(column)
+    for table in writes.all_tables():
+        if table.name not in present:
+            cursor.execute(writes.create_table(table))
+        for statement in writes.add_columns(table, present.get(table.name, table.columns.keys())):
+            cursor.execute(statement)
+    for statement in writes.BOOKKEEPING:
+        cursor.execute(statement)
+    cursor.execute("COMMIT")
+
+
+class DuckDBBatch:
+    """Writes of one transaction; see :class:`kpid.warehouse.Batch`."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+        self._seq: int | None = None
+
+    def upsert(self, entity: str, rows: pa.Table) -> Written:
+        """Store rows by ``id``: the last one wins, equal ones are left alone, changed ones are replaced whole."""
+        if not rows.num_rows:
+            return Written()
+        with self._incoming(conform(entity, rows)):
+            if not self._run(writes.WAS.format(entity=entity)):
+                self._touch(entity, [writes.INCOMING])
+                changed = self._run(writes.ADD_FRESH.format(entity=entity, rows=writes.INCOMING))
+                return Written(rows.num_rows, changed)
+            changed = self._run(writes.fresh_rows(entity))
+            if changed:
+                self._touch(entity, ["fresh", "(SELECT w.* FROM was w SEMI JOIN fresh f ON w.id = f.id)"])
+                self._run(writes.DROP_OLD.format(entity=entity))
+                self._run(writes.ADD_FRESH.format(entity=entity, rows="fresh"))
+            return Written(rows.num_rows, changed)
+
+    def tombstone(self, entity: str, gone: Sequence[tuple[str, datetime, str, str | None]]) -> int:
+        """Mark rows as deleted; how many were still alive. Unknown ids are passed over."""
+        entity_table(entity)
+        if not gone:
+            return 0
+        columns = list(zip(*{item[0]: item for item in gone}.values(), strict=True))
+        names = ["id", "deleted_at", "deleted_reason", "merged_into_id"]
+        kinds = [pa.string(), INSTANT, pa.string(), pa.string()]
+        with self._incoming(pa.table([pa.array(c, k) for c, k in zip(columns, kinds, strict=True)], names=names)):
+            count = self._run(writes.WAS_ALIVE.format(entity=entity))
+            if count:
+                self._touch(entity, ["was"])
+                self._run(writes.BURY.format(entity=entity))
+            return count
+
+    def mark_seen(self, source: str, entity: str, run: str, ids: pa.Array | pa.ChunkedArray) -> None:
+        """Remember that a full read has met these ids."""
+        with self._incoming(pa.table({"id": ids})):
+            self._run(writes.MARK_SEEN, [source, entity, run])
+
+    def forget_seen(self, source: str, entity: str) -> None:
+        """A full read begins, or is over."""
+        self._run(writes.FORGET_SEEN, [source, entity])
+
+    def vanish(self, source: str, entity: str, run: str, at: datetime) -> int:
+        """Mark the living rows of a source that a complete read ``run`` has not met; how many."""
+        entity_table(entity)
+        count = self._run(writes.WAS_UNSEEN.format(entity=entity), {"source": source, "entity": entity, "run": run})
+        if count:
+            self._touch(entity, ["was"])
+            self._run(writes.BURY_UNSEEN.format(entity=entity), [at])
+        return count
+
+    def save_watermark(self, watermark: Watermark) -> None:
+        """Remember how far the read has come."""
+        cursor = None if watermark.cursor is None else json.dumps(watermark.cursor, sort_keys=True)
+        self._run(writes.DROP_WATERMARK, [watermark.source, watermark.entity])
+        self._run(writes.ADD_WATERMARK, [watermark.source, watermark.entity, cursor, watermark.through, watermark.finished_at])
+
+    def _touch(self, entity: str, relations: Sequence[str]) -> None:
+        if self._seq is None:
+            self._seq = self._cursor.execute(writes.NEXT_SEQ).fetchall()[0][0]
+        self._run(writes.touched_days(entity, relations))
+        self._run(writes.FORGET_TOUCHED)
+        self._run(writes.ADD_TOUCHED, [self._seq])
+
+    def _run(self, sql: str, parameters: Any = None) -> int:
+        """Run a statement to its end; how many rows it wrote."""
+        rows = self._cursor.execute(sql, parameters).fetchall()
+        return int(rows[0][0]) if rows and isinstance(rows[0][0], int) else 0
+
+    @contextmanager
+    def _incoming(self, rows: pa.Table) -> Iterator[None]:
+        self._cursor.register(writes.INCOMING, rows)
+        try:
+            yield
+        finally:
+            self._cursor.unregister(writes.INCOMING)

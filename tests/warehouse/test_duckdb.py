@@ -1,0 +1,346 @@
+"""The DuckDB warehouse: upserts, tombstones, changed days, snapshots, and files that are killed, held or broken."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from kpid.errors import BusyError, StoreError
+from kpid.plugin.entities import ENTITIES
+from kpid.warehouse import Watermark
+from kpid.warehouse.duckdb import DuckDBWarehouse, open_duckdb
+from kpid.warehouse.types import arrow_schema
+
+NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[DuckDBWarehouse]:
+    opened = open_duckdb(tmp_path / "crm.duckdb")
+    yield opened
+    opened.close()
+
+
+def deals(*rows: dict[str, Any]) -> pa.Table:
+    schema = arrow_schema("deals")
+    full = [{"source_id": "crm", "native_id": r["id"].partition(":")[2], "synced_at": NOON, "is_test": False, **r} for r in rows]
+    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in full], schema=schema)
+
+
+def store(warehouse: DuckDBWarehouse, *rows: dict[str, Any]) -> Any:
+    with warehouse.batch() as batch:
+        return batch.upsert("deals", deals(*rows))
+
+
+def test_a_new_file_has_every_canonical_table(warehouse: DuckDBWarehouse) -> None:
+    for name, table in ENTITIES.items():
+        found = warehouse.query(f'SELECT * FROM "{name}"')
+        assert found.schema.equals(arrow_schema(name)), name
+        assert found.column_names == [column.name for column in table.columns]
+
+
+def test_values_come_back_as_they_went_in(warehouse: DuckDBWarehouse) -> None:
+    row = {
+        "id": "crm:1",
+        "name": "Ümlaut 'quoted' \"twice\"",
+        "created_at": datetime(2026, 3, 5, 23, 59, 59, 999999, tzinfo=UTC),
+        "amount": Decimal("12345678901234.123456"),
+        "crm_close_date": date(2026, 3, 31),
+        "extra": '{"a": [1, null]}',
+    }
+    store(warehouse, row)
+    found = warehouse.query("SELECT * FROM deals").to_pylist()[0]
+    assert {name: found[name] for name in row} == row
+
+
+def test_the_last_row_of_a_batch_wins(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "name": "old"}, {"id": "crm:2"}, {"id": "crm:1", "name": "new"})
+    assert warehouse.query("SELECT id, name FROM deals ORDER BY id").to_pylist() == [
+        {"id": "crm:1", "name": "new"},
+        {"id": "crm:2", "name": None},
+    ]
+
+
+def test_an_equal_row_is_left_alone(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "amount": Decimal("1.5"), "created_at": NOON, "extra": '{"x": 1}'})
+    position = warehouse.changes(0).position
+    written = store(
+        warehouse,
+        {"id": "crm:1", "amount": Decimal("1.5"), "created_at": NOON, "extra": '{"x": 1}', "synced_at": NOON + timedelta(days=1)},
+    )
+    assert (written.rows, written.changed) == (1, 0)
+    assert warehouse.changes(position).days == {}
+    assert warehouse.query("SELECT synced_at FROM deals").to_pylist() == [{"synced_at": NOON}]
+
+
+def test_a_change_touches_the_old_and_the_new_day(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "created_at": NOON}, {"id": "crm:2", "created_at": NOON - timedelta(days=9)})
+    first = warehouse.changes(0)
+    assert first.days["deals", "created_at"] == {date(2026, 3, 5), date(2026, 2, 24)}
+    assert first.days["deals", "closed_at"] == {None}
+    written = store(warehouse, {"id": "crm:1", "created_at": NOON, "closed_at": NOON + timedelta(days=1)}, {"id": "crm:2"})
+    assert written.changed == 2
+    second = warehouse.changes(first.position)
+    assert second.position > first.position
+    assert second.days["deals", "closed_at"] == {None, date(2026, 3, 6)}
+    assert second.days["deals", "created_at"] == {date(2026, 3, 5), date(2026, 2, 24), None}
+    assert warehouse.changes(second.position).days == {}
+
+
+def test_changes_since_the_beginning_hold_everything(warehouse: DuckDBWarehouse) -> None:
+    for day in range(5):
+        store(warehouse, {"id": f"crm:{day}", "created_at": NOON + timedelta(days=day)})
+    assert len(warehouse.changes(0).days["deals", "created_at"]) == 5
+
+
+def test_a_new_file_goes_on_beyond_the_positions_of_the_old_one(tmp_path: Path) -> None:
+    positions = []
+    for name in ("a", "b"):
+        warehouse = open_duckdb(tmp_path / f"{name}.duckdb")
+        for amount in range(3 if name == "a" else 1):
+            store(warehouse, {"id": "crm:1", "amount": Decimal(amount)})
+        positions.append(warehouse.changes(0).position)
+        warehouse.close()
+    assert positions[1] >= positions[0]
+
+
+def test_a_tombstone_marks_and_a_live_row_clears_it(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "created_at": NOON}, {"id": "crm:2", "created_at": NOON})
+    position = warehouse.changes(0).position
+    with warehouse.batch() as batch:
+        assert batch.tombstone("deals", [("crm:1", NOON, "merged", "crm:2"), ("crm:9", NOON, "deleted", None)]) == 1
+    assert warehouse.changes(position).days["deals", "created_at"] == {date(2026, 3, 5)}
+    marked = "SELECT deleted_at, deleted_reason, merged_into_id FROM deals WHERE id = 'crm:1'"
+    assert warehouse.query(marked).to_pylist() == [{"deleted_at": NOON, "deleted_reason": "merged", "merged_into_id": "crm:2"}]
+    with warehouse.batch() as batch:
+        assert batch.tombstone("deals", [("crm:1", NOON, "deleted", None)]) == 0
+    store(warehouse, {"id": "crm:1", "created_at": NOON})
+    assert warehouse.query(marked).to_pylist() == [{"deleted_at": None, "deleted_reason": None, "merged_into_id": None}]
+
+
+def test_rows_a_full_read_did_not_meet_vanish(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "created_at": NOON}, {"id": "crm:2"}, {"id": "erp:1", "source_id": "erp"})
+    with warehouse.batch() as batch:
+        batch.mark_seen("crm", "deals", "r1", pa.array(["crm:2"]))
+        assert batch.vanish("crm", "deals", "r1", NOON) == 1
+        batch.forget_seen("crm", "deals")
+    alive = warehouse.query("SELECT id FROM deals WHERE deleted_at IS NULL ORDER BY id").to_pylist()
+    assert [row["id"] for row in alive] == ["crm:2", "erp:1"]
+    assert warehouse.query("SELECT count(*) AS n FROM seen").to_pylist() == [{"n": 0}]
+
+
+def test_a_batch_that_raises_leaves_nothing(warehouse: DuckDBWarehouse) -> None:
+    mark = Watermark("crm", "deals", {"page": 2}, NOON, NOON)
+
+    def write_and_fail() -> None:
+        with warehouse.batch() as batch:
+            batch.upsert("deals", deals({"id": "crm:1"}))
+            batch.save_watermark(mark)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert warehouse.query("SELECT * FROM deals").num_rows == 0
+    assert warehouse.watermarks() == []
+    assert warehouse.changes(0).days == {}
+    with warehouse.batch() as batch:
+        batch.save_watermark(mark)
+        batch.save_watermark(mark)
+    assert warehouse.watermarks() == [mark]
+
+
+def test_partial_tables_are_filled_up_and_foreign_columns_refused(warehouse: DuckDBWarehouse) -> None:
+    with warehouse.batch() as batch:
+        batch.upsert("users", pa.table({"id": ["crm:u1"], "name": ["Ada Example"]}))
+    assert warehouse.query("SELECT name, is_test FROM users").to_pylist() == [{"name": "Ada Example", "is_test": False}]
+    with pytest.raises(StoreError, match="no column 'nmae'"), warehouse.batch() as batch:
+        batch.upsert("users", pa.table({"id": ["crm:u1"], "nmae": ["x"]}))
+    with pytest.raises(StoreError, match="no canonical table 'dealz'"), warehouse.batch() as batch:
+        batch.upsert("dealz", pa.table({"id": ["crm:u1"]}))
+
+
+def test_an_older_file_gets_the_new_columns(tmp_path: Path) -> None:
+    file = tmp_path / "crm.duckdb"
+    warehouse = open_duckdb(file)
+    store(warehouse, {"id": "crm:1", "created_at": NOON})
+    with warehouse.batch() as batch:  # make it a file of an older version, by the same door
+        batch._run("ALTER TABLE deals DROP COLUMN loss_competitor")
+        batch._run("ALTER TABLE deals ADD COLUMN something_else VARCHAR")
+        batch._run("DROP TABLE fx_rates")
+    warehouse.close()
+    again = open_duckdb(file)
+    assert again.query("SELECT id, loss_competitor, something_else FROM deals").num_rows == 1
+    assert again.query("SELECT * FROM fx_rates").num_rows == 0
+    store(again, {"id": "crm:1", "loss_competitor": "Example Corp"})
+    assert again.query("SELECT loss_competitor AS l FROM deals").to_pylist() == [{"l": "Example Corp"}]
+    again.close()
+
+
+def test_parameters_are_bound(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "name": "'; DROP TABLE deals; --", "created_at": NOON})
+    found = warehouse.query("SELECT id FROM deals WHERE name = $1 AND created_at <= $2", ["'; DROP TABLE deals; --", NOON])
+    assert found.to_pylist() == [{"id": "crm:1"}]
+    with pytest.raises(StoreError, match="refused a query"):
+        warehouse.query("SELECT nonsense FROM deals")
+
+
+def test_readers_see_whole_batches_while_a_writer_writes(warehouse: DuckDBWarehouse) -> None:
+    stop = threading.Event()
+    odd: list[int] = []
+
+    def watch() -> None:
+        while not stop.is_set():
+            count = warehouse.query("SELECT count(*) AS n FROM deals").to_pylist()[0]["n"]
+            if count % 100:
+                odd.append(count)
+
+    readers = [threading.Thread(target=watch) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for batch_no in range(10):
+        with warehouse.batch() as batch:
+            for half in range(2):
+                batch.upsert("deals", deals(*({"id": f"crm:{batch_no}-{half}-{i}"} for i in range(50))))
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not odd
+    assert warehouse.query("SELECT count(*) AS n FROM deals").to_pylist() == [{"n": 1000}]
+
+
+COUNT_DEALS = """
+import sys
+from kpid.warehouse.duckdb import open_duckdb
+print(open_duckdb(sys.argv[1], read_only=True).query("SELECT count(*) AS n FROM deals").to_pylist())
+"""
+HOLD = """
+import sys
+from kpid.warehouse.duckdb import open_duckdb
+warehouse = open_duckdb(sys.argv[1])
+print("open", flush=True)
+input()
+"""
+
+
+def test_a_snapshot_is_read_beside_the_open_file(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    store(warehouse, {"id": "crm:1", "created_at": NOON})
+    copy = tmp_path / "it's a copy" / "snapshot.duckdb"
+    assert warehouse.snapshot_to(copy) == copy
+    reader = open_duckdb(copy, read_only=True)
+    store(warehouse, {"id": "crm:2"})
+    warehouse.snapshot_to(copy)
+    newer = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            COUNT_DEALS,
+            copy,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert newer.stdout.strip() == "[{'n': 2}]"
+    assert reader.query("SELECT id FROM deals").to_pylist() == [{"id": "crm:1"}]
+    with pytest.raises(StoreError, match="reading only"), reader.batch():
+        pass
+    reader.close()
+    assert [p.name for p in copy.parent.iterdir()] == ["snapshot.duckdb"]
+
+
+def test_a_file_held_by_another_process_is_busy(tmp_path: Path) -> None:
+    file = tmp_path / "crm.duckdb"
+    open_duckdb(file).close()
+    with subprocess.Popen([sys.executable, "-c", HOLD, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(BusyError, match=f"held by another process \\(PID {holder.pid}\\)"):
+            open_duckdb(file)
+        holder.communicate("\n")
+    open_duckdb(file).close()
+
+
+@pytest.mark.parametrize("content", [b"hello, world\n" * 1000, b"\0" * 40960])
+def test_a_foreign_file_is_refused_with_the_cure(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "crm.duckdb"
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"crm\.duckdb: .*(Correct `warehouse:`|Restore a copy)"):
+        open_duckdb(file)
+
+
+def test_an_empty_file_becomes_a_warehouse(tmp_path: Path) -> None:
+    (tmp_path / "crm.duckdb").touch()
+    open_duckdb(tmp_path / "crm.duckdb").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["crm.duckdb"]
+
+
+def test_a_damaged_file_is_refused_with_the_cure(tmp_path: Path) -> None:
+    file = tmp_path / "crm.duckdb"
+    warehouse = open_duckdb(file)
+    store(warehouse, *({"id": f"crm:{i}", "name": os.urandom(20).hex()} for i in range(5000)))
+    warehouse.close()
+    body = bytearray(file.read_bytes())
+    for place in range(4096, min(len(body), 20480)):
+        body[place] ^= 0x5A
+    file.write_bytes(bytes(body))
+    with pytest.raises(StoreError, match="Restore a copy"):
+        open_duckdb(file)
+
+
+def test_a_missing_file_is_not_made_for_readers(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="kpid sync"):
+        open_duckdb(tmp_path / "crm.duckdb", read_only=True)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="permissions"):
+        open_duckdb(tmp_path / "file" / "crm.duckdb")
+
+
+KILLED = """
+import sys
+import pyarrow as pa
+from kpid.warehouse import Watermark
+from kpid.warehouse.duckdb import open_duckdb
+
+warehouse = open_duckdb(sys.argv[1])
+number = int(sys.argv[2])
+while True:
+    number += 1
+    with warehouse.batch() as batch:
+        rows = pa.table({"id": [f"crm:{i}" for i in range(2000)], "name": [f"{number}-{i}" for i in range(2000)]})
+        batch.upsert("deals", rows.slice(0, 1000))
+        batch.save_watermark(Watermark("crm", "deals", {"number": number}, None, None))
+        batch.upsert("deals", rows.slice(1000))
+    print(number, flush=True)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_whole_transactions(tmp_path: Path) -> None:
+    file = tmp_path / "crm.duckdb"
+    done = 0
+    for kill in range(6):
+        with subprocess.Popen([sys.executable, "-c", KILLED, file, str(done)], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(1 + kill):
+                done = int(writer.stdout.readline())
+            threading.Event().wait(0.003 * kill)
+            writer.send_signal(signal.SIGKILL)
+            rest = writer.stdout.read().split()
+            done = int(rest[-1]) if rest and rest[-1].isdigit() else done
+        warehouse = open_duckdb(file)
+        number = warehouse.watermarks()[0].cursor["number"]  # type: ignore[index]
+        assert number in (done, done + 1), "what was reported is stored, and at most one batch more"
+        found = warehouse.query(
+            "SELECT split_part(name, '-', 1) AS batch, count(*) AS n, count(DISTINCT id) AS ids FROM deals GROUP BY 1"
+        )
+        assert found.to_pylist() == [{"batch": str(number), "n": 2000, "ids": 2000}]
+        warehouse.close()
+        done = number
