@@ -151,6 +151,8 @@ class Finding:
     text: str
     hint: str = ""
     where: str = ""
+    warning: bool = False
+    """Not well, but nothing that stops kpid: said, and not counted as a failure."""
 
 
 @dataclass(frozen=True, slots=True)

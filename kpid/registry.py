@@ -1,7 +1,7 @@
 """Finds plugins, asks each what it brings, and keeps the broken ones with their reason.
 
-A plugin is an entry point of group ``kpid``, or a file in ``plugins_dir``. Each is loaded and asked on its own, so that one that fails
-takes no other with it; it is fatal only to a configuration that names what it would have brought.
+A plugin is an entry point of group ``kpid``, or a file in ``plugins_dir``. Each is loaded and asked on its own, so that one that
+fails takes no other with it; it is fatal only to a configuration that names what it would have brought.
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ class Plugins:
 
 
 def _broken_text(broken: Mapping[str, str]) -> str:
+    if len(broken) > 2:
+        return f"One of the plugins that could not be loaded may bring it: {', '.join(sorted(broken))} (`kpid plugins` says why)"
     return "; ".join(f"The plugin {name} could not be loaded: {reason}" for name, reason in sorted(broken.items()))
 
 

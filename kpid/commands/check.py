@@ -1,0 +1,240 @@
+"""``kpid check``: everything that can be said about a configuration, without and with contacting anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Table
+from sqlalchemy.sql import visitors
+
+from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
+from kpid.app import App
+from kpid.clock import SystemClock
+from kpid.config.load import Loaded
+from kpid.config.model import Rule
+from kpid.config.problems import Key, each_error, near_miss
+from kpid.errors import ConfigError, KpidError
+from kpid.model import Finding
+from kpid.plugin.connector import Connector, SourceContext
+from kpid.plugin.entities import ENTITIES
+from kpid.plugin.kpi import Kpi
+from kpid.registry import Plugins, options_of
+
+CheckTemplates = Callable[[], Sequence[Finding]]
+
+
+def check_config(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemplates | None = None) -> list[Finding]:
+    """Everything that can be judged without contacting anybody. ``loaded`` has passed what :func:`load_config` checks.
+
+    Args:
+        loaded: the configuration.
+        plugins: what is installed.
+        check_templates: renders every template with sample data (``Renderer.check``); left out if None.
+
+    Returns:
+        One finding per mistake or warning, and one per part that is well. ``ok`` is False for both mistakes and warnings.
+    """
+    config = loaded.config
+    parts: list[tuple[str, str, Iterator[Finding]]] = [
+        ("plugins", f"{len(plugins.rows)} things from plugins", _plugins(loaded, plugins)),
+        ("sources", f"{len(config.sources)} sources", _options(loaded, plugins, "sources")),
+        ("receivers", f"{len(config.receivers)} receivers", _options(loaded, plugins, "receivers")),
+        ("kpis", f"{len(config.kpis)} KPIs have settings", _kpis(loaded, plugins)),
+        ("rules", f"{len(config.rules)} rules", _rules(loaded, plugins)),
+        ("reports", f"{len(config.reports)} reports", iter(())),
+        ("data", "every KPI in use has a source for its data", _coverage(loaded, plugins)),
+        ("templates", "every template renders", iter(check_templates() if check_templates else ())),
+    ]
+    findings = [Finding("configuration", True, f"{len(loaded.files)} files read", where=str(loaded.config.file))]
+    for subject, text, found in parts:
+        told = [finding for finding in found if not finding.ok]
+        findings.extend(told or [Finding(subject, True, text)])
+    return findings
+
+
+def connect_checks(app: App) -> list[Finding]:
+    """Ask every connector and notifier to contact its other side. One that breaks does not keep the others from it."""
+    findings: list[Finding] = []
+    for name in app.config.sources:
+        findings.extend(_asked(f"source {name}", lambda name=name: _check_source(app, name), app.loaded.place("sources", name)))  # type: ignore[misc]
+    for name, notifier in app.notifiers.items():
+        findings.extend(_asked(f"receiver {name}", notifier.check, app.loaded.place("receivers", name)))
+    return findings
+
+
+def _check_source(app: App, name: str) -> Sequence[Finding]:
+    with app.connector(name) as connector:
+        return connector.check()
+
+
+def _asked(subject: str, check: Callable[[], Sequence[Finding]], where: str) -> list[Finding]:
+    try:
+        found = list(check())
+    except KpidError as error:
+        return [Finding(subject, False, error.what, error.hint or "", error.where or where)]
+    except Exception as error:  # noqa: BLE001 - round a plugin call
+        return [Finding(subject, False, f"its check failed: {type(error).__name__}: {error}", "Tell the plugin's author", where)]
+    return found or [Finding(subject, True, "nothing to check")]
+
+
+def _plugins(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    for error in plugins.missing(loaded):
+        yield _finding("plugins", error)
+    for name, reason in plugins.broken.items():
+        yield Finding(
+            "plugins",
+            False,
+            f"{name} could not be loaded: {reason}",
+            "Repair or uninstall it, or name it in disabled_plugins",
+            warning=True,
+        )
+
+
+def _finding(subject: str, error: ConfigError) -> Finding:
+    return Finding(subject, False, error.what, error.hint or "", error.where or "")
+
+
+def _options(loaded: Loaded, plugins: Plugins, section: str) -> Iterator[Finding]:
+    for name in loaded.config.sources if section == "sources" else loaded.config.receivers:
+        try:
+            _settings(loaded, plugins, section, name)
+        except ConfigError as error:
+            for mistake in each_error(error):
+                yield _finding(section, mistake)
+
+
+def _settings(loaded: Loaded, plugins: Plugins, section: str, name: str) -> Any:
+    """The plugin settings of a source or receiver; None if there is no such plugin."""
+    if section == "sources":
+        source = loaded.config.sources[name]
+        info = plugins.connectors.get(source.connector)
+        return options_of(info.connector.Settings, source.options, loaded, (section, name)) if info else None
+    receiver = loaded.config.receivers[name]
+    kind = plugins.notifiers.get(receiver.notifier)
+    return options_of(kind.Settings, receiver.options, loaded, (section, name)) if kind else None
+
+
+def _kpis(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    for name, settings in loaded.config.kpis.items():
+        if name in plugins.kpis:
+            yield from _params("kpis", plugins.kpis[name], settings.params, loaded, ("kpis", name, "params"))
+
+
+def _params(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
+    for name, value in given.items():
+        try:
+            kpi.params_from({name: value})
+        except ConfigError as error:
+            hint = near_miss(name, kpi.params, what="It has") if name not in kpi.params else error.hint
+            yield Finding(subject, False, error.what, hint or "", loaded.place(*path, name))
+
+
+def _rules(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    for number, rule in enumerate(loaded.config.rules):
+        if rule.kpi in plugins.kpis:
+            kpi, path = plugins.kpis[rule.kpi], ("rules", number)
+            yield from _params(f"rule {rule.name}", kpi, rule.params, loaded, (*path, "params"))
+            yield from _dimensions(rule, kpi, loaded, path)
+            yield from _conditions(rule, kpi, loaded, path)
+
+
+def _dimensions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
+    named: list[tuple[str, tuple[Key, ...]]] = [(name, (*path, "by", number)) for number, name in enumerate(rule.by)]
+    named += [(name, (*path, "where", name)) for name in rule.where]
+    for name, place in named:
+        if name not in kpi.dimensions:
+            hint = near_miss(name, kpi.dimensions, what="It has")
+            yield Finding(f"rule {rule.name}", False, f"KPI {kpi.id} has no dimension {name!r}", hint, loaded.place(*place))
+    if len(set(rule.by)) < len(rule.by):
+        yield Finding(f"rule {rule.name}", False, "by: names a dimension twice", "Name each once", loaded.place(*path, "by"))
+
+
+def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
+    subject, unit = f"rule {rule.name}", _unit(kpi, rule)
+    read: dict[str, Condition] = {}
+    for key, text in {"warn": rule.warn, "critical": rule.critical, "recover": rule.recover}.items():
+        if text is None:
+            continue
+        try:
+            read[key] = condition_from_text(text)
+        except ValueError as error:
+            yield Finding(subject, False, f"{key}: {error}", "", loaded.place(*path, key))
+            continue
+        misuse = check_condition(read[key], unit, kpi.better)
+        if misuse:
+            del read[key]
+            yield Finding(subject, False, f"{key}: {misuse}", "", loaded.place(*path, key))
+    together = check_levels(read.get("warn"), read.get("critical"), read.get("recover"), unit)
+    if together:
+        key = "critical" if together.startswith("critical") else "recover"
+        yield Finding(subject, False, together, "", loaded.place(*path, key))
+
+
+def _unit(kpi: Kpi, rule: Rule) -> str:
+    try:
+        return kpi.definition(rule.params).unit or kpi.unit
+    except ConfigError:  # a wrong parameter: told elsewhere
+        return kpi.unit
+
+
+def _coverage(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    """Warn of KPIs in use whose data no source brings."""
+    filled: set[str] = set()
+    for name in loaded.config.sources:
+        try:
+            filled |= _entities_of_source(loaded, plugins, name)
+        except ConfigError:  # wrong settings: told elsewhere
+            return
+        except Exception as error:  # noqa: BLE001 - round a plugin call
+            where = loaded.place("sources", name)
+            yield Finding("data", False, f"source {name} cannot say what it reads: {type(error).__name__}: {error}", "", where)
+            return
+    for kpi_id, where in _kpis_in_use(loaded, plugins).items():
+        lacking = sorted(_entities_of_kpi(plugins.kpis[kpi_id]) - filled)
+        if lacking:
+            yield Finding(
+                f"KPI {kpi_id}",
+                False,
+                f"no source brings {' and '.join(lacking)}: it will have no value",
+                "Add a source that does, or take the KPI out",
+                where,
+                warning=True,
+            )
+
+
+def _entities_of_source(loaded: Loaded, plugins: Plugins, name: str) -> set[str]:
+    settings = _settings(loaded, plugins, "sources", name)
+    if settings is None:
+        return set(ENTITIES)  # the missing plugin is told elsewhere: who knows what it would bring
+    config = loaded.config
+    kind: type[Connector[Any]] = plugins.connectors[config.sources[name].connector].connector
+    context = SourceContext(
+        source_id=name, timezone=ZoneInfo(config.timezone), folder=config.folder, clock=SystemClock(), currency=config.currency
+    )
+    connector = kind(settings, context)
+    try:
+        return {entity for reads in connector.reads() for entity in (reads.entity, *reads.carries)}
+    finally:
+        connector.close()
+
+
+def _kpis_in_use(loaded: Loaded, plugins: Plugins) -> dict[str, str]:
+    """Ids of the KPIs that rules and reports read, each with the first place that does."""
+    config = loaded.config
+    used: dict[str, str] = {}
+    for number, rule in enumerate(config.rules):
+        used.setdefault(rule.kpi, loaded.place("rules", number, "kpi"))
+    for name, job in config.reports.items():
+        report = plugins.reports.get(job.report)
+        for kpi in report.kpis if report else ():
+            used.setdefault(kpi, loaded.place("reports", name, "report"))
+    return {kpi: where for kpi, where in used.items() if kpi in plugins.kpis}
+
+
+def _entities_of_kpi(kpi: Kpi) -> set[str]:
+    names = set()
+    for measure in kpi.definition({}).measures.values():
+        names |= {element.name for element in visitors.iterate(measure.entity) if isinstance(element, Table)}
+    return names & set(ENTITIES)
