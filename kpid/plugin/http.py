@@ -317,8 +317,15 @@ class _CheckingAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pool_classes
 
 
+class _Session(requests.Session):
+    """Leaves redirects alone: the library would read their bodies whole, without a limit."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 def _session(settings: WireSettings) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.headers.update(
         {"User-Agent": f"kpid/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
     )

@@ -1,0 +1,155 @@
+"""Credentials: what goes into the request, when they are renewed, and that they stay hidden."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from kpid.errors import AuthError, DeferredError
+from kpid.plugin import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, HttpClient, HttpFailure, OAuth, RefreshToken, Secret
+from kpid.testing import Answer, FakeApi, FakeClock, Request, faults
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
+    [
+        (BearerAuth(Secret("tok-1\n")), "Authorization", "Bearer tok-1"),
+        (HeaderAuth("X-Api-Key", Secret("key-1")), "X-Api-Key", "key-1"),
+        (BasicAuth("ada", Secret("pä:ss")), "Authorization", "Basic " + base64.b64encode("ada:pä:ss".encode()).decode()),
+    ],
+)
+def test_fixed_credentials_are_sent_and_never_renewed(auth, header, value):
+    assert auth.headers() == {header: value}
+    assert auth.refresh() is False
+    assert auth.secrets()
+
+
+@pytest.mark.parametrize("token", ["", "  ", "a\nb", "tök"])
+def test_a_token_that_cannot_be_one_is_refused(token):
+    with pytest.raises(AuthError, match="token"):
+        BearerAuth(Secret(token))
+
+
+class TokenServer:
+    """Gives tokens t1, t2 ...; rotates refresh tokens r0, r1 ... and refuses used ones."""
+
+    def __init__(self, api: FakeApi, *, expires_in: object = 1800) -> None:
+        self.given = 0
+        self.expires_in = expires_in
+        self.forms: list[dict[str, str]] = []
+        api.route("POST", "/oauth/token", self.token)
+        api.route("GET", "/deals", self.deals)
+
+    def token(self, request: Request) -> Answer:
+        form = request.form()
+        self.forms.append(form)
+        if form["grant_type"] == "refresh_token" and form["refresh_token"] != f"r{self.given}-rotating":
+            return Answer(400, {"error": "invalid_grant", "error_description": f"used {form['refresh_token']}"})
+        self.given += 1
+        body = {"access_token": f"access-{self.given}", "expires_in": self.expires_in, "refresh_token": f"r{self.given}-rotating"}
+        return Answer(200, body)
+
+    def deals(self, request: Request) -> Answer:
+        good = request.headers["Authorization"] == f"Bearer access-{self.given}"
+        return Answer(200, {}) if good else Answer(401, {"message": "expired " + request.headers["Authorization"]})
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with FakeApi(FakeClock()) as api:
+        yield api
+
+
+@pytest.fixture
+def tokens(api: FakeApi) -> Iterator[HttpClient]:
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True, max_tries=2) as client:
+        yield client
+
+
+def deals_client(api: FakeApi, auth: OAuth) -> HttpClient:
+    return HttpClient(api.url, name="crm", clock=api.clock, allow_private=True, max_tries=2, auth=auth)
+
+
+def test_client_credentials_are_exchanged_once_and_again_before_they_expire(api, tokens):
+    server = TokenServer(api)
+    auth = OAuth(tokens, "/oauth/token", ClientCredentials("id-1", Secret("secret-1"), scope="crm"), clock=api.clock)
+    with deals_client(api, auth) as client:
+        client.get("/deals")
+        client.get("/deals")
+        assert server.forms == [
+            {"grant_type": "client_credentials", "client_id": "id-1", "client_secret": "secret-1", "scope": "crm"}
+        ]
+        api.clock.advance(timedelta(seconds=1741))
+        client.get("/deals")
+    assert server.given == 2
+    assert all(request.path != "/deals" or "access" in request.headers["Authorization"] for request in api.requests)
+
+
+@pytest.mark.parametrize("expires_in", [None, "soon", "3600", -1])
+def test_an_odd_lifetime_is_borne(api, tokens, expires_in):
+    server = TokenServer(api, expires_in=expires_in)
+    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
+        client.get("/deals")
+        api.clock.advance(timedelta(minutes=20))
+        client.get("/deals")
+    assert server.given == 1
+
+
+def test_a_refused_token_is_renewed_once(api, tokens):
+    server = TokenServer(api)
+    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
+        client.get("/deals")
+        server.given += 1  # the server forgot our token
+        client.get("/deals")
+        assert server.given == 3
+
+
+def test_a_rotated_refresh_token_is_stored_before_the_access_token_is_used(api, tokens):
+    TokenServer(api)
+    stored: list[tuple[str, int]] = []
+    grant = RefreshToken(
+        "i", Secret("s3cret"), Secret("r0-rotating"),
+        on_rotated=lambda token: stored.append((token.get_secret_value(), len([r for r in api.requests if r.path == "/deals"]))),
+    )  # fmt: skip
+    with deals_client(api, OAuth(tokens, "/oauth/token", grant, clock=api.clock)) as client:
+        client.get("/deals")
+        api.clock.advance(timedelta(hours=1))
+        client.get("/deals")
+    assert stored == [("r1-rotating", 0), ("r2-rotating", 1)]
+
+
+def test_a_withdrawn_consent_is_an_error_for_a_person_without_the_token(api, tokens):
+    TokenServer(api)
+    grant = RefreshToken("i", Secret("s3cret"), Secret("long-gone-token"))
+    with deals_client(api, OAuth(tokens, "/oauth/token", grant, clock=api.clock)) as client, pytest.raises(AuthError) as caught:
+        client.get("/deals")
+    assert "invalid_grant" in str(caught.value)
+    assert "long-gone-token" not in str(caught.value)
+    assert len(api.requests) == 1
+
+
+def test_a_token_server_that_is_down_is_transient(api, tokens):
+    TokenServer(api)
+    api.fail(faults.status(503), times=9)
+    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
+        with pytest.raises(HttpFailure) as caught:
+            client.get("/deals")
+        assert caught.value.transient
+
+
+def test_a_token_server_that_is_busy_defers(api, tokens):
+    TokenServer(api)
+    api.fail(faults.limited("600"))
+    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
+        with pytest.raises(DeferredError):
+            client.get("/deals")
+
+
+def test_an_answer_without_a_token_is_an_error(api, tokens):
+    api.route("POST", "/oauth/token", lambda _: {"token": "x"})
+    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
+        with pytest.raises(AuthError, match="no access token"):
+            client.get("/deals")
