@@ -202,3 +202,5 @@ class Notice:
     found_late: bool = False
     kind: str = "alert"
     """``alert``, or ``health`` for a notice about the rule's own data."""
+    period_label: str = ""
+    """The newest period that was judged (``2017-12``); ``period`` is its kind."""
