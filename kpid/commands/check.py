@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Table
 from sqlalchemy.sql import visitors
 
 from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
-from kpid.app import App
 from kpid.clock import SystemClock
 from kpid.config.load import Loaded
 from kpid.config.model import Rule
@@ -21,6 +20,9 @@ from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Kpi
 from kpid.registry import Plugins, options_of
+
+if TYPE_CHECKING:  # opening an app needs everything; looking at a configuration does not
+    from kpid.app import App
 
 CheckTemplates = Callable[[], Sequence[Finding]]
 

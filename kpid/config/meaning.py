@@ -14,7 +14,19 @@ from kpid.errors import ConfigError, KpidError
 
 def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
     """Every mistake that can be seen without knowing the plugins."""
-    return [*_schedules(config, place), *_periods(config, place), *_rule_names(config, place), *_receivers(config, place)]
+    return [
+        *_folders(config, place),
+        *_schedules(config, place),
+        *_periods(config, place),
+        *_rule_names(config, place),
+        *_receivers(config, place),
+    ]
+
+
+def _folders(config: Config, place: Place) -> Iterator[ConfigError]:
+    for key, folder in {"plugins_dir": config.plugins_dir, "templates_dir": config.templates_dir}.items():
+        if folder is not None and not folder.is_dir():
+            yield ConfigError(f"{key}: there is no folder {folder}", where=place(key), hint=f"Create it, or take {key} out")
 
 
 def _schedules(config: Config, place: Place) -> Iterator[ConfigError]:

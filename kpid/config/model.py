@@ -155,7 +155,9 @@ class Rule(Model):
     labels: Mapping[str, str] = Field(default_factory=dict)
     to: Names = Field(min_length=1, description="Names of the receivers that are told.")
     summary: str | None = Field(None, description="A sentence at the top of the message.")
-    runbook: str | None = Field(None, pattern=r"^(https?|mailto):\S+$", description="Address of a page that says what to do.")
+    runbook: str | None = Field(
+        None, pattern=r"^(https?|mailto):\S+$", description="Address of a page that says what to do: https://..."
+    )
     paused: bool = Field(False, description="Judged by nobody until this is gone.")
 
     @model_validator(mode="after")

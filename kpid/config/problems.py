@@ -74,11 +74,13 @@ def _error_of(item: Any, model: type[BaseModel], place: Place, also: Iterable[st
             return ConfigError(
                 f"{str(key)!r} cannot be a name here", where=where, hint="Use letters, digits, dots, dashes and underscores only"
             )
+        case "string_pattern_mismatch" if _help(holder, key):
+            return ConfigError(f"{_path(loc)} is not written as it must be", where=where, hint=_help(holder, key))
         case "value_error":
             subject = f"{_path(loc)}: " if loc and not isinstance(loc[-1], int) else ""
             return ConfigError(f"{subject}{item['ctx']['error']}", where=where)
         case "string_type" | "string_sub_type":
-            return ConfigError(f"{_path(loc)} must be a text", where=where, hint=_help(holder, key) or "Put it in quotes")
+            return ConfigError(f"{_path(loc)} must be a text: put it in quotes", where=where, hint=_help(holder, key))
         case kind:
             return ConfigError(f"{_path(loc)} {_said(kind, item['msg'])}", where=where, hint=_help(holder, key))
 
