@@ -105,7 +105,7 @@ def enqueue(
 
 def requeue(conn: Connection, outbox_id: int, now: datetime) -> bool:
     """Try a dead or held message again, with a fresh budget. False: there is no such row in these states."""
-    values = {"state": "ready", "not_before": now, "expires_at": None, "done_at": None}
+    values = {"state": "ready", "not_before": now, "expires_at": None, "done_at": None, "unknown": False}
     stopped = and_(outbox.c.id == outbox_id, outbox.c.state.in_(("dead", "hold")))
     if conn.execute(update(outbox).where(stopped).values(**values)).rowcount != 1:
         return False
@@ -127,7 +127,7 @@ def hold(conn: Connection, outbox_id: int) -> bool:
 def release(conn: Connection, outbox_id: int, now: datetime) -> bool:
     """Let a held message go. False: it is not held."""
     held = and_(outbox.c.id == outbox_id, outbox.c.state == "hold")
-    return conn.execute(update(outbox).where(held).values(state="ready", not_before=now)).rowcount == 1
+    return conn.execute(update(outbox).where(held).values(state="ready", not_before=now, unknown=False)).rowcount == 1
 
 
 def list_outbox(conn: Connection, state: str | None = None, limit: int = 50) -> list[OutboxRow]:

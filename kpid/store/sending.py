@@ -113,13 +113,35 @@ def mark_unknown(conn: Connection, row: Claimed, error: str, now: datetime, not_
     return _finish(conn, row, "unknown", error, now, values)
 
 
-def release_leases(conn: Connection, owner: str) -> int:
-    """Give back what ``owner`` has claimed and not begun to send (drain); returns how many rows."""
+def release_leases(conn: Connection, owner: str, receiver: str | None = None) -> int:
+    """Give back what ``owner`` has claimed (for one receiver) and not begun to send; returns how many rows."""
     begun = select(attempts.c.id).where(
         attempts.c.outbox_id == outbox.c.id, attempts.c.attempt == outbox.c.attempt, attempts.c.result.is_(None)
     )
     mine = and_(outbox.c.state == "sending", outbox.c.lease_owner == owner, ~begun.exists())
+    if receiver is not None:
+        mine = and_(mine, outbox.c.receiver == receiver)
     return conn.execute(update(outbox).where(mine).values(state="ready", lease_owner=None, lease_until=None)).rowcount
+
+
+def renew_leases(conn: Connection, owner: str, until: datetime, receivers: Collection[str]) -> int:
+    """Keep what ``owner`` holds for these receivers until a later instant; returns how many rows."""
+    mine = and_(outbox.c.state == "sending", outbox.c.lease_owner == owner, outbox.c.receiver.in_(sorted(receivers)))
+    return conn.execute(update(outbox).where(mine).values(lease_until=until)).rowcount
+
+
+def expire_leases(conn: Connection, now: datetime) -> int:
+    """Take everything back from whoever held it; returns how many rows.
+
+    Only for a process that knows to be alone (it holds the single-instance lock): what a killed one left is sent without delay.
+    """
+    return conn.execute(update(outbox).where(outbox.c.state == "sending").values(lease_until=now)).rowcount
+
+
+def postpone(conn: Connection, receiver: str, until: datetime) -> int:
+    """Leave a receiver alone until an instant, as its provider asked; returns how many messages wait."""
+    waiting = and_(outbox.c.receiver == receiver, outbox.c.state == "ready", outbox.c.not_before < until)
+    return conn.execute(update(outbox).where(waiting).values(not_before=until)).rowcount
 
 
 def _take(conn: Connection, row: Row[Any], owner: str, now: datetime, until: datetime) -> bool:

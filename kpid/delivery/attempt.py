@@ -1,0 +1,190 @@
+"""One attempt to deliver one message: written down before the call, marked after it, whatever the notifier does."""
+
+from __future__ import annotations
+
+import logging
+import random
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from kpid.clock import Clock
+from kpid.config.model import Receiver
+from kpid.delivery.backoff import next_attempt
+from kpid.delivery.undelivered import ORIGIN, Compose, addressed
+from kpid.errors import DeliveryError
+from kpid.plugin.notifier import Notifier, Receipt
+from kpid.store import outbox, problems, sending
+from kpid.store.engine import Store
+from kpid.store.sending import Claimed, Started
+
+log = logging.getLogger(__name__)
+
+TELL_AFTER = 3
+"""So many failed tries make a problem that ``kpid doctor`` shows."""
+
+
+class Result(StrEnum):
+    """What became of an attempt. LOST: another process holds the row by now."""
+
+    SENT = "sent"
+    RETRIED = "retried"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt; ``fault``: the plugin broke its contract; ``pause``: the provider wants to be left alone."""
+
+    result: Result
+    fault: bool = False
+    pause: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What an attempt needs."""
+
+    store: Store
+    notifiers: Mapping[str, Notifier[Any]]
+    receivers: Mapping[str, Receiver]
+    clock: Clock
+    compose: Compose
+    rng: random.Random
+
+
+class _PluginFaultError(DeliveryError):
+    """The notifier raised something that is no DeliveryError."""
+
+
+def deliver_one(desk: Desk, row: Claimed) -> Outcome:
+    """Send one claimed message and mark what came of it. Raises only when the store fails."""
+    now = desk.clock.now()
+    if row.expires_at is not None and row.expires_at <= now:
+        return bury(desk, row, f"too late to be of use: it expired at {row.expires_at.isoformat()}")
+    with desk.store.write() as conn:
+        started = sending.start_attempt(conn, row, now)
+    if started is None:
+        return Outcome(Result.LOST)
+    notifier = desk.notifiers[row.receiver]
+    try:
+        receipt = _earlier_receipt(desk, notifier, row) if row.unknown else None
+        if receipt is None and row.unknown and desk.receivers[row.receiver].on_unknown == "hold":
+            return _hold(desk, row, "an earlier attempt may have arrived")
+        receipt = receipt or _send(notifier, row)
+    except DeliveryError as error:
+        return _failed(desk, row, started, error)
+    return _sent(desk, row, receipt)
+
+
+def bury(desk: Desk, row: Claimed, reason: str, *, fault: bool = False) -> Outcome:
+    """Give a message up, visibly: dead row, problem and word to the fallback receiver, in one transaction."""
+    now = desk.clock.now()
+    with desk.store.write() as conn:
+        if not sending.mark_dead(conn, row, reason, now):
+            return Outcome(Result.LOST, fault)
+        hint = f"After curing the cause: `kpid outbox requeue {row.id}`"
+        problems.note(conn, _subject(row), f"{row.message.title!r} was not delivered: {reason}", hint, now)
+        _tell_fallback(desk, conn, row, reason)
+    log.warning("message %d to %s is dead: %s", row.id, row.receiver, reason)
+    return Outcome(Result.DEAD, fault)
+
+
+def _earlier_receipt(desk: Desk, notifier: Notifier[Any], row: Claimed) -> Receipt | None:
+    """The receipt of the earlier attempt if it arrived after all; a provider that cannot be asked for good counts as "no"."""
+    try:
+        return notifier.find(row.message)
+    except DeliveryError as error:
+        if error.permanent:
+            return None
+        raise DeliveryError(
+            f"it could not be found out whether it has arrived: {error}", retry_after=error.retry_after
+        ) from error
+    except (Exception, SystemExit) as error:  # round a plugin call
+        raise _PluginFaultError(f"the notifier broke while looking whether it has arrived: {_reason(error)}") from error
+
+
+def _send(notifier: Notifier[Any], row: Claimed) -> Receipt:
+    try:
+        receipt = notifier.send(row.message)
+    except DeliveryError:
+        raise
+    except (Exception, SystemExit) as error:  # round a plugin call
+        raise _PluginFaultError(f"the notifier broke: {_reason(error)}") from error
+    return receipt if isinstance(receipt, Receipt) else Receipt(detail="accepted without a receipt")
+
+
+def _reason(error: BaseException) -> str:
+    """Type and place of an unexpected exception. Its text is left out: it may hold a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _sent(desk: Desk, row: Claimed, receipt: Receipt) -> Outcome:
+    with desk.store.write() as conn:
+        if not sending.mark_sent(conn, row, receipt, desk.clock.now()):
+            log.warning("message %d to %s was sent, but its lease had run out: it may be sent again", row.id, row.receiver)
+            return Outcome(Result.LOST)
+        problems.clear(conn, _subject(row))
+    log.info("message %d to %s sent: %s", row.id, row.receiver, receipt.detail or receipt.provider_id)
+    return Outcome(Result.SENT)
+
+
+def _failed(desk: Desk, row: Claimed, started: Started, error: DeliveryError) -> Outcome:
+    now = desk.clock.now()
+    fault = isinstance(error, _PluginFaultError)
+    if error.permanent:
+        return bury(desk, row, str(error))
+    if error.unknown and desk.receivers[row.receiver].on_unknown == "hold":
+        return _hold(desk, row, str(error))
+    wait = error.retry_after
+    at = next_attempt(
+        row.message.kind, started.tries, started.since, now, rng=desk.rng, retry_after=wait, expires_at=row.expires_at
+    )
+    if at is None:
+        return bury(desk, row, f"given up after {started.tries} tries since {started.since.isoformat()}: {error}", fault=fault)
+    mark = sending.mark_unknown if error.unknown else sending.mark_retry
+    with desk.store.write() as conn:
+        if not mark(conn, row, str(error), now, at):
+            return Outcome(Result.LOST, fault)
+        if started.tries >= TELL_AFTER or fault:
+            text = f"{row.message.title!r} is not delivered after {started.tries} tries: {error}"
+            problems.note(conn, _subject(row), text, f"kpid tries again at {at.isoformat(timespec='seconds')}", now)
+    log.warning("message %d to %s: try %d failed, next at %s: %s", row.id, row.receiver, started.tries, at.isoformat(), error)
+    return Outcome(Result.UNKNOWN if error.unknown else Result.RETRIED, fault, wait)
+
+
+def _hold(desk: Desk, row: Claimed, reason: str) -> Outcome:
+    now = desk.clock.now()
+    with desk.store.write() as conn:
+        if not sending.mark_unknown(conn, row, reason, now, None):
+            return Outcome(Result.LOST)
+        hint = f"Look whether it is there. To send it again: `kpid outbox release {row.id}`"
+        problems.note(conn, _subject(row), f"{row.message.title!r} may or may not have arrived and is held: {reason}", hint, now)
+    log.warning("message %d to %s is held: %s", row.id, row.receiver, reason)
+    return Outcome(Result.UNKNOWN)
+
+
+def _tell_fallback(desk: Desk, conn: Connection, row: Claimed, reason: str) -> None:
+    settings = desk.receivers.get(row.receiver)
+    fallback = settings.fallback if settings else None
+    if fallback is None or fallback not in desk.notifiers or row.origin.startswith(ORIGIN):
+        return
+    now = desk.clock.now()
+    notice = desk.compose(row.message, row.receiver, reason, now)
+    for recipient in desk.notifiers[fallback].recipients():
+        message = addressed(notice, row.message.key, row.attempt, fallback, recipient)
+        outbox.enqueue(conn, message, receiver=fallback, origin=f"{ORIGIN} {row.origin}", now=now)
+
+
+def _subject(row: Claimed) -> str:
+    return f"receiver:{row.receiver}/{row.message.recipient}" if row.message.recipient else f"receiver:{row.receiver}"

@@ -1,0 +1,107 @@
+"""A message as Slack's blocks, within its limits. Pure. Hostile text stays text: ``plain_text``, or escaped."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kpid.plugin import Link, Message, Section, mail
+
+MAX_BLOCKS = 40
+MAX_CHARACTERS = 11_000
+MAX_SECTION = 3_000
+MAX_HEADER = 150
+MAX_FIELDS = 10
+MAX_ROWS = 25
+ICONS = {"firing": "🔴 ", "resolved": "✅ ", "info": ""}
+
+
+def payload(message: Message) -> dict[str, Any]:
+    """Text for notifications and screen readers, and blocks within Slack's limits."""
+    title = mail.one_line(message.title, 300)
+    return {
+        "text": escape(f"{ICONS[message.status]}{title}"),
+        "blocks": _within_budget(_blocks(message)),
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def short_payload(message: Message) -> dict[str, Any]:
+    """Title and text alone: what is posted when Slack does not take the blocks."""
+    text = escape(f"{ICONS[message.status]}{mail.one_line(message.title, 300)}\n{message.text}")
+    return {"text": _cut(text, MAX_SECTION), "unfurl_links": False, "unfurl_media": False}
+
+
+def escape(text: str) -> str:
+    """Make ``& < >`` inert, so that no text can mention (``<!channel>``) or link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    sections = message.sections or (Section("headline", message.title), Section("text", message.text))
+    icon = ICONS[message.status]
+    blocks = []
+    for section in sections:
+        blocks.extend(_block(section, icon))
+        if section.kind == "headline":
+            icon = ""
+    if message.links:
+        blocks.append({"type": "section", "text": _mrkdwn("  |  ".join(_link(link) for link in message.links[:5]))})
+    return blocks
+
+
+def _block(section: Section, icon: str) -> list[dict[str, Any]]:
+    match section.kind:
+        case "headline":
+            return [{"type": "header", "text": _plain(icon + mail.one_line(section.text, MAX_HEADER - len(icon)), MAX_HEADER)}]
+        case "text":
+            parts = [section.text[at : at + MAX_SECTION] for at in range(0, len(section.text), MAX_SECTION)]
+            return [{"type": "section", "text": _plain(part)} for part in parts if part.strip()]
+        case "facts":
+            fields = [_plain(f"{label}\n{value}", 2_000) for label, value in section.pairs]
+            return [{"type": "section", "fields": fields[at : at + MAX_FIELDS]} for at in range(0, len(fields), MAX_FIELDS)]
+        case "rows":
+            return _rows(section)
+        case "note" | "image":
+            text = section.text or "A picture is in the mail."
+            return [{"type": "context", "elements": [_plain(text, 1_000)]}]
+
+
+def _rows(section: Section) -> list[dict[str, Any]]:
+    lines = [mail.one_line(f"{what}: {value}", 300) for what, value in section.pairs]
+    if len(lines) > MAX_ROWS:
+        lines = [*lines[:MAX_ROWS], f"and {len(lines) - MAX_ROWS} more"]
+    text = "\n".join(([section.text] if section.text else []) + lines)
+    return [{"type": "section", "text": _plain(text)}] if text.strip() else []
+
+
+def _within_budget(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    size = 200  # for the note
+    for block in blocks:
+        size += len(json.dumps(block, ensure_ascii=False))
+        if len(kept) >= MAX_BLOCKS - 1 or size > MAX_CHARACTERS:
+            rest = len(blocks) - len(kept)
+            note = f"Shortened: {rest} more part{'s' if rest > 1 else ''} did not fit into a Slack message."
+            return [*kept, {"type": "context", "elements": [_plain(note)]}]
+        kept.append(block)
+    return kept
+
+
+def _plain(text: str, limit: int = MAX_SECTION) -> dict[str, Any]:
+    return {"type": "plain_text", "text": _cut(text, limit) or " ", "emoji": False}
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _link(link: Link) -> str:
+    url = link.url.replace("|", "%7C").replace("<", "%3C").replace(">", "%3E").replace(" ", "%20")
+    label = escape(mail.one_line(link.label, 75)).replace("|", "/")
+    return f"<{url}|{label}>" if url.startswith(("https://", "http://")) and len(url) <= 500 else label
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
