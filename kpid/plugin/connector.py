@@ -60,12 +60,16 @@ class Page:
         cursor: where to go on once this page is stored; None if the read can only start again from the beginning.
         through: every change up to this instant has now been seen (only on pages that complete it, at the latest the last).
         total: how many rows the whole read will give, if the API says so: for progress.
+        unchanged: of a full read: the source is as it was at the last complete read; no rows are coming, and none have vanished.
+        restarted: of a full read: it could not go on at the cursor and began again; what it met before does not count.
     """
 
     rows: Mapping[str, Sequence[Row]]
     cursor: Cursor | None = None
     through: datetime | None = None
     total: int | None = None
+    unchanged: bool = False
+    restarted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,105 @@
+"""Sync runs: one row per source, entity and attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from kpid.store.tables import sync_runs
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRun:
+    """One attempt to bring an entity up to date.
+
+    ``state`` is running, done, failed or deferred; ``through`` is how far the data then was complete.
+    """
+
+    id: int
+    source: str
+    entity: str
+    started_at: datetime
+    finished_at: datetime | None
+    state: str
+    rows: int
+    changed: int
+    deletes: int
+    error: str | None
+    warnings: tuple[str, ...]
+    through: datetime | None
+
+
+def start(connection: Connection, source: str, entity: str, now: datetime) -> int:
+    """A sync begins; its id."""
+    added = connection.execute(
+        insert(sync_runs).values(source=source, entity=entity, started_at=now, state="running", warnings=[])
+    )
+    (key,) = added.inserted_primary_key or (0,)
+    return int(key)
+
+
+def finish(
+    connection: Connection,
+    run: int,
+    state: str,
+    now: datetime,
+    *,
+    rows: int = 0,
+    changed: int = 0,
+    deletes: int = 0,
+    error: str | None = None,
+    warnings: Sequence[str] = (),
+    through: datetime | None = None,
+) -> None:
+    """A sync has ended as ``done``, ``failed`` or ``deferred``."""
+    connection.execute(
+        update(sync_runs)
+        .where(sync_runs.c.id == run)
+        .values(
+            state=state,
+            finished_at=now,
+            rows=rows,
+            changed=changed,
+            deletes=deletes,
+            error=error,
+            warnings=list(warnings),
+            through=through,
+        )
+    )
+
+
+def close_abandoned(connection: Connection, source: str, now: datetime) -> int:
+    """Runs of a process that was killed end as failed; how many. What they had stored stays: the next run goes on from there."""
+    closed = connection.execute(
+        update(sync_runs)
+        .where(sync_runs.c.source == source, sync_runs.c.state == "running")
+        .values(
+            state="failed", finished_at=now, error="The process ended in the middle of this sync; the next one goes on from there"
+        )
+    )
+    return closed.rowcount
+
+
+def latest(connection: Connection) -> list[SyncRun]:
+    """The newest run of each source and entity, in the order of source and entity."""
+    newest = select(func.max(sync_runs.c.id)).group_by(sync_runs.c.source, sync_runs.c.entity)
+    rows = connection.execute(
+        select(sync_runs).where(sync_runs.c.id.in_(newest)).order_by(sync_runs.c.source, sync_runs.c.entity)
+    )
+    return [_run(row._mapping) for row in rows]
+
+
+def list_runs(connection: Connection, source: str | None = None, *, limit: int = 50) -> list[SyncRun]:
+    """Runs, the newest first."""
+    query = select(sync_runs).order_by(sync_runs.c.id.desc()).limit(limit)
+    if source is not None:
+        query = query.where(sync_runs.c.source == source)
+    return [_run(row._mapping) for row in connection.execute(query)]
+
+
+def _run(row: object) -> SyncRun:
+    values = dict(row)  # type: ignore[call-overload]
+    return SyncRun(**{**values, "warnings": tuple(values["warnings"])})
