@@ -1,0 +1,140 @@
+"""Which periods of a need have to be measured, and what the measurements depend on. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from types import CodeType
+
+from sqlalchemy import Column
+from sqlalchemy.sql.visitors import iterate
+
+from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
+from kpid.metrics.dialects import text_of
+from kpid.metrics.dimensions import dimension_of
+from kpid.metrics.plan import Ask, clock_columns
+from kpid.metrics.results import tables_of
+from kpid.model import MeasurementState, Period, SeriesNeed, canonical_json
+from kpid.plugin.kpi import At, Measure, Now
+from kpid.store.history import SpanKey
+from kpid.warehouse import Changes
+
+_UNSETTLED = frozenset({MeasurementState.INCOMPLETE.value, MeasurementState.STALE.value, MeasurementState.ERROR.value})
+
+
+def wanted_periods(need: SeriesNeed, now: datetime, calendar: Calendar, *, is_now_only: bool = False) -> list[Period]:
+    """The periods that a need wants in history: its last complete ones, what they are compared with, and the current one."""
+    current = period_at(need.period, now, calendar)
+    if is_now_only:
+        return [current] if current.start <= now < current.end else []
+    complete = last_complete(need.period, now, calendar, max(need.periods, 1))
+    compared = [previous_period(period, calendar) for period in (complete if is_daily(need.period) else complete[:1])]
+    return sorted({*compared, *complete, current}, key=lambda period: (period.start, period.end))
+
+
+def due_periods(
+    ask: Ask,
+    wanted: list[Period],
+    measured: Mapping[SpanKey, tuple[Period, frozenset[str]]],
+    changes: Changes | None,
+    now: datetime,
+) -> list[Period]:
+    """The periods to measure now.
+
+    Args:
+        ask: the need.
+        wanted: what history should hold.
+        measured: what it holds, with the states of each period's segments.
+        changes: what changed in the warehouse since then; None if all has to be measured again (a new definition).
+        now: periods that are not over are always measured.
+    """
+    known = {key: period for key, (period, _) in measured.items() if not ask.is_now_only}
+    candidates = {(period.start, period.end): period for period in wanted}
+    if changes is None:
+        candidates |= known
+        return sorted(candidates.values(), key=lambda period: (period.start, period.end))
+    touched = Touched(ask, changes)
+    due = []
+    for key, period in (known | candidates).items():
+        states = measured[key][1] if key in measured else frozenset[str]()
+        is_open = key in candidates and (not states or period.end > now or ask.is_now_only)
+        if is_open or states & _UNSETTLED or touched.covers(period):
+            due.append(period)
+    return sorted(due, key=lambda period: (period.start, period.end))
+
+
+class Touched:
+    """Which periods of an ask a set of changes may have altered.
+
+    An event alters the period of its day, before and after; a balance or an interval all periods from its first day on. Changes
+    of tables that dimensions are looked up in, of exchange rates, or of anything a derived entity is made from, may alter all
+    periods.
+    """
+
+    def __init__(self, ask: Ask, changes: Changes) -> None:
+        self._changes = changes
+        self._entities = {entity for entity, _ in changes.days}
+        self.everything = False
+        self.first: datetime | None = None
+        self.days: set[datetime] = set()
+        for measure in ask.definition.measures.values():
+            self._add(measure, ask)
+
+    def covers(self, period: Period) -> bool:
+        """Whether a period may have changed."""
+        if self.everything or (self.first is not None and self.first <= period.end):
+            return True
+        return any(day < period.end and day + timedelta(days=1) > period.start for day in self.days)
+
+    def _add(self, measure: Measure, ask: Ask) -> None:
+        tables = tables_of(measure.entity)
+        names = {*ask.by, *(name for name, _ in ask.where)}
+        looked_up = {dimension.depends_on for name in names if (dimension := dimension_of(measure.entity, name)) is not None}
+        if measure.money is not None:
+            looked_up.add("fx_rates")
+        if looked_up & self._entities:
+            self.everything = True
+        if isinstance(measure.clock, Now) or not set(tables) & self._entities:
+            return
+        columns = [element for clock in clock_columns(measure.clock) for element in iterate(clock) if isinstance(element, Column)]
+        keys = [(tables[0], column.name) for column in columns]
+        if len(tables) > 1 or any(key not in self._changes.days for key in keys):
+            self.everything = True
+            return
+        days = [_instant(day) for key in keys for day in self._changes.days[key] if day is not None]
+        if isinstance(measure.clock, At):
+            self.days.update(days)
+        elif days:
+            self.first = min([*days, self.first] if self.first else days)
+
+
+def definition_hash(ask: Ask, calendar: Calendar, currency: str) -> str:
+    """Changes when the numbers may change though no data did: definition, parameters, minimum sample, zone, currency."""
+    measures = {
+        name: [measure.agg.kind, str(measure.agg.q), type(measure.clock).__name__, *tables_of(measure.entity)]
+        + [text_of(part) for part in (measure.agg.expression, measure.agg.where, measure.money, *measure.rate_at)]
+        + [text_of(part) for part in (*clock_columns(measure.clock), getattr(measure.clock, "open_when", None))]
+        for name, measure in ask.definition.measures.items()
+    }
+    code = getattr(ask.definition.formula, "__code__", None)
+    parts = {
+        "kpi": ask.kpi.id,
+        "params": dict(ask.params),
+        "measures": measures,
+        "formula": _code_text(code) if code is not None else repr(ask.definition.formula),
+        "sample": [ask.definition.sample, ask.min_sample],
+        "calendar": [calendar.timezone, calendar.week_start, calendar.fiscal_start, calendar.fiscal_label],
+        "currency": currency,
+        "where": ask.where,
+    }
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _code_text(code: CodeType) -> str:
+    constants = [_code_text(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
+
+
+def _instant(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)

@@ -1,0 +1,298 @@
+"""Measures KPIs: runs the plan for the periods that changed and appends what is new to the history; figures on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from kpid.analysis.periods import Calendar, periods_between
+from kpid.config.model import KpiSettings
+from kpid.errors import ConfigError, KpidError
+from kpid.metrics.dialects import compile_statement
+from kpid.metrics.dimensions import check_dimensions, labels_table
+from kpid.metrics.due import definition_hash, due_periods, wanted_periods
+from kpid.metrics.plan import Ask, Scan, Where, make_plan
+from kpid.metrics.results import Answers, Maker, read_answers
+from kpid.metrics.statements import Setting, make_statement, population
+from kpid.metrics.trust import Coverage
+from kpid.model import Measurement, SeriesNeed
+from kpid.plugin.entities import ENTITIES
+from kpid.plugin.kpi import Definition, Kpi
+from kpid.store import history
+from kpid.store.engine import Store
+from kpid.warehouse import Changes, Warehouse
+
+Progress = Callable[[str, int, int | None], None]
+_MAX_LOOKED_UP = 2_000
+
+
+@dataclass(frozen=True)
+class MetricsSetup:
+    """What measuring needs: where the facts are, the KPIs, how time is cut, and what the company has set.
+
+    ``max_ages`` says from which age on a source's data is stale; sources that are not in it never are.
+    """
+
+    warehouse: Warehouse
+    kpis: Mapping[str, Kpi]
+    calendar: Calendar
+    currency: str
+    settings: Mapping[str, KpiSettings] = field(default_factory=dict)
+    max_ages: Mapping[str, timedelta] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """Revisions written, those of finished periods that changed, families measured, and ``(kpi, what went wrong)``."""
+
+    appended: int = 0
+    restated: int = 0
+    families: int = 0
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+def refresh(
+    needs: Iterable[SeriesNeed], setup: MetricsSetup, *, store: Store, now: datetime, progress: Progress | None = None
+) -> MeasureResult:
+    """Bring the history of all needs up to date.
+
+    Only periods that are new, whose facts changed, or that were not over or not all there are measured; all if a definition
+    changed.
+    A KPI that cannot be measured is a problem of its own: the others go on.
+
+    Args:
+        needs: families of measurements that rules and reports want.
+        setup: where the facts are and how to measure them.
+        store: where the history is; everything is written in one transaction.
+        now: the instant that the measurements are made at.
+        progress: told what is being measured.
+    """
+    tell = progress or _silent
+    run = _Run(setup, now)
+    due = run.due(_merged(needs), store)
+    tell("measure", 0, len(due))
+    asks = [one.ask for one in due if one.ask.periods]
+    found = run.measure(asks)
+    with store.write() as conn:
+        appended = restated = 0
+        for done, one in enumerate(due, 1):
+            measured = found.get(one.ask.need.key, None if one.ask.periods else [])
+            if measured is None:
+                continue
+            kept = [measurement for measurement, _ in measured]
+            written = history.append(conn, one.ask.need, kept, periods=one.ask.periods, definition=one.definition, now=now)
+            history.save_family(conn, one.ask.need, one.definition, one.position, now)
+            appended, restated = appended + written.revisions, restated + written.restated
+            tell(f"measure {one.ask.kpi.id}", done, len(due))
+    return MeasureResult(appended, restated, len(due), tuple(run.problems))
+
+
+def figures(
+    need: SeriesNeed, setup: MetricsSetup, *, start: datetime, end: datetime, now: datetime, fill: bool = False
+) -> list[Measurement]:
+    """Measure a need for the periods of ``[start, end)`` that have begun, without touching the history.
+
+    Args:
+        need: KPI, period kind and cut; its ``periods`` does not matter.
+        setup: where the facts are and how to measure them.
+        start: aware instant.
+        end: aware instant, exclusive.
+        now: the instant that the measurements are made at.
+        fill: also give periods and segments without rows.
+
+    Raises:
+        ConfigError: the KPI, a parameter, the period or a dimension is unknown.
+        KpidError: the warehouse refused.
+    """
+    run = _Run(setup, now)
+    ask = run.ask(need)
+    periods = [period for period in periods_between(need.period, start, end, setup.calendar) if period.start <= now]
+    if ask.is_now_only:
+        periods = [period for period in periods if now < period.end]
+    maker = run.maker([replace(ask, periods=tuple(periods))])
+    found = list(maker.measurements(0, replace(ask, periods=tuple(periods))))
+    if not fill:
+        return [measurement for measurement, has_rows in found if has_rows]
+    known = {(measurement.period, measurement.dims): measurement for measurement, _ in found}
+    segments = sorted({dims for _, dims in known} | ({()} if not ask.by else set()), key=repr)
+    return [known.get((period, dims)) or maker.empty(ask, period, dims) for period in periods for dims in segments]
+
+
+@dataclass(frozen=True)
+class _Due:
+    """An ask with the periods to measure, and what to remember when that is done."""
+
+    ask: Ask
+    definition: str
+    position: int
+
+
+class _Run:
+    """One run of measuring: what was looked up once is used for all needs."""
+
+    def __init__(self, setup: MetricsSetup, now: datetime) -> None:
+        self.setup = setup
+        self.now = now
+        self.problems: list[tuple[str, str]] = []
+        self._changes: dict[int, Changes] = {}
+        self._foreign: dict[str, bool] = {}
+        self._names: dict[str, dict[str, str]] = {}
+
+    def ask(self, need: SeriesNeed) -> Ask:
+        """Make a need concrete.
+
+        Raises:
+            ConfigError: the KPI, a parameter or a dimension is unknown.
+        """
+        kpi = self.setup.kpis.get(need.kpi)
+        if kpi is None:
+            raise ConfigError(f"there is no KPI {need.kpi!r}", hint="`kpid plugins` lists those that are installed")
+        settings = self.setup.settings.get(kpi.id) or KpiSettings.model_validate({})
+        params = kpi.params_from({**settings.params, **dict(need.params)})
+        definition = _define(kpi, params)
+        tables = [measure.entity for measure in definition.measures.values()]
+        check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)])
+        min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
+        return Ask(need, kpi, definition, params, min_sample, where=self._where(need))
+
+    def due(self, needs: Sequence[SeriesNeed], store: Store) -> list[_Due]:
+        """What has to be measured; needs that cannot be are noted as problems."""
+        found = []
+        with store.read() as conn:
+            for need in needs:
+                try:
+                    ask = self.ask(need)
+                except KpidError as error:
+                    self.problems.append((need.kpi, str(error)))
+                    continue
+                definition = definition_hash(ask, self.setup.calendar, self.setup.currency)
+                family = history.family(conn, need)
+                changes = self._changes_since(family.seen_change if family else 0)
+                known = family is not None and family.definition == definition
+                measured = history.measured_periods(conn, need) if family else {}
+                wanted = wanted_periods(need, self.now, self.setup.calendar, is_now_only=ask.is_now_only)
+                periods = due_periods(ask, wanted, measured, changes if known else None, self.now)
+                found.append(_Due(replace(ask, periods=tuple(periods)), definition, changes.position))
+        return found
+
+    def measure(self, asks: Sequence[Ask]) -> dict[str, list[tuple[Measurement, bool]]]:
+        """Measurements by need; if the whole plan fails, each ask is tried by itself."""
+        try:
+            maker = self.maker(asks)
+            return {ask.need.key: list(maker.measurements(number, ask)) for number, ask in enumerate(asks)}
+        except (KpidError, SQLAlchemyError) as error:
+            if len(asks) <= 1:
+                self.problems += [(ask.kpi.id, str(error)) for ask in asks]
+                return {}
+        found: dict[str, list[tuple[Measurement, bool]]] = {}
+        for ask in asks:
+            found |= self.measure([ask])
+        return found
+
+    def maker(self, asks: Sequence[Ask]) -> Maker:
+        """Run the plan of some asks."""
+        plan = make_plan(asks)
+        foreign = frozenset(str(scan.entity.description) for scan in plan.scans if self._has_foreign(scan))
+        setting = Setting(self.now, self.setup.calendar.timezone, self.setup.currency, foreign)
+        answers = [self._answer(scan, setting) for scan in plan.scans]
+        coverage = Coverage(self.setup.warehouse.watermarks(), self.setup.max_ages)
+        return Maker(plan, answers, coverage, self._labels(asks, answers), self.setup.currency, self.now)
+
+    def _answer(self, scan: Scan, setting: Setting) -> Answers:
+        if scan.is_empty:
+            return Answers((), ())
+        statement = make_statement(scan, setting)
+        sql, parameters = compile_statement(statement.select, self.setup.warehouse.dialect)
+        table = self.setup.warehouse.query(sql, parameters)
+        rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        return read_answers(statement, table.column_names, rows, is_now=scan.mode == "now")
+
+    def _changes_since(self, position: int) -> Changes:
+        if position not in self._changes:
+            self._changes[position] = self.setup.warehouse.changes(position)
+        return self._changes[position]
+
+    def _has_foreign(self, scan: Scan) -> bool:
+        """Whether an entity has amounts in another currency than the reporting one."""
+        name = str(scan.entity.description)
+        for money in (measure.money for measure in scan.measures if measure.money is not None):
+            if not self._foreign.get(name):
+                alive = population(scan.entity, self.now)
+                statement = select(money).select_from(scan.entity).where(money != self.setup.currency, *alive).limit(1)
+                sql, parameters = compile_statement(statement, self.setup.warehouse.dialect)
+                self._foreign[name] = self.setup.warehouse.query(sql, parameters).num_rows > 0
+        return self._foreign.get(name, False)
+
+    # ---- names of owners, accounts, pipelines ...
+
+    def _where(self, need: SeriesNeed) -> Where:
+        found = []
+        for name, wanted in sorted(need.where):
+            table = labels_table(name)
+            ids = self._all_names(table) if table and any(wanted) else {}
+            chosen = [key for key, label in ids.items() if label in wanted] + [
+                value for value in wanted if value and value not in ids.values()
+            ]
+            found.append((name, (*sorted(set(chosen)), *((None,) if "" in wanted else ()))))
+        return tuple(found)
+
+    def _labels(self, asks: Sequence[Ask], answers: Sequence[Answers]) -> dict[str, dict[str, str]]:
+        labels = {}
+        for name in sorted({name for ask in asks for name in ask.by}):
+            if (table := labels_table(name)) is not None:
+                ids = {
+                    ids[cut.index(name)]
+                    for answer in answers
+                    for (_, cut, _), rows in answer.rows.items()
+                    if name in cut
+                    for ids in rows
+                }
+                labels[name] = self._names_of(table, sorted(key for key in ids if key is not None))
+        return labels
+
+    def _names_of(self, table: str, ids: Sequence[str]) -> dict[str, str]:
+        if table in self._names or len(ids) > _MAX_LOOKED_UP:
+            return self._all_names(table)
+        return self._query_names(table, ids) if ids else {}
+
+    def _all_names(self, table: str) -> dict[str, str]:
+        if table not in self._names:
+            self._names[table] = self._query_names(table, None)
+        return self._names[table]
+
+    def _query_names(self, table: str, ids: Sequence[str] | None) -> dict[str, str]:
+        t = ENTITIES[table]
+        statement = select(t.c.id, t.c.name).where(t.c.name.is_not(None))
+        if ids is not None:
+            statement = statement.where(t.c.id.in_(ids))
+        sql, parameters = compile_statement(statement, self.setup.warehouse.dialect)
+        found = self.setup.warehouse.query(sql, parameters)
+        return dict(zip(found["id"].to_pylist(), found["name"].to_pylist(), strict=True))
+
+
+def _define(kpi: Kpi, params: Mapping[str, str]) -> Definition:
+    """The plugin's definition; whatever it raises becomes an error that names the KPI."""
+    try:
+        return kpi.definition(params)
+    except KpidError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"KPI {kpi.id} cannot be defined: {error}", hint="The plugin that brings it is broken") from error
+
+
+def _merged(needs: Iterable[SeriesNeed]) -> list[SeriesNeed]:
+    """Each family once, as far back as any need wants it."""
+    merged: dict[str, SeriesNeed] = {}
+    for need in needs:
+        known = merged.get(need.key)
+        if known is None or known.periods < need.periods:
+            merged[need.key] = need
+    return list(merged.values())
+
+
+def _silent(what: str, done: int, total: int | None) -> None:
+    """Nobody wants to know."""

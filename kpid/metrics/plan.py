@@ -1,0 +1,142 @@
+"""The plan: which scans answer which needs. Pure.
+
+Measures that share an entity, a clock and a row filter are computed in one scan, whatever KPI they belong to and however it is
+cut: the cuts are grouping sets of that scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.sql.expression import FromClause
+
+from kpid.analysis.periods import is_daily
+from kpid.metrics.dialects import text_of
+from kpid.model import Period, SeriesNeed
+from kpid.plugin.kpi import At, Balance, Clock, Definition, During, Kpi, Measure, Now
+
+Mode: TypeAlias = Literal["bisect", "spine", "now"]
+Where: TypeAlias = tuple[tuple[str, tuple[str | None, ...]], ...]
+Cut: TypeAlias = tuple[str, tuple[str, ...]]
+"""Period kind and dimensions, sorted."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A need made concrete: its definition, the ids its ``where`` means, and the periods to measure."""
+
+    need: SeriesNeed
+    kpi: Kpi
+    definition: Definition
+    params: Mapping[str, str]
+    min_sample: int
+    periods: tuple[Period, ...] = ()
+    where: Where = ()
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """Dimensions, sorted."""
+        return tuple(sorted(self.need.by))
+
+    @property
+    def is_now_only(self) -> bool:
+        """Whether the KPI speaks of this very moment: it has no past and no completeness."""
+        return all(isinstance(measure.clock, Now) for measure in self.definition.measures.values())
+
+
+@dataclass
+class Scan:
+    """One query: measures over an entity by one clock, for periods of one or several kinds, in several cuts."""
+
+    entity: FromClause
+    clock: Clock
+    mode: Mode
+    where: Where
+    measures: list[Measure] = field(default_factory=list)
+    periods: dict[str, list[Period]] = field(default_factory=dict)
+    cuts: list[Cut] = field(default_factory=list)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Every dimension that a cut uses."""
+        return sorted({name for _, names in self.cuts for name in names})
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no period to measure."""
+        return not any(self.periods.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The scans, and where each measure of each ask is: ``places[ask number, measure name] = (scan number, measure number)``."""
+
+    scans: Sequence[Scan]
+    places: Mapping[tuple[int, str], tuple[int, int]]
+
+
+def make_plan(asks: Sequence[Ask]) -> Plan:
+    """Fuse what can be fused."""
+    scans: dict[tuple[Any, ...], Scan] = {}
+    numbers: dict[tuple[Any, ...], int] = {}
+    measures: dict[tuple[int, str], int] = {}
+    places = {}
+    for index, ask in enumerate(asks):
+        for name, measure in ask.definition.measures.items():
+            mode = _mode(measure.clock, ask.need.period)
+            key = (id(measure.entity), _clock_text(measure.clock), mode, ask.where)
+            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, ask.where))
+            number = numbers.setdefault(key, len(numbers))
+            text = _measure_text(measure)
+            if (number, text) not in measures:
+                measures[number, text] = len(scan.measures)
+                scan.measures.append(measure)
+            _widen(scan, ask)
+            places[index, name] = (number, measures[number, text])
+    return Plan(tuple(scans.values()), places)
+
+
+def clock_columns(clock: Clock) -> tuple[ColumnElement[Any], ...]:
+    """The expressions that decide which period a row falls in."""
+    match clock:
+        case At():
+            return (clock.instant,)
+        case Balance() | During():
+            return (clock.start, clock.end)
+        case Now():
+            return ()
+
+
+def _mode(clock: Clock, kind: str) -> Mode:
+    if isinstance(clock, Now):
+        return "now"
+    return "bisect" if isinstance(clock, At) and not is_daily(kind) else "spine"
+
+
+def _widen(scan: Scan, ask: Ask) -> None:
+    kind = ask.need.period
+    known = scan.periods.setdefault(kind, [])
+    known[:] = sorted({*known, *ask.periods}, key=_position)
+    if (kind, ask.by) not in scan.cuts:
+        scan.cuts.append((kind, ask.by))
+
+
+def _position(period: Period) -> tuple[Any, ...]:
+    return period.start, period.end, period.label
+
+
+def _clock_text(clock: Clock) -> str:
+    open_when = getattr(clock, "open_when", None)
+    return "|".join([type(clock).__name__, *_texts([*clock_columns(clock), open_when])])
+
+
+def _measure_text(measure: Measure) -> str:
+    agg = measure.agg
+    return "|".join([agg.kind, repr(agg.q), *_texts([agg.expression, agg.where, measure.money, *measure.rate_at])])
+
+
+def _texts(expressions: Iterable[ColumnElement[Any] | None]) -> list[str]:
+    return [text_of(expression) for expression in expressions]

@@ -1,0 +1,239 @@
+"""From the rows of the scans to measurements. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.visitors import iterate
+
+from kpid.metrics.plan import Ask, Plan
+from kpid.metrics.statements import Columns, Statement
+from kpid.metrics.trust import Coverage, Doubt, verdict
+from kpid.model import Dims, Measurement, MeasurementState, Period, Segment
+from kpid.plugin.kpi import Measure
+from kpid.plugin.quantity import Quantity, Values, decimal_from_fraction
+
+Ids = tuple[str | None, ...]
+"""Values of the dimensions of a cut, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a scan says of one measure for one segment and period; see :class:`~kpid.metrics.statements.Columns`."""
+
+    value: Any = None
+    n: int = 0
+    rows: int = 0
+    missing: int = 0
+    unknown: int = 0
+
+
+_NOTHING = Cell()
+
+
+@dataclass
+class Answers:
+    """The result of one scan, to be asked for ``(kind, dimensions, period)``."""
+
+    columns: Sequence[Columns]
+    names: Sequence[str]
+    rows: dict[tuple[str, tuple[str, ...], Period], dict[Ids, tuple[Any, ...]]] = field(default_factory=dict)
+
+    def segments(self, ask: Ask, period: Period) -> dict[Ids, tuple[Any, ...]]:
+        """The segments that have rows in a period."""
+        return self.rows.get((ask.need.period, ask.by, period), {})
+
+    def cell(self, row: tuple[Any, ...] | None, measure: int) -> Cell:
+        """One measure of a row."""
+        if row is None:
+            return _NOTHING
+        c = self.columns[measure]
+        of = dict(zip(self.names, row, strict=True))
+        return Cell(of[c.value], of[c.n], of[c.rows], of[c.missing] if c.missing else 0, of[c.unknown] if c.unknown else 0)
+
+
+def read_answers(statement: Statement, names: Sequence[str], rows: Sequence[tuple[Any, ...]], *, is_now: bool) -> Answers:
+    """Sort the rows of a scan by cut, period and segment.
+
+    Args:
+        statement: the scan's statement.
+        names: column names of the result.
+        rows: its rows.
+        is_now: whether the rows speak of this moment, whatever the period.
+    """
+    answers = Answers(statement.measures, names)
+    place = {name: index for index, name in enumerate(names)}
+    number_of = {kind: place.get("p", place.get(f"p{index}", 0)) for index, kind in enumerate(statement.kinds)}
+    for row in rows:
+        kind, cut = statement.groups[row[place["g"]]]
+        number = row[number_of.get(kind, place.get("p", 0))]
+        if number is None:
+            continue
+        ids = tuple(row[place[f"d{statement.dimensions.index(name)}"]] for name in cut)
+        for period in statement.numbered if is_now else (statement.numbered[number],):
+            answers.rows.setdefault((period.kind, cut, period), {})[ids] = row
+    return answers
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the measurements of asks from the answers to their plan."""
+
+    plan: Plan
+    answers: Sequence[Answers]
+    coverage: Coverage
+    labels: Mapping[str, Mapping[str, str]]
+    currency: str
+    now: datetime
+
+    def measurements(self, number: int, ask: Ask) -> Iterator[tuple[Measurement, bool]]:
+        """Measurements of an ask, and whether there were any rows; the total of a period comes always."""
+        places = {name: self.plan.places[number, name] for name in ask.definition.measures}
+        doubts = _Doubts(self.coverage, ask, self.now)
+        for period in ask.periods:
+            found = {scan: self.answers[scan].segments(ask, period) for scan, _ in places.values()}
+            segments: set[Ids] = {ids for rows in found.values() for ids in rows}
+            for ids in sorted(segments | ({()} if not ask.by else set()), key=repr):
+                cells = {name: self.answers[scan].cell(found[scan].get(ids), measure) for name, (scan, measure) in places.items()}
+                has_rows = any(cell.rows for cell in cells.values())
+                if has_rows or not ask.by:
+                    yield self._measurement(ask, period, self._dims(ask, ids), cells, doubts), has_rows
+
+    def empty(self, ask: Ask, period: Period, dims: Dims) -> Measurement:
+        """The measurement of a segment without rows."""
+        cells = dict.fromkeys(ask.definition.measures, _NOTHING)
+        return self._measurement(ask, period, dims, cells, _Doubts(self.coverage, ask, self.now))
+
+    def _dims(self, ask: Ask, ids: Ids) -> Dims:
+        parts = []
+        for name, value in zip(ask.by, ids, strict=True):
+            label = value if name not in self.labels or value is None else self.labels[name].get(value, value)
+            parts.append(Segment(name, value, label))
+        return tuple(parts)
+
+    def _measurement(self, ask: Ask, period: Period, dims: Dims, cells: Mapping[str, Cell], trust: _Doubts) -> Measurement:
+        measures, definition = ask.definition.measures, ask.definition
+        doubts = trust.of(period)
+        excludes = ask.params.get("missing_fx") == "exclude"
+        lacking = max((cell.missing for cell in cells.values()), default=0)
+        if lacking and not excludes:
+            doubts.append((MeasurementState.ERROR, f"no exchange rate to {self.currency} for {_counted(lacking, 'amount')}"))
+        quantities = {name: _quantity(measures[name], cells[name], name) for name in measures}
+        result = _apply(ask, quantities, doubts)
+        sample = cells[definition.sample or next(iter(measures))]
+        if not result.is_defined:
+            doubts.append((MeasurementState.UNDEFINED, result.reason))
+        elif sample.n < ask.min_sample:
+            label = _label(measures, definition.sample)
+            doubts.append((MeasurementState.INSUFFICIENT_SAMPLE, f"{sample.n} {label}, at least {ask.min_sample} needed"))
+        state, reason, warnings = verdict(doubts)
+        is_shown = result.is_defined and state is not MeasurementState.ERROR
+        unit = definition.unit or ask.kpi.unit
+        return Measurement(
+            kpi=ask.kpi.id,
+            period=period,
+            state=state,
+            value=result.value if is_shown else None,
+            n=sample.n,
+            dims=dims,
+            params=_named_params(ask),
+            numerator=_decimal(result.numerator) if is_shown and result.is_ratio else None,
+            denominator=_decimal(result.denominator) if is_shown else None,
+            currency=self.currency if unit == "currency" else None,
+            as_of=min(period.end, self.now),
+            data_through=trust.through,
+            reason=reason,
+            warnings=warnings + tuple(_warnings(measures, cells, excludes=excludes)),
+        )
+
+
+class _Doubts:
+    """Doubts about the data of an ask, looked up once per period."""
+
+    def __init__(self, coverage: Coverage, ask: Ask, now: datetime) -> None:
+        self._entities = () if ask.is_now_only else entities_of(ask)
+        self.through = coverage.through(self._entities)
+        self._coverage, self._now, self._known = coverage, now, dict[Period, list[Doubt]]()
+
+    def of(self, period: Period) -> list[Doubt]:
+        """A list of its own for each caller."""
+        if not self._entities:
+            return []
+        if period not in self._known:
+            self._known[period] = self._coverage.doubts(self._entities, period, self._now)
+        return list(self._known[period])
+
+
+def entities_of(ask: Ask) -> tuple[str, ...]:
+    """Names of the canonical tables that an ask's measures read."""
+    names = {name for measure in ask.definition.measures.values() for name in tables_of(measure.entity)}
+    return tuple(sorted(names))
+
+
+def tables_of(entity: FromClause) -> tuple[str, ...]:
+    """Names of the canonical tables below an entity."""
+    return tuple(sorted({element.name for element in iterate(entity) if isinstance(element, Table)}))
+
+
+def _apply(ask: Ask, quantities: Mapping[str, Quantity], doubts: list[Doubt]) -> Quantity:
+    """The plugin's formula; whatever it raises is the measurement's error, not the engine's."""
+    try:
+        result = ask.definition.formula(Values(quantities))
+        return result if isinstance(result, Quantity) else Quantity(result)
+    except Exception as error:  # noqa: BLE001 - a plugin call
+        doubts.append((MeasurementState.ERROR, f"the formula of {ask.kpi.id} failed: {error}"))
+        return Quantity(None, reason="the formula failed")
+
+
+def _quantity(measure: Measure, cell: Cell, name: str) -> Quantity:
+    label = measure.label or f"{name} {measure.entity.description}"
+    match measure.agg.kind:
+        case "count":
+            return Quantity(cell.rows, label=label)
+        case "count_distinct":
+            return Quantity(cell.value or 0, label=label)
+        case "sum":
+            return Quantity(_exact(cell.value) or 0, label=label)
+        case "mean":
+            return Quantity(_exact(cell.value) or 0, cell.n, label=label)
+        case _:
+            return Quantity(_exact(cell.value), label=label)
+
+
+def _exact(value: Any) -> Fraction | None:
+    return None if value is None else Fraction(value)
+
+
+def _decimal(number: Fraction | None) -> Any:
+    return None if number is None else decimal_from_fraction(number)
+
+
+def _label(measures: Mapping[str, Measure], sample: str | None) -> str:
+    name = sample or next(iter(measures))
+    return measures[name].label or f"{name} {measures[name].entity.description}"
+
+
+def _warnings(measures: Mapping[str, Measure], cells: Mapping[str, Cell], *, excludes: bool) -> Iterator[str]:
+    for name, cell in cells.items():
+        label = _label(measures, name)
+        if measures[name].money is not None and cell.rows > cell.n + cell.missing:
+            yield f"{cell.rows - cell.n - cell.missing} {label} have no amount"
+        if cell.unknown:
+            yield f"{cell.unknown} {label} left out: nobody knows since when they are open"
+        if cell.missing and excludes:
+            yield f"{_counted(cell.missing, 'amount')} left out: no exchange rate"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _named_params(ask: Ask) -> tuple[tuple[str, str], ...]:
+    defaults = {name: param.default for name, param in ask.kpi.params.items()}
+    return tuple(sorted((name, value) for name, value in ask.params.items() if value != defaults[name]))

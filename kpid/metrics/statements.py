@@ -1,0 +1,340 @@
+"""A scan of the plan as one SELECT. Pure.
+
+The inner select has one row per counted row (and period, where periods overlap): period numbers, dimension values, and for each
+measure a condition and a value. The outer one aggregates, once per cut (grouping set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Select,
+    and_,
+    column,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+    tuple_,
+    values,
+)
+from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.visitors import replacement_traverse
+
+from kpid.metrics.dialects import PeriodNumber, Quantile, text_of
+from kpid.metrics.dimensions import dimension_of
+from kpid.metrics.money import Rates, needs_rates
+from kpid.metrics.plan import Cut, Scan
+from kpid.model import Period
+from kpid.plugin.kpi import AS_OF, ZONE, At, Balance, During, Measure
+
+_MAX_RANGES = 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What statements depend on besides the plan: now, zone, reporting currency, and the tables that hold other currencies."""
+
+    now: datetime
+    timezone: str
+    currency: str
+    foreign: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of a measure's result columns.
+
+    ``value`` is the aggregate (for a mean: the sum), ``n`` the rows with a value, ``rows`` all rows of the measure, ``missing``
+    those without an exchange rate, ``unknown`` those left out because nobody knows since when they are open.
+    """
+
+    value: str
+    n: str
+    rows: str
+    missing: str | None = None
+    unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A scan's SELECT and how to read its result: key columns first, then what ``measures`` names."""
+
+    select: Select[Any]
+    dimensions: tuple[str, ...]
+    kinds: tuple[str, ...]
+    numbered: tuple[Period, ...]
+    groups: Mapping[int, Cut]
+    measures: tuple[Columns, ...]
+
+
+def population(entity: FromClause, now: datetime) -> list[ColumnElement[bool]]:
+    """What leaves out rows that are deleted (by now), merged away or tests; empty for tables without these columns."""
+    conditions: list[ColumnElement[bool]] = []
+    if "deleted_at" in entity.c:
+        conditions.append(or_(entity.c.deleted_at.is_(None), entity.c.deleted_at > _instant(now)))
+    if "merged_into_id" in entity.c:
+        conditions.append(entity.c.merged_into_id.is_(None))
+    if "is_test" in entity.c:
+        conditions.append(not_(entity.c.is_test))
+    return conditions
+
+
+def make_statement(scan: Scan, setting: Setting) -> Statement:
+    """Write the SELECT of a scan."""
+    return _Writer(scan, setting).write()
+
+
+@dataclass
+class _Writer:
+    scan: Scan
+    setting: Setting
+    inner: dict[str, ColumnElement[Any]] = field(default_factory=dict)
+    outer: dict[str, ColumnElement[Any]] = field(default_factory=dict)
+    joins: dict[str, tuple[FromClause, ColumnElement[bool]]] = field(default_factory=dict)
+    conditions: list[ColumnElement[bool]] = field(default_factory=list)
+    spine: FromClause | None = None
+    rates: Rates | None = None
+
+    def write(self) -> Statement:
+        scan = self.scan
+        self.conditions += population(scan.entity, self.setting.now)
+        keys, numbered = self._place_rows()
+        dimensions = {name: self._dimension(name) for name in scan.dimensions}
+        for name, wanted in scan.where:
+            self.conditions.append(_is_one_of(self._dimension(name), wanted))
+        names = [f"d{number}" for number in range(len(dimensions))]
+        columns = [self._measure(measure) for measure in scan.measures]
+        rows = self._inner(keys, dict(zip(names, dimensions.values(), strict=True))).subquery("counted")
+        statement, groups = self._outer(rows, list(keys), dict(zip(scan.dimensions, names, strict=True)))
+        return Statement(statement, tuple(scan.dimensions), tuple(scan.periods), numbered, groups, tuple(columns))
+
+    # ---- which period a row falls in
+
+    def _place_rows(self) -> tuple[dict[str, ColumnElement[Any]], tuple[Period, ...]]:
+        """Period columns (one per kind, or one for all), and the periods by number."""
+        numbered = tuple(period for periods in self.scan.periods.values() for period in periods)
+        if self.scan.mode == "now":
+            return {"p": literal_column("0", Integer)}, numbered
+        if self.scan.mode == "spine":
+            self.spine = _spine(numbered, self.setting.now)
+            self._join_spine(self.spine)
+            return {"p": self.spine.c.no}, numbered
+        clock = self.scan.clock
+        assert isinstance(clock, At)  # noqa: S101 - the plan's rule, for the type checker
+        instant = self._bound(clock.instant)
+        keys: dict[str, ColumnElement[Any]] = {}
+        first, ranges = 0, []
+        for number, (_, periods) in enumerate(self.scan.periods.items()):
+            bounds = _bounds(periods, first)
+            keys[f"p{number}"] = PeriodNumber(instant, bounds)
+            ranges += _ranges(bounds)
+            first += len(periods)
+        self.conditions.append(_within(instant, ranges))
+        self.conditions.append(instant <= _instant(self.setting.now))
+        return keys, numbered
+
+    def _join_spine(self, spine: FromClause) -> None:
+        clock, c = self.scan.clock, spine.c
+        if isinstance(clock, At):
+            instant = self._bound(clock.instant)
+            self.conditions += [instant >= c.starts, instant < c.ends, instant <= c.as_of]
+            periods = [period for periods in self.scan.periods.values() for period in periods]
+            self.conditions.append(_within(instant, [(min(p.start for p in periods), max(p.end for p in periods))]))
+            return
+        assert isinstance(clock, Balance | During)  # noqa: S101
+        start, end = self._bound(clock.start), self._bound(clock.end)
+        still = true() if clock.open_when is None else self._bound(clock.open_when)
+        if isinstance(clock, Balance):
+            begun = or_(start < c.as_of, and_(c.is_current, start <= c.as_of), start.is_(None))
+            ended = or_(end > c.as_of, and_(end == c.as_of, not_(c.is_current)), and_(end.is_(None), still))
+            self.conditions += [begun, ended]
+            return
+        begun = or_(start < c.as_of, and_(c.is_current, start <= c.as_of), start.is_(None))
+        ended = or_(end >= c.starts, start >= c.starts, and_(end.is_(None), still))
+        self.conditions += [begun, ended]
+
+    def _is_known(self) -> ColumnElement[bool] | None:
+        """Of balances: whether it is known that the row was open at the period's instant."""
+        clock = self.scan.clock
+        if isinstance(clock, Balance | During) and self.spine is not None:
+            return or_(self._bound(clock.start).is_not(None), self.spine.c.is_current)
+        return None
+
+    # ---- dimensions and measures
+
+    def _dimension(self, name: str) -> ColumnElement[Any]:
+        dimension = dimension_of(self.scan.entity, name)
+        assert dimension is not None  # noqa: S101 - check_dimensions has refused the others
+        for table, condition in dimension.joins:
+            self.joins[str(getattr(table, "name", name))] = (table, condition)
+        return dimension.expression
+
+    def _measure(self, measure: Measure) -> Columns:
+        agg = measure.agg
+        where = None if agg.where is None else self._bound(agg.where)
+        known = self._is_known()
+        counted = where if known is None else known if where is None else and_(where, known)
+        rows = self._aggregate(func.count(), "count", counted)
+        unknown = None
+        if known is not None:
+            left_out = not_(known) if where is None else and_(where, not_(known))
+            unknown = self._aggregate(func.count(), "count", left_out)
+        if agg.expression is None:
+            return Columns(rows, rows, rows, unknown=unknown)
+        expression, missing = self._bound(agg.expression), None
+        if measure.money is not None and needs_rates(self.scan.entity, self.setting.foreign):
+            expression, lacking = self._converted(measure, expression)
+            missing = self._aggregate(func.count(), "count", lacking if counted is None else and_(counted, lacking))
+        x = self._name(self.inner, "x", expression)
+        n = self._aggregate(func.count(column(x)), f"count {x}", counted)
+        value = self._aggregate(_function(agg.kind, agg.q, column(x, expression.type)), f"{agg.kind} {agg.q} {x}", counted)
+        return Columns(value, n, rows, missing, unknown)
+
+    def _converted(self, measure: Measure, amount: ColumnElement[Any]) -> tuple[ColumnElement[Any], ColumnElement[bool]]:
+        """The amount in the reporting currency, and whether there is one that no rate covers."""
+        if self.rates is None:
+            self.rates = Rates(self.setting.currency, literal(self.setting.timezone), self.setting.now)
+        clock = self.scan.clock
+        dates = measure.rate_at or ((clock.instant,) if isinstance(clock, At) else (AS_OF,))
+        assert measure.money is not None  # noqa: S101
+        converted = self.rates.convert(amount, self._bound(measure.money), [self._bound(date) for date in dates])
+        self.joins.update(self.rates.joins)
+        return converted, and_(amount.is_not(None), converted.is_(None))
+
+    def _aggregate(self, function: Any, text: str, where: ColumnElement[bool] | None) -> str:
+        if where is None:
+            return self._name(self.outer, "a", function, text)
+        w = self._name(self.inner, "w", where)
+        return self._name(self.outer, "a", function.filter(column(w, Boolean)), f"{text} if {w}")
+
+    def _name(self, place: dict[str, ColumnElement[Any]], prefix: str, expression: ColumnElement[Any], text: str = "") -> str:
+        """Name of a column, the same for equal expressions."""
+        key = f"{prefix} {text or text_of(expression)}"
+        place.setdefault(key, expression)
+        return f"{prefix}{list(place).index(key)}"
+
+    def _bound(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
+        """The expression with the place-holders filled in."""
+        as_of = self.spine.c.as_of if self.spine is not None else _instant(self.setting.now)
+
+        def replace(element: Any, **_: Any) -> Any:
+            if element is AS_OF:
+                return as_of
+            return literal(self.setting.timezone) if element is ZONE else None
+
+        bound: ColumnElement[Any] = replacement_traverse(expression, {}, replace)
+        return bound
+
+    # ---- the two selects
+
+    def _inner(self, keys: Mapping[str, ColumnElement[Any]], dimensions: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
+        labelled = [expression.label(name) for name, expression in {**keys, **dimensions}.items()]
+        labelled += [expression.label(f"{key[0]}{number}") for number, (key, expression) in enumerate(self.inner.items())]
+        source: FromClause = self.scan.entity
+        for table, condition in self.joins.values():
+            source = source.outerjoin(table, condition)
+        statement = select(*labelled).select_from(source)
+        if self.spine is not None:
+            statement = statement.select_from(self.spine)
+        return statement.where(*self.conditions)
+
+    def _outer(self, rows: FromClause, keys: list[str], dimensions: Mapping[str, str]) -> tuple[Select[Any], dict[int, Cut]]:
+        kinds = list(self.scan.periods)
+        columns = [*keys, *dimensions.values()]
+        sets: dict[tuple[str, ...], Cut] = {}
+        for kind, names in self.scan.cuts:
+            key = keys[kinds.index(kind)] if self.scan.mode == "bisect" else "p"
+            sets[key, *(dimensions[name] for name in names)] = (kind if self.scan.mode == "bisect" else "", names)
+        groups = {
+            sum(1 << (len(columns) - 1 - i) for i, name in enumerate(columns) if name not in used): cut
+            for used, cut in sets.items()
+        }
+        c = rows.c
+        grouping = (
+            func.grouping(*(c[name] for name in columns)) if len(sets) > 1 else literal_column(str(next(iter(groups))), Integer)
+        )
+        measured = [expression.label(f"a{number}") for number, expression in enumerate(self.outer.values())]
+        statement = select(grouping.label("g"), *(c[name] for name in columns), *measured).select_from(rows)
+        if len(sets) == 1:
+            return statement.group_by(*(c[name] for name in next(iter(sets)))), groups
+        return statement.group_by(func.grouping_sets(*(tuple_(*(c[name] for name in used)) for used in sets))), groups
+
+
+def _function(kind: str, q: float | None, x: ColumnElement[Any]) -> Any:
+    match kind:
+        case "count_distinct":
+            return func.count(x.distinct())
+        case "sum" | "mean":
+            return func.sum(x)
+        case "quantile":
+            return Quantile(q or 0.0, x)
+        case "min":
+            return func.min(x)
+        case _:
+            return func.max(x)
+
+
+def _instant(value: datetime) -> ColumnElement[Any]:
+    return literal(value, DateTime(timezone=True))
+
+
+def _spine(periods: tuple[Period, ...], now: datetime) -> FromClause:
+    """The wanted periods as a table: number, bounds, the instant they speak of, and whether they are still going on."""
+    stamp = DateTime(timezone=True)
+    shape = values(
+        column("no", Integer), column("starts", stamp), column("ends", stamp), column("as_of", stamp), column("is_current",
+        Boolean), name="spine",
+    )  # fmt: skip
+    return shape.data([(no, p.start, p.end, min(p.end, now), p.start <= now < p.end) for no, p in enumerate(periods)])
+
+
+def _bounds(periods: list[Period], first: int) -> list[tuple[datetime, int | None]]:
+    """Where each period begins, and None where the next one does not follow at once; empty periods have no rows."""
+    bounds: list[tuple[datetime, int | None]] = []
+    for number, period in enumerate(periods, first):
+        if period.start == period.end:
+            continue
+        if bounds and bounds[-1][0] == period.start:
+            bounds.pop()
+        bounds += [(period.start, number), (period.end, None)]
+    return bounds
+
+
+def _ranges(bounds: list[tuple[datetime, int | None]]) -> list[tuple[datetime, datetime]]:
+    ranges: list[tuple[datetime, datetime]] = []
+    start: datetime | None = None
+    for instant, number in bounds:
+        if number is None and start is not None:
+            ranges.append((start, instant))
+            start = None
+        elif start is None:
+            start = instant
+    return ranges
+
+
+def _within(instant: ColumnElement[Any], ranges: list[tuple[datetime, datetime]]) -> ColumnElement[bool]:
+    """Keeps what the periods need: stored in order of time, the rest is skipped unread."""
+    if not ranges:
+        return false()
+    if len(ranges) > _MAX_RANGES:
+        ranges = [(min(start for start, _ in ranges), max(end for _, end in ranges))]
+    return or_(*(and_(instant >= _instant(start), instant < _instant(end)) for start, end in ranges))
+
+
+def _is_one_of(value: ColumnElement[Any], wanted: tuple[str | None, ...]) -> ColumnElement[bool]:
+    known = [name for name in wanted if name is not None]
+    conditions = ([value.in_(known)] if known else []) + ([value.is_(None)] if None in wanted else [])
+    return or_(*conditions) if conditions else false()
