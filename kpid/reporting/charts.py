@@ -133,7 +133,7 @@ def _plane(line: Line, size: Size, end_size: float) -> _Plane:
     pad = (high - low) * 0.08
     room = max(_width(line.end_text, end_size) + 14, 20)
     head = size.label * 1.9
-    return _Plane(14, size.width - room, head, size.height - size.label * 2.6, low - pad, high + pad, len(line.values))
+    return _Plane(18, size.width - room, head, size.height - size.label * 2.9, low - pad, high + pad, len(line.values))
 
 
 def _width(text: str, size: float) -> float:
@@ -155,7 +155,15 @@ def _tag(name: str, **attributes: object) -> str:
 
 
 def _text(
-    x: float, y: float, text: str, *, fill: str, anchor: str = "start", weight: int = 400, size: float | None = None
+    x: float,
+    y: float,
+    text: str,
+    *,
+    fill: str,
+    anchor: str = "start",
+    weight: int = 400,
+    size: float | None = None,
+    halo: float = 0.8,
 ) -> str:
     """A label with a white halo, so that a line behind it does not make it unreadable."""
     tag = _tag(
@@ -167,7 +175,7 @@ def _text(
         font_weight=weight,
         stroke="#ffffff",
         stroke_width=3,
-        stroke_opacity=0.8,
+        stroke_opacity=halo,
         paint_order="stroke",
         stroke_linejoin="round",
         **({"font_size": size} if size else {}),
@@ -189,7 +197,7 @@ def _shade(line: Line, plane: _Plane, size: Size) -> list[str]:
     parts = [_tag("rect", x=left, y=0, width=right - left, height=height, fill=_SHADES[line.status])]
     if line.run_text:
         end = max(right - 4, _width(line.run_text, size.label) + 4)
-        parts.append(_text(end, size.label * 1.15, line.run_text, fill=TONES[line.status], anchor="end", weight=600))
+        parts.append(_text(end, size.label * 1.15, line.run_text, fill=TONES[line.status], anchor="end", weight=600, halo=0.0))
     return parts
 
 
