@@ -1,6 +1,6 @@
 """Whether a rule can do its work: the second state machine, one per rule. Silence must never look like health. Pure.
 
-healthy -> degraded (first slot that could not be judged) -> unhealthy (after ``no_data_after``; people are told) -> healthy (told).
+healthy -> degraded (first slot not judged) -> unhealthy (after ``no_data_after``; people are told) -> healthy (told too).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def find_fault(judged: Sequence[tuple[SeriesState, Outcome]], failure: str, *, n
     if not no_data_is_fault:
         return None
     if not outcomes:
-        return Fault(OutcomeKind.NO_DATA, "nothing has ever been measured for this rule")
+        return Fault(OutcomeKind.NO_DATA, "nothing has been measured for this rule")
     if all(outcome.kind in _EMPTY for outcome in outcomes):
         return Fault(OutcomeKind.NO_DATA, outcomes[0].reason)
     hanging = [outcome for state, outcome in judged if state.status.is_on and outcome.kind is OutcomeKind.NO_DATA]

@@ -139,7 +139,7 @@ def _moved(policy: RulePolicy, state: SeriesState, outcome: Outcome, slot: Slot,
 
 
 def _breached(policy: RulePolicy, state: SeriesState, level: Level, slot: Slot, gap: timedelta) -> _Moved:
-    state = replace(state, changed=False)
+    state = replace(state, changed=False, forgotten=False)
     if state.status is Status.FIRING:
         return _breached_again(policy, state, level, slot, gap)
     if state.status is Status.RECOVERING:

@@ -1,0 +1,80 @@
+"""Reads what a round of a rule goes by: its row, its series, the measurements of the periods in question."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from kpid.alerting.rounds import Facts, series_key_of
+from kpid.alerting.rules import RECHECKED, RulePlan
+from kpid.alerting.slots import due_periods, is_waiting, judged_periods
+from kpid.analysis.periods import Calendar, previous_period
+from kpid.model import Dims, Measurement, Period
+from kpid.store import alerts, history
+from kpid.store.tables import families
+
+
+def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: datetime) -> Facts:
+    """All that a round needs. Periods whose figures are still on their way are left for later."""
+    rule = plan.rule
+    row = alerts.load_rule(conn, plan.uid)
+    last_slot = row.last_slot if row else None
+    due = due_periods(rule.period, now=now, settle=plan.settle, last_slot=last_slot, catch_up=rule.catch_up, calendar=calendar)
+    recheck = judged_periods(rule.period, now=now, last_slot=last_slot, count=RECHECKED, calendar=calendar)
+    measured_at = _measured_at(conn, plan)
+    figures = _figures(conn, plan, [*recheck, *due], calendar)
+    due = _ready(plan, due, figures, measured_at, now)
+    by_key: dict[str, dict[tuple[datetime, datetime], Measurement]] = {}
+    dims: dict[str, Dims] = {}
+    for figure in figures:
+        key = series_key_of(figure.dims)
+        by_key.setdefault(key, {})[figure.period.start, figure.period.end] = figure
+        dims[key] = figure.dims
+    return Facts(
+        row=row,
+        series=alerts.load_series(conn, plan.uid),
+        due=due,
+        recheck=recheck,
+        figures=by_key,
+        dims=dims,
+        evaluated=alerts.load_evaluations(conn, plan.uid, recheck[0].end) if recheck else {},
+        failure=_failure(plan, due, measured_at),
+    )
+
+
+def _measured_at(conn: Connection, plan: RulePlan) -> datetime | None:
+    family = hashlib.sha256(plan.need.key.encode()).hexdigest()
+    return conn.scalar(select(families.c.measured_at).where(families.c.family == family))
+
+
+def _figures(conn: Connection, plan: RulePlan, periods: Sequence[Period], calendar: Calendar) -> list[Measurement]:
+    if not periods:
+        return []
+    first = previous_period(periods[0], calendar)
+    start = min(first.start, periods[0].start)
+    return history.current(conn, plan.need, start=start, end=periods[-1].end)
+
+
+def _ready(
+    plan: RulePlan, due: list[Period], figures: Sequence[Measurement], measured_at: datetime | None, now: datetime
+) -> list[Period]:
+    """The due periods up to the first that is better judged later."""
+    spans: dict[tuple[datetime, datetime], list[Measurement]] = {}
+    for figure in figures:
+        spans.setdefault((figure.period.start, figure.period.end), []).append(figure)
+    for place, period in enumerate(due):
+        measured = measured_at is not None and measured_at >= period.end
+        mine = spans.get((period.start, period.end), [])
+        if is_waiting(period, mine, measured=measured, now=now, settle=plan.settle):
+            return due[:place]
+    return due
+
+
+def _failure(plan: RulePlan, due: Sequence[Period], measured_at: datetime | None) -> str:
+    if not due or (measured_at is not None and measured_at >= due[-1].end):
+        return ""
+    since = "never" if measured_at is None else f"not since {measured_at:%Y-%m-%d %H:%M} UTC"
+    return f"{plan.kpi.name} could not be measured for this period (measured {since}): `kpid doctor` says why"

@@ -1,0 +1,198 @@
+"""What people are told of a round: events folded to the newest state, grouped into threads, with keys that never repeat. Pure.
+
+Series that fire together open one thread; what becomes of them later goes into it. Of what was over before anybody heard of it
+(catching up after a pause) people are not told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from kpid.alerting.health import HealthStatus
+from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.rounds import Facts, Round, Track, with_thread
+from kpid.alerting.rules import RulePlan
+from kpid.alerting.series import Event, EventKind, SeriesState, Slot
+from kpid.alerting.slots import PATIENCE
+from kpid.model import Level, Measurement, Notice, NoticeItem, canonical_json, segment_label
+
+_LEVEL_EVENTS = {EventKind.ESCALATED, EventKind.EASED, EventKind.RESTATED}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing to tell of one series, and the thread it belongs to."""
+
+    series_key: str
+    segment: str
+    event: Event
+    thread: str
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadNotice:
+    """A notice, and the thread it goes into."""
+
+    thread: str
+    notice: Notice
+
+
+def fold(start: SeriesState, end: SeriesState, events: Sequence[Event], newest_breach: Outcome | None) -> list[Event]:
+    """The events of one series that people are told of.
+
+    Args:
+        start: the state before: an alert that was open then has been told.
+        end: the state now.
+        events: what has happened in between, oldest first.
+        newest_breach: what the last breaching slot found: the figures for an alert that fired earlier and still does.
+    """
+    told: list[Event] = []
+    was_on, is_on = start.status.is_on, end.status.is_on
+    if was_on and not (is_on and end.episode == start.episode):
+        told.extend([event for event in events if event.ends_episode and event.episode == start.episode][:1])
+    elif was_on and end.level is not start.level:
+        told.extend([event for event in events if event.kind in _LEVEL_EVENTS and event.level is end.level][-1:])
+    if is_on and not (was_on and end.episode == start.episode):
+        fired = [event for event in events if event.kind is EventKind.FIRED and event.episode == end.episode][-1:]
+        told.extend(replace(event, level=end.level, outcome=_newest(event, newest_breach)) for event in fired)
+    return told
+
+
+def _newest(event: Event, newest_breach: Outcome | None) -> Outcome:
+    return event.outcome if newest_breach is None or event.outcome.kind is not OutcomeKind.BREACH else newest_breach
+
+
+def told_of(plan: RulePlan, tracks: Sequence[Track], newest: Slot) -> list[Told]:
+    """What people are told of the series; new alerts get their thread."""
+    told: list[Told] = []
+    opened = thread_name(plan.uid, newest)
+    for track in tracks:
+        if not track.events:
+            continue
+        breaches = [found.outcome for found in track.evaluations if found.outcome.kind is OutcomeKind.BREACH]
+        for event in fold(track.start, track.state, track.events, breaches[-1] if breaches else None):
+            is_new = event.kind is EventKind.FIRED
+            late = is_new and (track.restated or event.slot.at < newest.at)
+            told.append(Told(track.key, segment_label(track.dims), event, opened if is_new else track.start.thread, late))
+            if is_new:
+                with_thread(track, opened)
+    return told
+
+
+def thread_name(rule_uid: str, slot: Slot, kind: str = "") -> str:
+    """The name of a thread that opens at a slot."""
+    return "@".join(part for part in (rule_uid, kind, slot.at.isoformat()) if part)
+
+
+def notices_of(plan: RulePlan, told: Sequence[Told], facts: Facts, newest: Slot, now: datetime) -> list[ThreadNotice]:
+    """One notice per thread, worst first within it."""
+    threads: dict[str, list[Told]] = {}
+    for each in told:
+        threads.setdefault(each.thread, []).append(each)
+    frame = frame_of(plan, facts, newest, now)
+    overdue = now > newest.at + plan.settle + PATIENCE
+    found = []
+    for thread, members in threads.items():
+        items = sorted((_item(each) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
+        late = any(each.late or (overdue and each.event.kind is EventKind.FIRED) for each in members)
+        found.append(ThreadNotice(thread, replace(frame, items=tuple(items), found_late=late)))
+    return found
+
+
+def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -> Notice:
+    """A notice with all but its items."""
+    rule, kpi = plan.rule, plan.kpi
+    figures: list[Measurement] = []
+    if facts is not None:
+        figures = [figure for spans in facts.figures.values() for span, figure in spans.items() if span[1] == newest.at]
+    through = [figure.data_through for figure in figures if figure.data_through is not None]
+    return Notice(
+        rule=rule.name,
+        kpi=kpi.id,
+        kpi_name=kpi.name,
+        unit=plan.conditions.kpi_unit,
+        currency=next((figure.currency for figure in figures if figure.currency), None),
+        better=kpi.better,
+        definition=kpi.formula_text,
+        by=tuple(rule.by),
+        period=rule.period,
+        items=(),
+        slot=newest.at,
+        data_through=min(through, default=None),
+        now=now,
+        summary=rule.summary,
+        runbook=rule.runbook,
+        labels=tuple(sorted(rule.labels.items())),
+        period_label=newest.label,
+    )
+
+
+def _item(told: Told) -> NoticeItem:
+    event, outcome = told.event, told.event.outcome
+    return NoticeItem(
+        kind=event.kind.value,
+        series_key=told.series_key,
+        segment=told.segment,
+        level=event.level if event.level is not Level.NONE else event.level_was,
+        episode=event.episode,
+        value=outcome.value,
+        n=outcome.n,
+        threshold=outcome.threshold,
+        limit=outcome.limit,
+        previous=outcome.previous,
+        previous_label=outcome.previous_label,
+        since=event.since,
+        reason=outcome.reason,
+        warnings=outcome.warnings,
+    )
+
+
+def health_notice(plan: RulePlan, found: Round, frame: Notice, newest: Slot) -> tuple[Round, ThreadNotice | None]:
+    """What people are told of the rule's own data, and the round with its health in the right thread."""
+    before, after = found.health_before, found.health
+    was_bad, is_bad = before.status is HealthStatus.UNHEALTHY, after.status is HealthStatus.UNHEALTHY
+    thread = before.thread if was_bad else thread_name(plan.uid, newest, "health")
+    if not is_bad and not was_bad:
+        return found, None
+    kind = EventKind.UNHEALTHY if is_bad else EventKind.HEALTHY
+    if is_bad:
+        told = tuple(dict.fromkeys((*before.told, *after.told)))
+        found = replace(found, health=replace(after, thread=thread, told=told))
+        if was_bad and after.fault in before.told:
+            return found, None
+    since = after.bad.label if after.bad else (before.bad.label if before.bad else "")
+    reason = after.reason if is_bad else f"can be judged again; it was: {before.reason}"
+    item = NoticeItem(
+        kind=kind.value,
+        series_key="",
+        segment="",
+        level=Level.WARN,
+        episode=after.episode,
+        value=None,
+        n=0,
+        threshold="",
+        limit=None,
+        previous=None,
+        previous_label="",
+        since=since,
+        reason=reason,
+    )
+    return found, ThreadNotice(thread, replace(frame, kind="health", items=(item,)))
+
+
+def message_key(receiver: str, recipient: str, thread: ThreadNotice, revision: int) -> str:
+    """The idempotency key of a notice for one recipient: the same whenever it is made from the same state, never used twice.
+
+    Args:
+        receiver: name of the configured receiver.
+        recipient: who of it.
+        thread: what is said where.
+        revision: how many messages the thread already holds for this recipient.
+    """
+    items = [[item.series_key, item.episode, item.kind, item.level.value] for item in thread.notice.items]
+    facts = [receiver, recipient, thread.thread, thread.notice.slot.isoformat(), revision, items]
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()

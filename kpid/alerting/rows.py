@@ -1,0 +1,98 @@
+"""What a round has found, as rows of the store. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from kpid.alerting.rounds import Round, Track
+from kpid.alerting.rules import RulePlan
+from kpid.alerting.series import Event
+from kpid.model import Level, segment_key, segment_label
+from kpid.store.alerts import EvaluationRow, EventRow, SeriesRow
+
+
+def series_rows(plan: RulePlan, found: Round, now: datetime) -> list[SeriesRow]:
+    """The series that were judged."""
+    return [
+        series_row(plan.uid, plan.meaning, track, now, {"last": _last(plan, track)})
+        for track in found.tracks
+        if track.evaluations
+    ]
+
+
+def series_row(rule_uid: str, meaning: str, track: Track, now: datetime, more: dict[str, Any]) -> SeriesRow:
+    """One series as it stands."""
+    state = track.state
+    return SeriesRow(
+        rule_uid=rule_uid,
+        series_key=track.key,
+        segment=segment_key(track.dims),
+        names={segment.dimension: segment.name for segment in track.dims},
+        meaning=meaning,
+        status="forgotten" if state.forgotten else state.status.value,
+        level=state.level.value,
+        data=state.data.value,
+        episode=state.episode,
+        last_slot=state.last_slot,
+        state={**state.dump(), **more},
+        updated_at=now,
+    )
+
+
+def evaluation_rows(plan: RulePlan, found: Round, now: datetime) -> list[EvaluationRow]:
+    """The evaluations, each with the meaning that the rule had."""
+    return [
+        EvaluationRow(
+            rule_uid=plan.uid,
+            series_key=track.key,
+            slot=done.slot.at,
+            period_label=done.slot.label,
+            outcome={**done.outcome.dump(), "meaning": plan.meaning},
+            before=done.before.dump(),
+            at=now,
+        )
+        for track in found.tracks
+        for done in track.evaluations
+    ]
+
+
+def event_rows(rule_uid: str, track: Track, now: datetime) -> Iterator[EventRow]:
+    """The events of a series."""
+    for event in track.events:
+        yield EventRow(
+            at=now,
+            slot=event.slot.at,
+            rule_uid=rule_uid,
+            series_key=track.key,
+            episode=event.episode,
+            kind=event.kind.value,
+            body={**event.dump(), "segment": segment_label(track.dims), "thread": _thread(track, event)},
+        )
+
+
+def health_event_rows(rule_uid: str, found: Round, now: datetime) -> Iterator[EventRow]:
+    """The turns of the rule's own health; they belong to no series."""
+    for turn in found.health_events:
+        health = turn.health
+        body = {
+            "level": Level.WARN.value,
+            "period": turn.slot.label,
+            "fault": health.fault,
+            "reason": health.reason,
+            "thread": found.health.thread or found.health_before.thread,
+        }
+        yield EventRow(now, turn.slot.at, rule_uid, "", health.episode, turn.kind.value, body)
+
+
+def _last(plan: RulePlan, track: Track) -> dict[str, Any]:
+    done = track.evaluations[-1]
+    return {**done.outcome.dump(), "period": done.slot.label, "slot": done.slot.at.isoformat()}
+
+
+def _thread(track: Track, event: Event) -> str:
+    """The thread in which people hear of the event's episode; empty if they never do."""
+    if track.start.status.is_on and event.episode == track.start.episode:
+        return track.start.thread
+    return track.state.thread if track.state.status.is_on and event.episode == track.state.episode else ""

@@ -1,0 +1,131 @@
+"""A configured rule made ready to be judged: conditions read, times read, the figures it needs. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kpid.alerting.conditions import Condition, condition_from_text
+from kpid.alerting.outcomes import RuleConditions
+from kpid.alerting.series import RulePolicy
+from kpid.analysis.durations import duration_from_text, span_from_text
+from kpid.analysis.periods import is_daily
+from kpid.config.model import KpiSettings, Rule
+from kpid.errors import ConfigError
+from kpid.model import Level, SeriesNeed, canonical_json
+from kpid.plugin.kpi import Kpi
+
+RECHECKED = 2
+"""So many closed periods back, figures that have changed are judged anew."""
+_MARGIN = 2
+"""Periods more than that in history: the one before the first, and one for a clock a little behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """A rule with all that judging it needs. ``settle`` is how long after a period's end late data is waited for."""
+
+    rule: Rule
+    kpi: Kpi
+    need: SeriesNeed
+    conditions: RuleConditions
+    policy: RulePolicy
+    settle: timedelta
+    meaning: str
+
+    @property
+    def uid(self) -> str:
+        """The rule's identity."""
+        return self.rule.uid
+
+
+def plan_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> RulePlan:
+    """Make a rule ready.
+
+    Raises:
+        ConfigError: it says something that cannot be read.
+    """
+    try:
+        warn, critical, recover = (_condition(text) for text in (rule.warn, rule.critical, rule.recover))
+        policy = policy_of(rule)
+        settle_text = rule.settle or kpi.settle
+        settle = duration_from_text(settle_text) if settle_text else timedelta(0)
+    except ValueError as error:
+        raise ConfigError(str(error), where=f"rule {rule.name}") from error
+    unit = unit_of(kpi, {**(settings.params if settings else {}), **rule.params})
+    return RulePlan(
+        rule=rule,
+        kpi=kpi,
+        need=need_of(rule, kpi),
+        conditions=RuleConditions(unit, warn, critical, recover, rule.min_sample),
+        policy=policy,
+        settle=settle,
+        meaning=meaning_of(rule),
+    )
+
+
+def need_of(rule: Rule, kpi: Kpi) -> SeriesNeed:
+    """The measurements that a rule wants kept: as far back as it catches up, what it compares with, and what it checks again."""
+    periods = rule.catch_up + RECHECKED + _MARGIN
+    if is_daily(rule.period) and any(text and "previous" in text for text in (rule.warn, rule.critical, rule.recover)):
+        periods += _days_back(rule.period)
+    return SeriesNeed(
+        kpi=kpi.id,
+        period=rule.period,
+        by=tuple(rule.by),
+        params=tuple(sorted(rule.params.items())),
+        where=tuple(sorted((dimension, tuple(values)) for dimension, values in rule.where.items())),
+        periods=periods,
+    )
+
+
+def policy_of(rule: Rule) -> RulePolicy:
+    """The times and choices of a rule.
+
+    Raises:
+        ValueError: a time cannot be read.
+    """
+    return RulePolicy(
+        for_=span_from_text(rule.for_),
+        keep=span_from_text(rule.keep_firing_for),
+        expire_after=span_from_text(rule.expire_after),
+        no_data=rule.no_data.do,
+        no_data_after=span_from_text(rule.no_data.after),
+        no_data_level=Level(rule.no_data.level),
+    )
+
+
+def meaning_of(rule: Rule) -> str:
+    """A hash of what the rule means: if it changes, what fires is judged anew. Texts, receivers and labels are not part of it."""
+    conditions = [" ".join(text.split()) if text else None for text in (rule.warn, rule.critical, rule.recover)]
+    meaning = {
+        "kpi": rule.kpi,
+        "params": dict(rule.params),
+        "where": {dimension: sorted(values) for dimension, values in rule.where.items()},
+        "by": sorted(rule.by),
+        "period": rule.period,
+        "conditions": conditions,
+        "for": [rule.for_, rule.keep_firing_for],
+        "min_sample": rule.min_sample,
+    }
+    return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
+
+
+def unit_of(kpi: Kpi, params: Mapping[str, str]) -> str:
+    """The unit of a KPI with these parameters (``as=count`` may change it)."""
+    if not callable(kpi.define):
+        return kpi.define.unit or kpi.unit
+    defaults = {name: param.default for name, param in kpi.params.items()}
+    return kpi.define({**defaults, **params}).unit or kpi.unit
+
+
+def _condition(text: str | None) -> Condition | None:
+    return None if text is None else condition_from_text(text)
+
+
+def _days_back(kind: str) -> int:
+    """How many days before a daily period the one to compare with may lie."""
+    digits = "".join(letter for letter in kind if letter.isdigit())
+    return int(digits) if digits else {"wtd": 7, "mtd": 31, "qtd": 92}.get(kind, 366)
