@@ -79,11 +79,6 @@ def _place(places: Mapping[Keys, str], path: Keys) -> str:
     return places[path]
 
 
-def _reading_order(error: ConfigError) -> tuple[str, int]:
-    file, _, line = (error.where or "").rpartition(":")
-    return file, int(line) if line.isdigit() else 0
-
-
 @dataclass
 class _Draft:
     """A configuration while it is read: plain values, their places, and the mistakes so far."""
@@ -103,8 +98,7 @@ class _Draft:
     def told(self) -> list[ConfigError]:
         """The mistakes; where a reference leads nowhere, nothing more is said of its value."""
         unfilled = {error.where for error in self.unfilled}
-        told = [*self.unfilled, *(error for error in self.errors if error.where not in unfilled)]
-        return sorted(told, key=_reading_order)
+        return [*self.unfilled, *(error for error in self.errors if error.where not in unfilled)]
 
     def read_all(self) -> None:
         main = self._read(self.file)

@@ -100,7 +100,7 @@ class Source(Model):
     connector: str = Field(description="Kind of source: files, sql, hubspot ... (`kpid plugins` lists them).")
     every: str = Field("1h", description="How often to sync: 15m, 1h, or a schedule like `daily 06:00`.")
     max_age: Duration | None = Field(None, description="Older data is stale: it never fires and never resolves an alert.")
-    options: Mapping[str, Any] = Field(default_factory=dict, description="The connector's own settings.")
+    options: Mapping[str, Any] = Field(default_factory=dict, repr=False, description="The connector's own settings.")
 
 
 class Receiver(Model):
@@ -111,7 +111,7 @@ class Receiver(Model):
         "resend", description="When an answer was lost: send again with the same key, or hold the message for a person to decide."
     )
     fallback: str | None = Field(None, description="Receiver that is told when this one refuses a message for good.")
-    options: Mapping[str, Any] = Field(default_factory=dict, description="The notifier's own settings.")
+    options: Mapping[str, Any] = Field(default_factory=dict, repr=False, description="The notifier's own settings.")
 
 
 class KpiSettings(Model):
@@ -137,7 +137,7 @@ class Rule(Model):
     id: Name | None = Field(None, description="Keeps the rule's identity when its name changes.")
     kpi: str = Field(description="Id of the KPI (`kpid plugins` lists them).")
     params: Mapping[str, str] = Field(default_factory=dict, description="Parameters of the KPI, by name.")
-    period: str = Field(description="Closed periods of this kind are judged: day, week, month, quarter, rolling_90d ...")
+    period: str = Field(description="Closed periods of this kind are judged: day, week, month, quarter, year, rolling_90d")
     by: Names = Field((), description="One alert per segment of these dimensions.")
     where: Mapping[str, Names] = Field(default_factory=dict, description="Only these segments: {region: [EMEA]}.")
     warn: str | None = Field(None, description='Condition, e.g. "< 50%" or "drop > 15% vs previous".')
@@ -208,7 +208,7 @@ class Config(Model):
     currency: str = Field("EUR", pattern=r"^[A-Z]{3}$", description="Three letters, such as EUR: amounts are reported in it.")
     company: str = Field("", description="Name shown in reports.")
     state: Annotated[str, AfterValidator(_state_url)] = Field(
-        "sqlite:///var/kpid.db", description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."
+        "sqlite:///var/kpid.db", repr=False, description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."
     )
     warehouse: Annotated[str, AfterValidator(_warehouse_url)] = Field(
         "duckdb:///var/crm.duckdb", description="Where the CRM facts are kept: duckdb:///FILE."

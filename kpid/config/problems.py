@@ -24,11 +24,16 @@ class ConfigErrors(ConfigError):  # noqa: N818 - several of them
 
 
 def raise_errors(errors: Sequence[ConfigError]) -> None:
-    """Raise what was gathered, if anything was: one mistake as itself, several together."""
+    """Raise what was gathered, if anything was: one mistake as itself, several together in the order of their lines."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ConfigErrors(errors)
+        raise ConfigErrors(sorted(errors, key=_reading_order))
+
+
+def _reading_order(error: ConfigError) -> tuple[str, int]:
+    file, _, line = (error.where or "").rpartition(":")
+    return file, int(line) if line.isdigit() else 0
 
 
 def each_error(error: ConfigError) -> Iterator[ConfigError]:
@@ -62,31 +67,28 @@ def errors_of(error: ValidationError, model: type[BaseModel], place: Place, *, a
 
 def _error_of(item: Any, model: type[BaseModel], place: Place, also: Iterable[str]) -> ConfigError:
     loc: tuple[Key, ...] = tuple(key for key in item["loc"] if key != "[key]")
-    holder, key = _model_at(model, loc[:-1]), loc[-1] if loc else ""
-    where = place(*loc)
+    holder, key = _model_at(model, loc[:-1]), str(loc[-1]) if loc else ""
+    hint: str | None = _help(holder, key)
     match item["type"]:
         case "extra_forbidden":
             known = {*_keys_of(holder), *(also if len(loc) == 1 else ())} if holder else set()
-            return ConfigError(f"unknown key {str(key)!r}", where=where, hint=near_miss(str(key), known, what="Known keys"))
+            what, hint = f"unknown key {key!r}", near_miss(key, known, what="Known keys")
         case "missing":
-            return ConfigError(f"{_path(loc)} is missing", where=where, hint=_help(holder, key))
+            what = f"{_path(loc)} is missing"
         case "string_pattern_mismatch" if item["loc"][-1:] == ("[key]",):
-            return ConfigError(
-                f"{str(key)!r} cannot be a name here", where=where, hint="Use letters, digits, dots, dashes and underscores only"
-            )
-        case "string_pattern_mismatch" if _help(holder, key):
-            return ConfigError(f"{_path(loc)} is not written as it must be", where=where, hint=_help(holder, key))
+            what, hint = f"{key!r} cannot be a name here", "Use letters, digits, dots, dashes and underscores only"
         case "value_error":
             subject = f"{_path(loc)}: " if loc and not isinstance(loc[-1], int) else ""
-            return ConfigError(f"{subject}{item['ctx']['error']}", where=where)
-        case "string_type" | "string_sub_type":
-            return ConfigError(f"{_path(loc)} must be a text: put it in quotes", where=where, hint=_help(holder, key))
+            what, hint = f"{subject}{item['ctx']['error']}", None
         case kind:
-            return ConfigError(f"{_path(loc)} {_said(kind, item['msg'])}", where=where, hint=_help(holder, key))
+            what = f"{_path(loc)} {_said(kind, item['msg'], explained=bool(hint))}"
+    return ConfigError(what, where=place(*loc), hint=hint)
 
 
-def _said(kind: str, message: str) -> str:
+def _said(kind: str, message: str, *, explained: bool) -> str:
     plain = {
+        "string_type": "must be a text: put it in quotes",
+        "string_sub_type": "must be a text: put it in quotes",
         "tuple_type": "must be a list",
         "list_type": "must be a list",
         "dict_type": "must be a mapping of keys to values",
@@ -96,6 +98,8 @@ def _said(kind: str, message: str) -> str:
     }
     if kind in plain:
         return plain[kind]
+    if kind == "string_pattern_mismatch" and explained:
+        return "is not written as it must be"
     for start, ours in (("Input should be", "must be"), ("String should", "must"), ("Value should", "must")):
         if message.startswith(start):
             return ours + message[len(start) :]
@@ -103,6 +107,9 @@ def _said(kind: str, message: str) -> str:
 
 
 def _path(loc: Sequence[Key]) -> str:
+    """The keys, without the position in a list of mappings: the place says more than ``rules[17]``."""
+    numbered = [position for position, key in enumerate(loc[:-1]) if isinstance(key, int)]
+    loc = loc[numbered[0] + 1 :] if numbered else loc
     text = ""
     for key in loc:
         text += f"[{key + 1}]" if isinstance(key, int) else f".{key}" if text else key
@@ -112,7 +119,7 @@ def _path(loc: Sequence[Key]) -> str:
 def _help(holder: type[BaseModel] | None, key: Key) -> str | None:
     for name, field in holder.model_fields.items() if holder else ():
         if key in (name, field.alias) and field.description:
-            return field.description.rstrip(".")
+            return field.description.removesuffix(".")
     return None
 
 
