@@ -131,8 +131,8 @@ def _plane(line: Line, size: Size, end_size: float) -> _Plane:
     known = [value for value in (*line.values, line.target) if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     pad = (high - low) * 0.08
-    room = max(_width(line.end_text, end_size) + 14, 20)
-    head = size.label * 1.9
+    room = max(_width(line.end_text, end_size) * 1.08 + 18, 20)
+    head = size.label * (3.1 if line.run_text and line.best_text else 1.9)
     return _Plane(18, size.width - room, head, size.height - size.label * 2.9, low - pad, high + pad, len(line.values))
 
 
@@ -205,12 +205,22 @@ def _target(line: Line, plane: _Plane, size: Size) -> list[str]:
     if line.target is None:
         return []
     y = plane.y(line.target)
-    near = [v for v in line.values[: max(3, len(line.values) // 2)] if v is not None]
-    below = not near or sum(near) / len(near) >= line.target
-    if y > plane.bottom - size.label * 0.4:
-        below = False
-    label = y + size.label * 1.2 if below else y - size.label * 0.5
+    places = (y + size.label * 1.2, y - size.label * 0.5)
+    label = min(places, key=lambda place: _crossings(line, plane, place, size.label, _width(line.target_text, size.label)))
     return [_dashes(8, plane.right + 7, y, GREY, "4 3"), _text(8, label, line.target_text, fill=GREY)]
+
+
+def _crossings(line: Line, plane: _Plane, base: float, font: float, width: float) -> float:
+    """How much of the data line runs through a label at the left edge whose base line is at ``base``."""
+    step = (plane.right - plane.left) / max(1, plane.count - 1)
+    hits = 20.0 if base > plane.bottom + font else 0.0
+    for index, (first, second) in enumerate(zip(line.values, line.values[1:], strict=False)):
+        if first is None or second is None or plane.x(index) > 8 + width:
+            continue
+        for part in range(5):
+            y = plane.y(first + (second - first) * part / 5)
+            hits += plane.x(index) + step * part / 5 < 10 + width and base - font < y < base + font * 0.3
+    return hits
 
 
 def _path(values: Sequence[float | None], plane: _Plane, stroke: str, width: float) -> list[str]:

@@ -136,7 +136,7 @@ def _spark(line: KpiLine) -> Picture:
 def _caption(line: KpiLine, picture: Picture) -> dict[str, Any]:
     return {
         "name": one_line(line.name),
-        "note": one_line(line.definition or sample_text(line), 90),
+        "note": one_line(line.definition or sample_text(line), 90 if picture.width > HALF.shown else 44),
         "status": line.status,
         "mark": MARKS[line.status],
         "word": WORDS[line.status],
