@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from types import CodeType
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Table
 from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
@@ -99,7 +99,7 @@ class Touched:
             return
         columns = [element for clock in clock_columns(measure.clock) for element in iterate(clock) if isinstance(element, Column)]
         keys = [(tables[0], column.name) for column in columns]
-        if len(tables) > 1 or any(key not in self._changes.days for key in keys):
+        if not isinstance(measure.entity, Table) or any(key not in self._changes.days for key in keys):
             self.everything = True
             return
         days = [_instant(day) for key in keys for day in self._changes.days[key] if day is not None]

@@ -1,0 +1,33 @@
+"""KPIs of the data itself: whether the other numbers can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kpid.plugin import AS_OF, Definition, Kpi, Measure, Now, entities, hookimpl, max_, seconds_between
+
+watermarks = entities.watermarks
+
+DATA_FRESHNESS = Kpi(
+    id="data_freshness",
+    name="Age of the data",
+    category="ops",
+    unit="seconds",
+    better="down",
+    define=Definition(
+        {"age": Measure(watermarks, Now(), max_(seconds_between(watermarks.c.through, AS_OF)), label="synced entities")},
+        lambda m: m.age,
+    ),
+    period="day",
+    dimensions=("source", "entity"),
+    formula_text="time since the source last delivered everything; the oldest entity counts",
+    why="Every other number is only as good as the last sync.",
+    misleads="It speaks of the last successful read, not of whether anybody keeps the CRM up to date.",
+    source="own",
+)
+
+
+@hookimpl
+def kpid_kpis() -> Sequence[Kpi]:
+    """KPIs of the data itself."""
+    return (DATA_FRESHNESS,)
