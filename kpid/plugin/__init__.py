@@ -40,8 +40,9 @@ from kpid.plugin.kpi import (
     seconds_between,
     sum_,
 )
+from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle
 from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
-from kpid.plugin.pacing import RateLimit
+from kpid.plugin.pacing import Pacer, RateLimit
 from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
 from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
@@ -56,6 +57,7 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "ClientCredentials",
+    "ColumnMap",
     "Connector",
     "ConnectorError",
     "ConnectorInfo",
@@ -74,6 +76,8 @@ __all__ = [
     "Kpi",
     "KpidError",
     "Link",
+    "Mapped",
+    "Mapper",
     "Measure",
     "Message",
     "NextLink",
@@ -84,6 +88,7 @@ __all__ = [
     "Now",
     "OAuth",
     "Offset",
+    "Pacer",
     "Page",
     "PageNumber",
     "Paginator",
@@ -100,6 +105,7 @@ __all__ = [
     "Settings",
     "SourceContext",
     "Tombstone",
+    "ValueStyle",
     "count",
     "count_distinct",
     "days_between",

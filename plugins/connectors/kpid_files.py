@@ -1,0 +1,302 @@
+"""Exports of a CRM as files: CSV, Parquet, JSON lines. Talks to nobody; needs read access to the folder.
+
+    sources:
+      crm:
+        connector: files
+        path: exports            # a folder, or one file
+        entities:
+          deals: {file: pipeline.csv, id: opportunity_id, columns: {owner_id: sales_agent, amount: close_value}}
+
+Without ``entities`` files named like canonical tables (``deals.csv``, ``users.jsonl`` ...) with canonical columns map themselves.
+A file is read whole when it has changed; a read that was interrupted goes on where it was. The data is as old as the file: an
+export that stopped coming grows stale.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import pyarrow.parquet as pq
+from pydantic import Field, field_validator
+
+from kpid.plugin import (
+    Connector,
+    ConnectorError,
+    ConnectorInfo,
+    Cursor,
+    EntityReads,
+    Finding,
+    KpidError,
+    Mapped,
+    Mapper,
+    Page,
+    SchemaError,
+    Settings,
+    SourceContext,
+    ValueStyle,
+    entities,
+    hookimpl,
+)
+
+CHUNK = 5_000
+"""Rows per page."""
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+Columns = Sequence[Sequence[Any]]
+
+
+class FileEntity(Mapped):
+    """One file: the rows of one entity."""
+
+    file: str | None = Field(default=None, description="File name in `path`; not needed if `path` is the file.")
+    format: Literal["csv", "jsonl", "parquet"] | None = Field(default=None, description="Default: by the file's ending.")
+
+
+class FilesSettings(Settings):
+    """Settings of a `files` source."""
+
+    path: Path = Field(description="Folder with the files, or one file; relative to the configuration's folder.")
+    entities: Mapping[str, FileEntity] = Field(
+        default_factory=dict, description="What is in which file; default: files named like entities."
+    )
+    encoding: str = Field(default="utf-8-sig", description="Of CSV and JSON lines, for example cp1252 for exports from Excel.")
+    delimiter: str | None = Field(
+        default=None, min_length=1, max_length=1, description="Of CSV; default: , ; tab or | by the header."
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="Decimal sign of numbers; with `,` a point separates thousands.")
+    timezone: str | None = Field(default=None, description="Zone of times that state none; default: the company's.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in available_timezones():
+            raise ValueError("not a time zone; write one like Europe/Berlin")
+        return value
+
+
+class FilesConnector(Connector[FilesSettings]):
+    """Reads files that an export puts there."""
+
+    name = "files"
+    Settings = FilesSettings
+    default_max_age: ClassVar[timedelta | None] = timedelta(hours=48)
+
+    def __init__(self, settings: FilesSettings, context: SourceContext) -> None:
+        super().__init__(settings, context)
+        zone = ZoneInfo(settings.timezone) if settings.timezone else context.timezone
+        self._style = ValueStyle(zone, decimal_comma=settings.decimal == ",")
+        self._path = context.folder / settings.path
+
+    def reads(self) -> Sequence[EntityReads]:
+        """Full reads, in the order of the canonical tables."""
+        wanted = self._wanted()
+        history: Literal["full", "since_sync"] = "full" if "deal_stage_history" in wanted else "since_sync"
+        return [
+            EntityReads(name, mode="full", deletes="absence", history=history) for name in entities.ENTITIES if name in wanted
+        ]
+
+    def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
+        """All rows of the entity's file, from where an interrupted read of the same file was; none if it is unchanged."""
+        wanted = self._wanted()[entity]
+        file = self._file(wanted)
+        print_, age = _fingerprint(file, wanted, self.settings)
+        through = min(age, until)
+        same = cursor is not None and cursor.get("fingerprint") == print_
+        if cursor is not None and same and cursor.get("complete"):
+            yield Page({}, cursor=cursor, through=through, unchanged=True)
+            return
+        done = int(cursor["rows"]) if cursor is not None and same else 0
+        restarted = cursor is not None and not same
+        mapper: Mapper | None = None
+        for header, columns in _chunks(file, wanted, self.settings, done):
+            mapper = mapper or Mapper(entity, wanted, header, self._style, str(file))
+            rows = mapper.rows(columns)
+            done += len(rows)
+            yield Page({entity: rows}, cursor={"fingerprint": print_, "rows": done}, restarted=restarted)
+            restarted = False
+        if _fingerprint(file, wanted, self.settings)[0] != print_:
+            raise ConnectorError("the file changed while it was read", where=str(file), hint="It is read again at the next sync")
+        yield Page({}, cursor={"fingerprint": print_, "rows": done, "complete": True}, through=through, restarted=restarted)
+
+    def check(self) -> Sequence[Finding]:
+        """Each file is there and has the columns that the settings name; headers are read, no more."""
+        findings = []
+        for entity, wanted in self._wanted().items():
+            try:
+                file = self._file(wanted)
+                header, _ = next(iter(_chunks(file, wanted, self.settings, 0, size=1)))
+                Mapper(entity, wanted, header, self._style, str(file))
+                findings.append(
+                    Finding(f"{self.context.source_id}/{entity}", ok=True, text=f"{file.name}: {len(header)} columns")
+                )
+            except KpidError as error:
+                subject = f"{self.context.source_id}/{entity}"
+                findings.append(Finding(subject, ok=False, text=error.what, hint=error.hint or "", where=error.where or ""))
+        return findings
+
+    def _wanted(self) -> Mapping[str, FileEntity]:
+        """What is to be read: as set, or the files that are named like entities."""
+        for entity in self.settings.entities:
+            if entity not in entities.ENTITIES:
+                raise SchemaError(f"there is no entity {entity!r}", hint=f"There are: {', '.join(entities.ENTITIES)}")
+        if self.settings.entities:
+            return self.settings.entities
+        folder = self._path.parent if self._path.is_file() else self._path
+        files = [self._path] if self._path.is_file() else sorted(folder.iterdir()) if folder.is_dir() else []
+        found = {
+            file.stem: FileEntity(file=file.name) for file in files if file.stem in entities.ENTITIES and file.suffix in SUFFIXES
+        }
+        if not found:
+            raise ConnectorError(
+                "there are no files to read",
+                where=str(self._path),
+                hint="Check `path`, or say under `entities:` which file holds what",
+            )
+        return found
+
+    def _file(self, wanted: FileEntity) -> Path:
+        file = self._path / wanted.file if wanted.file and not self._path.is_file() else self._path
+        if not file.is_file():
+            there = sorted(path.name for path in file.parent.iterdir())[:20] if file.parent.is_dir() else []
+            raise ConnectorError(
+                "the file is not there" if wanted.file else "this is a folder: say which file",
+                where=str(file),
+                hint=f"In the folder are: {', '.join(there)}" if there else "The folder is missing or empty",
+            )
+        return file
+
+
+def _fingerprint(file: Path, wanted: FileEntity, settings: FilesSettings) -> tuple[str, datetime]:
+    """What a file and the way it is read look like, and the file's age: another fingerprint means to read again."""
+    stat = file.stat()
+    how = [wanted.model_dump(mode="json"), settings.model_dump(mode="json", exclude={"entities", "path"})]
+    seen = json.dumps([stat.st_size, stat.st_mtime_ns, how], sort_keys=True)
+    return hashlib.sha256(seen.encode()).hexdigest()[:24], datetime.fromtimestamp(stat.st_mtime, UTC)
+
+
+def _chunks(
+    file: Path, wanted: FileEntity, settings: FilesSettings, skip: int, size: int = CHUNK
+) -> Iterator[tuple[list[str], Columns]]:
+    """Header and columns, chunk by chunk, after the first ``skip`` rows. An empty file gives one chunk without rows."""
+    kind = wanted.format or SUFFIXES.get(file.suffix.lower())
+    try:
+        match kind:
+            case "csv":
+                yield from _csv_chunks(file, settings, skip, size)
+            case "jsonl":
+                yield from _json_chunks(file, settings, skip, size)
+            case "parquet":
+                yield from _parquet_chunks(file, skip, size)
+            case _:
+                raise ConnectorError(
+                    f"{file.suffix!r} is no known ending", where=str(file), hint="Write `format:` csv, jsonl or parquet"
+                )
+    except UnicodeDecodeError as error:
+        raise SchemaError(
+            f"byte {error.start} is not {settings.encoding}",
+            where=str(file),
+            hint="Set `encoding:`, for example cp1252 or utf-16",
+        ) from error
+    except LookupError as error:
+        raise SchemaError(str(error), where=str(file), hint="Set `encoding:` to a known one, for example cp1252") from error
+    except (OSError, csv.Error) as error:
+        raise ConnectorError(f"it cannot be read: {error}", where=str(file)) from error
+
+
+def _csv_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
+    with file.open(encoding=settings.encoding, newline="") as stream:
+        first = stream.readline()
+        stream.seek(0)
+        reader = csv.reader(stream, delimiter=settings.delimiter or _delimiter(first), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        if not any(header):
+            raise SchemaError("the file has no header", where=str(file), hint="Its first line must name the columns")
+        lines = (_checked(line, len(header), file, reader) for line in reader if line)
+        for _ in islice(lines, skip):
+            pass
+        yield header, []
+        while chunk := list(islice(lines, size)):
+            yield header, list(zip(*chunk, strict=True))
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t|", key=line.count)
+
+
+def _checked(line: list[str], width: int, file: Path, reader: Any) -> list[str]:
+    if len(line) != width:
+        raise ConnectorError(
+            f"the line has {len(line)} values, the header has {width}",
+            where=f"{file}:{reader.line_num}",
+            hint="The export was cut off, or a value with the delimiter in it is not quoted",
+        )
+    return line
+
+
+def _json_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
+    header: dict[str, None] = {}
+    with file.open(encoding=settings.encoding) as stream:
+        records = (_record(line, file, number) for number, line in enumerate(stream, 1) if line.strip())
+        head = list(islice(records, size))  # the first records say which columns there are
+        for record in head:
+            header.update(dict.fromkeys(record))
+        names = list(header)
+        for chunk in _regrouped(head, records, skip, size):
+            yield names, [[record.get(name) for record in chunk] for name in names]
+
+
+def _regrouped(head: list[Any], rest: Iterator[Any], skip: int, size: int) -> Iterator[list[Any]]:
+    """The records after the first ``skip`` of head and rest, in chunks; at least one chunk."""
+    yield head[skip:]
+    for _ in islice(rest, max(0, skip - len(head))):
+        pass
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _record(line: str, file: Path, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ConnectorError(
+            f"this line is not whole JSON: {error}", where=f"{file}:{number}", hint="The export was cut off"
+        ) from error
+    if not isinstance(record, dict):
+        raise ConnectorError("this line is not a JSON object", where=f"{file}:{number}")
+    return record
+
+
+def _parquet_chunks(file: Path, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
+    try:
+        with pq.ParquetFile(file) as parquet:
+            header = parquet.schema_arrow.names
+            yield header, []
+            for batch in parquet.iter_batches(batch_size=size):
+                rest = batch.slice(min(skip, batch.num_rows))
+                skip -= batch.num_rows - rest.num_rows
+                if rest.num_rows:
+                    yield header, [column.to_pylist() for column in rest.columns]
+    except (ValueError, OSError) as error:  # Arrow's errors derive from these
+        raise ConnectorError(f"this is not a whole Parquet file: {error}", where=str(file)) from error
+
+
+@hookimpl
+def kpid_connectors() -> Sequence[ConnectorInfo]:
+    """The `files` connector."""
+    return [ConnectorInfo(FilesConnector, "CSV, Parquet and JSON lines", ("csv", "parquet", "jsonl", "excel", "export"))]
