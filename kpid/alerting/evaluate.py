@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -92,10 +93,10 @@ def evaluate_rules(setup: AlertingSetup, *, store: Store, now: datetime) -> Eval
     active = {rule.uid for rule in setup.rules if not rule.paused}
     for rule in setup.rules:
         if rule.uid in active:
-            result = result.plus(_guarded(rule.uid, noted, store, now, lambda rule=rule: evaluate_rule(setup, rule, store, now)))
+            result = result.plus(_guarded(rule.uid, noted, store, now, partial(evaluate_rule, setup, rule, store, now)))
     for uid, row in rows.items():
         if uid not in active:
-            result = result.plus(_guarded(uid, noted, store, now, lambda row=row: _end_rule(setup, row, store, now)))
+            result = result.plus(_guarded(uid, noted, store, now, partial(_end_rule, setup, row, store, now)))
     return result
 
 

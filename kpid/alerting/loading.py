@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from kpid.alerting.rounds import Facts, series_key_of
+from kpid.alerting.rounds import REMEMBERED, Facts, series_key_of
 from kpid.alerting.rules import RECHECKED, RulePlan
 from kpid.alerting.slots import due_periods, is_waiting, judged_periods
 from kpid.analysis.periods import Calendar, previous_period
 from kpid.model import Dims, Measurement, Period
 from kpid.store import alerts, history
-from kpid.store.tables import families
 
 
 def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: datetime) -> Facts:
@@ -24,7 +22,8 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
     last_slot = row.last_slot if row else None
     due = due_periods(rule.period, now=now, settle=plan.settle, last_slot=last_slot, catch_up=rule.catch_up, calendar=calendar)
     recheck = judged_periods(rule.period, now=now, last_slot=last_slot, count=RECHECKED, calendar=calendar)
-    measured_at = _measured_at(conn, plan)
+    family = history.family(conn, plan.need)
+    measured_at = family.measured_at if family else None
     figures = _figures(conn, plan, [*recheck, *due], calendar)
     due = _ready(plan, due, figures, measured_at, now)
     by_key: dict[str, dict[tuple[datetime, datetime], Measurement]] = {}
@@ -45,16 +44,14 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
     )
 
 
-def _measured_at(conn: Connection, plan: RulePlan) -> datetime | None:
-    family = hashlib.sha256(plan.need.key.encode()).hexdigest()
-    return conn.scalar(select(families.c.measured_at).where(families.c.family == family))
-
-
 def _figures(conn: Connection, plan: RulePlan, periods: Sequence[Period], calendar: Calendar) -> list[Measurement]:
     if not periods:
         return []
-    first = previous_period(periods[0], calendar)
-    start = min(first.start, periods[0].start)
+    start = periods[0].start
+    earlier = periods[0]
+    for _ in range(1 if plan.nothing is None else REMEMBERED):
+        earlier = previous_period(earlier, calendar)
+        start = min(start, earlier.start)
     return history.current(conn, plan.need, start=start, end=periods[-1].end)
 
 

@@ -55,7 +55,9 @@ def fold(start: SeriesState, end: SeriesState, events: Sequence[Event], newest_b
     if was_on and not (is_on and end.episode == start.episode):
         told.extend([event for event in events if event.ends_episode and event.episode == start.episode][:1])
     elif was_on and end.level is not start.level:
-        told.extend([event for event in events if event.kind in _LEVEL_EVENTS and event.level is end.level][-1:])
+        kind = EventKind.ESCALATED if end.level.rank > start.level.rank else EventKind.EASED
+        turned = [event for event in events if event.kind in _LEVEL_EVENTS and event.level is end.level][-1:]
+        told.extend(replace(event, kind=kind, level_was=start.level) for event in turned)
     if is_on and not (was_on and end.episode == start.episode):
         fired = [event for event in events if event.kind is EventKind.FIRED and event.episode == end.episode][-1:]
         told.extend(replace(event, level=end.level, outcome=_newest(event, newest_breach)) for event in fired)

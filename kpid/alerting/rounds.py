@@ -18,10 +18,14 @@ from kpid.alerting.series import Event, EventKind, SeriesState, Slot, state_from
 from kpid.alerting.slots import slot_of
 from kpid.alerting.state import mark_changed, restate, step
 from kpid.analysis.periods import Calendar, previous_period
-from kpid.model import Dims, Measurement, Period, segment_key
+from kpid.model import Dims, Measurement, MeasurementState, Period, segment_key
 from kpid.store.alerts import EvaluationRow, RuleRow, SeriesRow
 
 _DECISIVE = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR, OutcomeKind.INSUFFICIENT}
+
+_DOUBTFUL = {MeasurementState.ERROR, MeasurementState.STALE, MeasurementState.INCOMPLETE}
+REMEMBERED = 3
+"""So many periods long a segment without rows counts as measured with nothing; after that it is missing."""
 
 _Span = tuple[datetime, datetime]
 
@@ -58,6 +62,20 @@ class Facts:
     def figure(self, key: str, period: Period) -> Measurement | None:
         """The measurement of a series and period."""
         return self.figures.get(key, {}).get((period.start, period.end))
+
+
+@dataclass(frozen=True)
+class Times:
+    """The periods before each, for comparing and for remembering who was there."""
+
+    calendar: Calendar
+    cache: dict[Period, Period] = field(default_factory=dict)
+
+    def before(self, period: Period) -> Period:
+        """The period to compare with."""
+        if period not in self.cache:
+            self.cache[period] = previous_period(period, self.calendar)
+        return self.cache[period]
 
 
 class Evaluation(NamedTuple):
@@ -122,19 +140,19 @@ def run_round(plan: RulePlan, facts: Facts, calendar: Calendar) -> Round:
     Series seen for the first time also go through the slots that are checked again, so that nothing is lost when a segment's
     figures come late.
     """
-    befores = {period: previous_period(period, calendar) for period in (*facts.recheck, *facts.due)}
+    times = Times(calendar)
     tracks = _tracks(plan, facts)
     for track in tracks:
         if track.known:
-            _recheck(plan, facts, track, befores)
+            _recheck(plan, facts, track, times)
     health = before = health_from_dump(facts.row.health if facts.row else {})
     turns: list[HealthEvent] = []
     last_slot = facts.row.last_slot if facts.row else None
     for period in facts.recheck:
-        _take_all(plan, facts, [track for track in tracks if not track.known], period, befores)
+        _take_all(plan, facts, [track for track in tracks if not track.known], period, times)
     for period in facts.due:
         slot = slot_of(period)
-        failure = _take_all(plan, facts, tracks, period, befores)
+        failure = _take_all(plan, facts, tracks, period, times)
         judged = [(track.state, track.evaluations[-1].outcome) for track in tracks if _took(track, slot)]
         fault = find_fault(judged, failure, no_data_is_fault=plan.policy.no_data == "keep")
         gap = timedelta(0) if last_slot is None else slot.at - last_slot
@@ -162,23 +180,50 @@ def _took(track: Track, slot: Slot) -> bool:
     return bool(track.evaluations) and track.evaluations[-1].slot.at == slot.at
 
 
-def _take_all(plan: RulePlan, facts: Facts, tracks: Sequence[Track], period: Period, befores: Mapping[Period, Period]) -> str:
+def _take_all(plan: RulePlan, facts: Facts, tracks: Sequence[Track], period: Period, times: Times) -> str:
     """Judge a period for these series; returns why it could not be measured at all, if so."""
     span = (period.start, period.end)
     present = any(span in figures for figures in facts.figures.values())
     failure = "" if present else facts.failure
     for track in tracks:
-        current = facts.figure(track.key, period)
+        current = figure_of(plan, facts, track, period, times)
         unborn = track.state.last_slot is None and not track.known
         if current is None and (unborn or (track.state.forgotten and not failure)):
             continue
-        earlier = facts.figure(track.key, befores[period])
+        earlier = figure_of(plan, facts, track, times.before(period), times)
         outcome = judge(plan.conditions, current, [] if earlier is None else [earlier], others_present=present, failure=failure)
         track.take(plan, outcome, slot_of(period))
     return failure
 
 
-def _recheck(plan: RulePlan, facts: Facts, track: Track, befores: Mapping[Period, Period]) -> None:
+def figure_of(plan: RulePlan, facts: Facts, track: Track, period: Period, times: Times) -> Measurement | None:
+    """The measurement of a series and period; that of no rows, if others have rows and it lately had some itself."""
+    found = facts.figure(track.key, period)
+    if found is not None or plan.nothing is None:
+        return found
+    span = (period.start, period.end)
+    other = next((figures[span] for figures in facts.figures.values() if span in figures), None)
+    earlier = period
+    for _ in range(REMEMBERED if other is not None else 0):
+        earlier = times.before(earlier)
+        if facts.figure(track.key, earlier) is not None and other is not None:
+            doubtful = other.state in _DOUBTFUL
+            state = other.state if doubtful else MeasurementState.OK
+            return replace(
+                other,
+                state=state,
+                reason=other.reason if doubtful else "",
+                value=plan.nothing,
+                n=0,
+                dims=track.dims,
+                numerator=None,
+                denominator=None,
+                warnings=(),
+            )
+    return None
+
+
+def _recheck(plan: RulePlan, facts: Facts, track: Track, times: Times) -> None:
     """Replay the newest slots of a series if what is known of them now says otherwise than what was found then."""
     if not facts.recheck or facts.series[track.key].meaning != plan.meaning:
         return
@@ -189,8 +234,8 @@ def _recheck(plan: RulePlan, facts: Facts, track: Track, befores: Mapping[Period
         if row is None or row.outcome.get("meaning") != plan.meaning:
             continue
         found = old = outcome_from_dump(row.outcome)
-        if (current := facts.figure(track.key, period)) is not None:
-            earlier = facts.figure(track.key, befores[period])
+        if (current := figure_of(plan, facts, track, period, times)) is not None:
+            earlier = figure_of(plan, facts, track, times.before(period), times)
             new = judge(plan.conditions, current, [] if earlier is None else [earlier])
             found = new if new.kind in _DECISIVE else old
         if before is None and not found.is_same_as(old):

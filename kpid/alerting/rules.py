@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from types import SimpleNamespace
 
 from kpid.alerting.conditions import Condition, condition_from_text
 from kpid.alerting.outcomes import RuleConditions
@@ -15,17 +16,22 @@ from kpid.analysis.periods import is_daily
 from kpid.config.model import KpiSettings, Rule
 from kpid.errors import ConfigError
 from kpid.model import Level, SeriesNeed, canonical_json
-from kpid.plugin.kpi import Kpi
+from kpid.plugin.kpi import Definition, Kpi
 
 RECHECKED = 2
 """So many closed periods back, figures that have changed are judged anew."""
-_MARGIN = 2
-"""Periods more than that in history: the one before the first, and one for a clock a little behind."""
+_ADDED = {"count", "count_distinct", "sum"}
+_MARGIN = 4
+"""Periods more than that in history: what the first is compared with, and where segments without rows were last seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class RulePlan:
-    """A rule with all that judging it needs. ``settle`` is how long after a period's end late data is waited for."""
+    """A rule with all that judging it needs.
+
+    ``settle`` is how long after a period's end late data is waited for; ``nothing`` the value of a segment without rows, if that is
+    a value at all.
+    """
 
     rule: Rule
     kpi: Kpi
@@ -34,6 +40,7 @@ class RulePlan:
     policy: RulePolicy
     settle: timedelta
     meaning: str
+    nothing: Decimal | None = None
 
     @property
     def uid(self) -> str:
@@ -54,15 +61,16 @@ def plan_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> RulePl
         settle = duration_from_text(settle_text) if settle_text else timedelta(0)
     except ValueError as error:
         raise ConfigError(str(error), where=f"rule {rule.name}") from error
-    unit = unit_of(kpi, {**(settings.params if settings else {}), **rule.params})
+    definition = kpi.definition({**(settings.params if settings else {}), **rule.params})
     return RulePlan(
         rule=rule,
         kpi=kpi,
         need=need_of(rule, kpi),
-        conditions=RuleConditions(unit, warn, critical, recover, rule.min_sample),
+        conditions=RuleConditions(definition.unit or kpi.unit, warn, critical, recover, rule.min_sample),
         policy=policy,
         settle=settle,
         meaning=meaning_of(rule),
+        nothing=nothing_of(definition) if rule.by else None,
     )
 
 
@@ -113,12 +121,18 @@ def meaning_of(rule: Rule) -> str:
     return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
 
 
-def unit_of(kpi: Kpi, params: Mapping[str, str]) -> str:
-    """The unit of a KPI with these parameters (``as=count`` may change it)."""
-    if not callable(kpi.define):
-        return kpi.define.unit or kpi.unit
-    defaults = {name: param.default for name, param in kpi.params.items()}
-    return kpi.define({**defaults, **params}).unit or kpi.unit
+def nothing_of(definition: Definition) -> Decimal | None:
+    """The KPI's value where there are no rows: 0 for counts and sums, None where that is undefined.
+
+    A segment without rows has no measurement; for a count that is a zero, and a team that stops calling must not go unnoticed.
+    """
+    if any(measure.agg.kind not in _ADDED for measure in definition.measures.values()):
+        return None
+    try:
+        value = definition.formula(SimpleNamespace(**dict.fromkeys(definition.measures, Decimal(0))))
+    except Exception:  # noqa: BLE001 - a plugin's formula: whatever it says, it has no value for nothing
+        return None
+    return value if isinstance(value, Decimal) else None
 
 
 def _condition(text: str | None) -> Condition | None:
