@@ -92,7 +92,8 @@ def bury(desk: Desk, row: Claimed, reason: str, *, fault: bool = False) -> Outco
         if not sending.mark_dead(conn, row, reason, now):
             return Outcome(Result.LOST, fault)
         hint = f"After curing the cause: `kpid outbox requeue {row.id}`"
-        problems.note(conn, _subject(row), f"{row.message.title!r} was not delivered: {reason}", hint, now)
+        text = f"{row.message.title!r} was not delivered to {row.receiver}: {reason}"
+        problems.note(conn, outbox.problem_of(row.id), text, hint, now)
         _tell_fallback(desk, conn, row, reason)
     log.warning("message %d to %s is dead: %s", row.id, row.receiver, reason)
     return Outcome(Result.DEAD, fault)
@@ -135,6 +136,7 @@ def _sent(desk: Desk, row: Claimed, receipt: Receipt) -> Outcome:
             log.warning("message %d to %s was sent, but its lease had run out: it may be sent again", row.id, row.receiver)
             return Outcome(Result.LOST)
         problems.clear(conn, _subject(row))
+        problems.clear(conn, outbox.problem_of(row.id))
     log.info("message %d to %s sent: %s", row.id, row.receiver, receipt.detail or receipt.provider_id)
     return Outcome(Result.SENT)
 
@@ -169,7 +171,8 @@ def _hold(desk: Desk, row: Claimed, reason: str) -> Outcome:
         if not sending.mark_unknown(conn, row, reason, now, None):
             return Outcome(Result.LOST)
         hint = f"Look whether it is there. To send it again: `kpid outbox release {row.id}`"
-        problems.note(conn, _subject(row), f"{row.message.title!r} may or may not have arrived and is held: {reason}", hint, now)
+        text = f"{row.message.title!r} may or may not have arrived at {row.receiver} and is held: {reason}"
+        problems.note(conn, outbox.problem_of(row.id), text, hint, now)
     log.warning("message %d to %s is held: %s", row.id, row.receiver, reason)
     return Outcome(Result.UNKNOWN)
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from kpid.plugin.notifier import Message
+from kpid.store import problems
 from kpid.store.messages import delete_pictures, insert_new, load_message, picture_ids, store_message
 from kpid.store.tables import attempts, outbox
 
@@ -115,6 +116,7 @@ def requeue(conn: Connection, outbox_id: int, now: datetime) -> bool:
             outbox_id=outbox_id, attempt=number, at=now, finished_at=now, result="requeued", detail="by hand"
         )
     )
+    problems.clear(conn, problem_of(outbox_id))
     return True
 
 
@@ -127,7 +129,20 @@ def hold(conn: Connection, outbox_id: int) -> bool:
 def release(conn: Connection, outbox_id: int, now: datetime) -> bool:
     """Let a held message go. False: it is not held."""
     held = and_(outbox.c.id == outbox_id, outbox.c.state == "hold")
+    problems.clear(conn, problem_of(outbox_id))
     return conn.execute(update(outbox).where(held).values(state="ready", not_before=now, unknown=False)).rowcount == 1
+
+
+def dismiss(conn: Connection, outbox_id: int, now: datetime) -> bool:
+    """Let a dead or held message rest: it is dead and no problem any more. False: there is no such row in these states."""
+    stopped = and_(outbox.c.id == outbox_id, outbox.c.state.in_(("dead", "hold")))
+    problems.clear(conn, problem_of(outbox_id))
+    return conn.execute(update(outbox).where(stopped).values(state="dead", done_at=now)).rowcount == 1
+
+
+def problem_of(outbox_id: int) -> str:
+    """Subject of the problem that says that this message is dead or held."""
+    return f"outbox:{outbox_id}"
 
 
 def list_outbox(conn: Connection, state: str | None = None, limit: int = 50) -> list[OutboxRow]:
