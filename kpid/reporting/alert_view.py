@@ -164,7 +164,7 @@ def _state_word(notice: Notice, kinds: Counter[str]) -> str:
 def _base(notice: Notice, items: Sequence[NoticeItem]) -> str:
     """The part of the subject that all messages of a story share."""
     name = one_line(notice.kpi_name, 80)
-    if len(items) == 1 and notice.by:
+    if len(items) == 1 and notice.by and items[0].segment:
         name = f"{name} of {one_line(items[0].segment, 80)}"
     elif notice.by:
         name = f"{name} by {' and '.join(notice.by)}"
@@ -184,12 +184,12 @@ def _headline(notice: Notice, items: Sequence[NoticeItem], kinds: Counter[str], 
 
 def _single(notice: Notice, item: NoticeItem, period: str) -> str:
     name = one_line(notice.kpi_name)
-    if notice.by or item.segment not in {"", "all"}:
-        name = f"{name} of {one_line(item.segment)}"
-    if item.kind in {"unhealthy", "healthy"} or item.value is None:
-        reason = one_line(item.reason, 200)
-        word = {"unhealthy": "cannot be judged", "healthy": "can be judged again"}.get(item.kind)
-        word = word or _STATE_WORDS.get(item.kind, "alert").lower()
+    name = f"{name} of {one_line(item.segment)}" if item.segment not in {"", "all"} else f"{name}{_by(notice)}"
+    reason = one_line(item.reason, 200)
+    if item.kind == "healthy":
+        return f"{name} can be judged again"
+    if item.kind == "unhealthy" or item.value is None:
+        word = "cannot be judged" if item.kind == "unhealthy" else _STATE_WORDS.get(item.kind, "alert").lower()
         return f"{name}: {word}{f', {reason}' if reason else ''}"
     value = exact_text(item.value, item.limit, notice.unit, notice.currency)
     condition = condition_text(item.threshold)
@@ -287,17 +287,19 @@ def _facts(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple[s
 
 
 def _period(notice: Notice, calendar: Calendar) -> str:
-    """The period that the notice is about, by name; ``notice.period`` is a kind, or a label."""
+    """The period that the notice is about, by name."""
+    if notice.period_label:
+        return _label(notice.period_label, notice, calendar)
     try:
-        found = last_complete(notice.period, notice.slot, calendar, 1)
-        return period_text(found[-1], calendar)
+        return period_text(last_complete(notice.period, notice.slot, calendar, 1)[-1], calendar)
     except KpidError:
         return _label(notice.period, notice, calendar)
 
 
 def _label(label: str, notice: Notice, calendar: Calendar, *, short: bool = False) -> str:
+    """A period's label by name, or as it is if it names none of the notice's kind."""
     try:
-        text = period_text(period_from_label(None, label, calendar), calendar)
+        text = period_text(period_from_label(notice.period, label, calendar), calendar)
     except KpidError:
         return one_line(label, 60)
     return text.split(",")[0] if short else text

@@ -17,7 +17,7 @@ from kpid.analysis.periods import Calendar, previous_period
 from kpid.analysis.wording import period_text, short_period
 from kpid.config.model import KpiSettings
 from kpid.model import Measurement, MeasurementState, Period
-from kpid.plugin.kpi import At, Definition, During, Kpi
+from kpid.plugin.kpi import At, During, Kpi
 from kpid.plugin.report import Report
 from kpid.reporting.context import Driver, Drivers, Freshness, KpiLine, Point, ReportContext, Status
 from kpid.reporting.headline import headline, lead
@@ -143,14 +143,14 @@ def target_of(kpi: Kpi, settings: KpiSettings | None, kind: str, *, quotient: bo
         return None
     if kind == kpi.period or quotient or kpi.unit not in {"count", "currency"}:
         return settings.target
-    flows = any(isinstance(measure.clock, At | During) for measure in _definition(kpi).measures.values())
+    flows = any(isinstance(measure.clock, At | During) for measure in kpi.definition({}).measures.values())
     return None if flows else settings.target
 
 
-def _definition(kpi: Kpi) -> Definition:
-    if isinstance(kpi.define, Definition):
-        return kpi.define
-    return kpi.define({name: param.default for name, param in kpi.params.items()})
+def _sample_label(kpi: Kpi) -> str:
+    definition = kpi.definition({})
+    measure = definition.measures.get(definition.sample or "")
+    return (measure.label if measure else "") or "records"
 
 
 def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine | None:
@@ -188,6 +188,7 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         run=_run(values, target, kpi.better),
         series=tuple(Point(short_period(p, given.calendar), v) for p, v in zip(periods, values, strict=True)),
         warnings=last.warnings if last is not None else (),
+        sample=_sample_label(kpi),
     )
 
 

@@ -34,7 +34,8 @@ class KpiLine:
     """One KPI in the reported period.
 
     ``value`` is kept even when it is not judged; ``state`` and ``reason`` say why. ``run`` counts the periods in a row, this one
-    included, that missed the target. ``low_sample`` is the sample size that would have been needed, or 0.
+    included, that missed the target. ``low_sample`` is the sample size that would have been needed, or 0; ``sample`` is what the
+    ``n`` rows are called.
     """
 
     id: str
@@ -56,6 +57,7 @@ class KpiLine:
     run: int
     series: tuple[Point, ...]
     warnings: tuple[str, ...] = ()
+    sample: str = "records"
 
 
 @dataclass(frozen=True, slots=True)

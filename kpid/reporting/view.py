@@ -166,10 +166,14 @@ def _row(line: KpiLine) -> dict[str, Any]:
 
 
 def sample_text(line: KpiLine) -> str:
-    """What a number rests on: ``36 of 158``, ``36 records``; empty for plain counts and sums."""
+    """What a number rests on: ``36 of 158 closed deals``, ``36 records``; empty for plain counts."""
+    label = one_line(line.sample, 40)
     if line.unit == "ratio" and line.numerator is not None and line.denominator is not None:
-        return f"{value_text(line.numerator, 'count')} of {value_text(line.denominator, 'count')}"
-    return f"{line.n:,} {'record' if line.n == 1 else 'records'}" if line.n and line.unit != "count" else ""
+        known = "" if label == "records" else f" {label}"
+        return f"{value_text(line.numerator, 'count')} of {value_text(line.denominator, 'count')}{known}"
+    if not line.n or line.unit == "count":
+        return ""
+    return f"{line.n:,} {label.removesuffix('s') if line.n == 1 else label}"
 
 
 def _tally(lines: Sequence[KpiLine]) -> list[dict[str, str]]:
