@@ -49,7 +49,7 @@ def publish_report(
     late_note: str = "",
     period: Period | None = None,
 ) -> Published:
-    """Write a report from history and put it into the outbox, once per recipient. Doing it again for the same due time does nothing.
+    """Write a report from history and put it into the outbox, once per recipient; again for the same due time does nothing.
 
     Args:
         name: of the configured report.

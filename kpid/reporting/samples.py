@@ -156,7 +156,20 @@ def sample_notices(calendar: Calendar) -> list[Notice]:
     bad = replace(
         notice, items=(nasty, one), kpi_name=HOSTILE, definition=HOSTILE, summary=HOSTILE, runbook="javascript:alert(1)"
     )
-    health = replace(one, kind="unhealthy", value=None, limit=None, reason="crm has had no data since 1 Nov")
+    health = replace(
+        one,
+        kind="unhealthy",
+        series_key="",
+        segment="",
+        level=Level.WARN,
+        value=None,
+        n=0,
+        threshold="",
+        limit=None,
+        previous=None,
+        previous_label="",
+        reason="crm has had no data since 1 Nov",
+    )
     return [
         notice,
         replace(notice, items=many),
