@@ -133,7 +133,7 @@ def load_plugins(*, plugins_dir: Path | None = None, disabled: Sequence[str] = (
     """Load every installed plugin, and every file in ``plugins_dir``.
 
     Args:
-        plugins_dir: folder of single-file plugins; names that begin with an underscore are left out.
+        plugins_dir: folder of single-file plugins; names that begin with ``_`` or ``test_`` are left out.
         disabled: names of plugins or of distributions that are not loaded.
 
     Raises:
@@ -207,7 +207,7 @@ def _local(folder: Path | None) -> Iterator[_Candidate]:
             f"plugins_dir: there is no folder {folder}", hint="Create it, or take plugins_dir out of the configuration"
         )
     for file in sorted(folder.glob("*.py")):
-        if not file.name.startswith("_"):
+        if not file.name.startswith(("_", "test_")):
             yield _Candidate(file.stem, str(file), "", lambda file=file: _imported(file))  # type: ignore[misc]
 
 

@@ -1,7 +1,7 @@
 """One YAML file as plain values, with the line that each of them stands on.
 
 Stricter than YAML 1.1: duplicate keys, tags, several documents, NaN and infinity are refused; only ``true`` and ``false`` are
-truth values, so that ``NO`` stays a country; ``07:30``, ``2017-01-01`` and ``007`` stay text.
+truth values, so that ``NO`` stays a country; ``07:30``, ``2017-01-01``, ``007`` and ``1.10`` stay text.
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
 }
-_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9_]*)")
-_FLOAT = re.compile(
-    r"[+-]?([0-9][0-9_]*)?\.[0-9_]+([eE][+-]?[0-9]+)?|[+-]?[0-9][0-9_]*(\.[0-9_]*)?[eE][+-]?[0-9]+|[+-]?[0-9][0-9_]*\."
-)
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _NOT_A_NUMBER = re.compile(r"[+-]?\.(nan|inf)", re.IGNORECASE)
 _CONSTANTS = {"": None, "~": None, "null": None, "Null": None, "true": True, "True": True, "false": False, "False": False}
 
@@ -197,25 +194,21 @@ class _Reader:
             return None
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        if _INTEGER.fullmatch(text):
-            return self._number(node, int)
-        return self._number(node, float) if _FLOAT.fullmatch(text) else text
-
-    def _number(self, node: yaml.Node, kind: type[int] | type[float]) -> Any:
-        try:
-            value = kind(node.value.replace("_", ""))
-        except ValueError:
-            value = float("inf")
-        if abs(value) > 1e300:
-            self._refuse(node, "this number is too large", "Quote it if it is a text")
-            return None
-        return value
+        return _number_or_text(text)
 
     def _place(self, node: yaml.Node) -> str:
         return f"{self.file}:{node.start_mark.line + 1}"
 
     def _refuse(self, node: yaml.Node, what: str, hint: str) -> None:
         self.errors.append(ConfigError(what, where=self._place(node), hint=hint))
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """A number only if it prints as it was written: ``007`` and ``1.10`` lose nothing as text, and fit where numbers do."""
+    if _NUMBER.fullmatch(text) and len(text) < 18:
+        number = float(text) if "." in text else int(text)
+        return number if str(number) == text else text
+    return text
 
 
 def _short(tag: str) -> str:

@@ -11,7 +11,10 @@ Secret = SecretStr
 class Settings(BaseModel):
     """Settings of a plugin, from the YAML of one source, receiver or report.
 
-    Subclass it with typed fields, each with ``Field(description=...)``. Unknown keys are refused.
+    Subclass it with typed fields, each with ``Field(description=...)``. Unknown keys are refused. A number where a text is wanted
+    (``id: 7``) is taken as it was written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True, coerce_numbers_to_str=True
+    )
