@@ -1,1 +1,47 @@
-"""What the command line and the control socket do: each command as a function that returns data."""
+"""What the command line and the control socket do: each command as a function that returns data.
+
+A command is ``function(app, **arguments) -> JSON-able``. :data:`COMMANDS` names those that a running daemon does for others, and
+what each needs: ``store`` only reads the state store, ``facts`` reads the warehouse, too, and ``write`` changes something.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Need: TypeAlias = Literal["store", "facts", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command's function is, what it needs, and whether it takes ``progress``."""
+
+    place: str
+    need: Need
+    progress: bool = False
+
+    def function(self) -> Callable[..., Any]:
+        """The function, imported now."""
+        module, name = self.place.split(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(f"kpid.commands.{module}"), name)
+        return found
+
+
+COMMANDS = {
+    "sync": Command("sync:sync_sources", "write", progress=True),
+    "measure": Command("measure:measure", "facts", progress=True),
+    "alerts list": Command("alerts:list_alerts", "store"),
+    "alerts show": Command("alerts:show_alert", "store"),
+    "report render": Command("reports:render", "facts"),
+    "report send": Command("reports:send", "write"),
+    "outbox list": Command("messages:list_messages", "store"),
+    "outbox show": Command("messages:show_message", "store"),
+    "outbox retry": Command("messages:retry", "write"),
+    "outbox release": Command("messages:release", "write"),
+    "runs": Command("listings:list_runs", "store"),
+    "schedule": Command("listings:list_schedule", "store"),
+    "doctor": Command("doctor:doctor", "store"),
+    "check connect": Command("listings:connect_findings", "store"),
+}

@@ -85,9 +85,9 @@ def plan_runs(connection: Connection, name: str, schedule: Schedule, due: Due, *
     return new
 
 
-def add_run(connection: Connection, name: str, schedule: Schedule, nominal: datetime) -> bool:
-    """Make a due time to be run that no timer found: a first report. False = it is known already."""
-    return _add(connection, name, schedule, nominal, {"state": "due"})
+def add_run(connection: Connection, name: str, schedule: Schedule, nominal: datetime, *, reason: str = "") -> bool:
+    """Make a due time to be run that no timer found: the first of a schedule. False = it is known already."""
+    return _add(connection, name, schedule, nominal, {"state": "due", "reason": reason})
 
 
 def _add(connection: Connection, name: str, schedule: Schedule, nominal: datetime, values: dict[str, object]) -> bool:
@@ -121,7 +121,7 @@ def take_run(connection: Connection, names: Collection[str], *, now: datetime, l
             reason = f"abandoned: begun {run.fence} times and never ended; the process may have been killed each time"
             _end(connection, run, "failed", reason, now)
             continue
-        taken = {"state": "running", "fence": run.fence + 1, "lease_until": now + lease, "started_at": now, "reason": ""}
+        taken = {"state": "running", "fence": run.fence + 1, "lease_until": now + lease, "started_at": now}
         connection.execute(update(runs).where(_this(run)).values(taken))
         return _run(connection.execute(select(runs).where(runs.c.schedule == run.schedule, runs.c.due == run.due)).one())
     return None
@@ -141,6 +141,23 @@ def finish_run(connection: Connection, run: Run, *, now: datetime, note: str = "
 def fail_run(connection: Connection, run: Run, *, now: datetime, reason: str) -> bool:
     """Mark a run as failed, with the reason; False as for :func:`finish_run`."""
     return _end(connection, run, "failed", reason, now)
+
+
+def pass_over_run(connection: Connection, run: Run, *, now: datetime, reason: str) -> bool:
+    """Mark a run that was taken as skipped after all."""
+    return _end(connection, run, "skipped", reason, now)
+
+
+def newest_due(connection: Connection, schedule: str) -> datetime | None:
+    """Instant of a schedule's newest due time that is not skipped."""
+    query = select(runs.c.due_at).where(runs.c.schedule == schedule, runs.c.state != "skipped")
+    return connection.execute(query.order_by(runs.c.due_at.desc()).limit(1)).scalar()
+
+
+def unended_runs(connection: Connection, prefix: str) -> list[Run]:
+    """Runs that are due or running, of schedules whose name begins so, oldest first."""
+    query = select(runs).where(runs.c.state.in_(("due", "running")), runs.c.schedule.startswith(prefix))
+    return [_run(row) for row in connection.execute(query.order_by(runs.c.due_at))]
 
 
 def release_run(connection: Connection, run: Run) -> None:
@@ -203,3 +220,19 @@ def prune_runs(connection: Connection, *, before: datetime, schedule_prefix: str
     """Forget ended runs from before an instant, of schedules whose name begins so: syncs every few minutes are many."""
     old = (runs.c.state.in_(("done", "failed", "skipped")), runs.c.due_at < before, runs.c.schedule.startswith(schedule_prefix))
     return connection.execute(delete(runs).where(*old)).rowcount
+
+
+_BEAT = "kpid"
+
+
+def beat(connection: Connection, now: datetime) -> datetime | None:
+    """Say that kpid is alive; when it said so before. What a late report calls the time it was not running."""
+    before = position_of(connection, _BEAT)
+    save_position(connection, _BEAT, Position("alive", now.astimezone(UTC).replace(tzinfo=None, microsecond=0)))
+    return None if before is None else before.last.replace(tzinfo=UTC)
+
+
+def planned_schedules(connection: Connection) -> frozenset[str]:
+    """The schedules that have a position; none at all is a store that never saw a round."""
+    names = connection.execute(select(schedule_positions.c.schedule)).scalars()
+    return frozenset(name for name in names if name != _BEAT)

@@ -1,0 +1,41 @@
+"""``kpid check``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kpid.cli.output import print_findings, print_json
+from kpid.cli.session import ConfigOption, FormatOption, need_config, perform, session_of
+
+
+def check(
+    context: typer.Context,
+    connect: Annotated[bool, typer.Option("--connect", help="Contact sources and receivers, too; sends nothing.")] = False,
+    config: ConfigOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> int:
+    """Validate the configuration: everything that can be without contacting anybody."""
+    from kpid.analysis.periods import Calendar  # noqa: PLC0415
+    from kpid.commands.check import check_config  # noqa: PLC0415
+    from kpid.commands.plain import plain  # noqa: PLC0415
+    from kpid.config.load import load_config  # noqa: PLC0415
+    from kpid.registry import load_plugins  # noqa: PLC0415
+    from kpid.reporting.render import Renderer  # noqa: PLC0415
+
+    session = session_of(context, config)
+    loaded = load_config(need_config(session))
+    settings = loaded.config
+    plugins = load_plugins(plugins_dir=settings.plugins_dir, disabled=settings.disabled_plugins)
+    plugins.require(loaded)
+    calendar = Calendar(settings.timezone, settings.week_start, settings.fiscal_year, settings.fiscal_label)
+    renderer = Renderer.for_config(settings, plugins.filters, calendar)
+    findings = [plain(one) for one in check_config(loaded, plugins, check_templates=renderer.check)]
+    if connect:
+        findings += perform(session, "check connect")
+    if format == "json":
+        print_json(findings)
+    else:
+        print_findings(findings)
+    return 0 if all(one["ok"] for one in findings) else 1

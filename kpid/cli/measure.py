@@ -1,0 +1,81 @@
+"""``kpid measure``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from kpid.cli.output import print_json, print_rows, progress_shown
+from kpid.cli.session import ConfigOption, FormatOption, perform, session_of
+
+
+def measure(
+    context: typer.Context,
+    kpi: Annotated[str, typer.Option("--kpi", help="Id of the KPI.")],
+    period: Annotated[str, typer.Option("--period", help="day, week, month, quarter, year, rolling_90d ...")] = "month",
+    by: Annotated[list[str] | None, typer.Option("--by", help="Dimension; may be repeated, or `owner,team`.")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", metavar="DIM=VALUE", help="Only this segment.")] = None,
+    param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Parameter of the KPI.")] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day (default: 13 periods back).")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Day at which to stop, itself not included.")] = None,
+    fill: Annotated[bool, typer.Option("--fill", help="Print periods without rows, too.")] = False,
+    config: ConfigOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> int:
+    """Compute a KPI from the data as it is. Writes nothing to history."""
+    session = session_of(context, config)
+    wheres: dict[str, list[str]] = {}
+    for name, value in _pairs(where, "--where"):
+        wheres.setdefault(name, []).append(value)
+    with progress_shown() as progress:
+        found = perform(
+            session,
+            "measure",
+            progress=progress,
+            kpi=kpi,
+            period=period,
+            by=[name for text in by or () for name in text.split(",") if name],
+            where=wheres,
+            params=dict(_pairs(param, "--param")),
+            start=start,
+            end=end,
+            fill=fill,
+        )
+    if format == "json":
+        print_json(found)
+    else:
+        _print(found)
+    return 0
+
+
+def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
+        pairs.append((name, value))
+    return pairs
+
+
+def _print(found: list[dict[str, Any]]) -> None:
+    dimensions = list(found[0]["dims"]) if found else []
+    rows = [
+        {
+            **one,
+            **{name: one["dims"][name]["name"] for name in dimensions},
+            "period": one["period"]["label"],
+            "notes": "; ".join(part for part in (one["reason"], *one["warnings"]) if part),
+        }
+        for one in found
+    ]
+    columns: dict[str, Any] = dict.fromkeys(
+        ("period", *dimensions, "value", "currency", "numerator", "denominator", "n", "state", "notes")
+    )
+    columns |= dict.fromkeys(("value", "numerator", "denominator"), _short)
+    print_rows(rows, columns, none="no rows in these periods (--fill prints them all the same)")
+
+
+def _short(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"

@@ -1,0 +1,113 @@
+"""``kpid doctor``: what is wrong, and what to do about it. Contacts nobody."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kpid.analysis.wording import age_text, when_text
+from kpid.app import App
+from kpid.commands.plain import plain
+from kpid.commands.rounds import REPORT, SYNC, schedules
+from kpid.config.secrets import redact
+from kpid.model import Finding
+from kpid.registry import secrets_of
+from kpid.store import outbox, problems, runs, syncs
+
+SAFE_SQLITE = (3, 51, 3)
+LITTLE_DISK = 500_000_000
+RECENT = timedelta(days=8)
+
+
+def doctor(app: App) -> list[dict[str, Any]]:
+    """One finding per thing that is wrong, and one that says so if nothing is."""
+    now = app.clock.now()
+    found = [*_problems(app), *_plugins(app), *_sources(app, now), *_messages(app), *_runs(app, now), *_machine(app)]
+    if all(finding.ok for finding in found):
+        found.insert(0, Finding("kpid", True, "nothing is wrong"))
+    secrets = secrets_of(app.loaded, app.plugins)
+    return [
+        {key: redact(value, secrets) if isinstance(value, str) else value for key, value in plain(one).items()} for one in found
+    ]
+
+
+def _problems(app: App) -> Iterator[Finding]:
+    with app.store.read() as connection:
+        noted = problems.list_problems(connection)
+    for one in noted:
+        times = f" ({one.count} times, first {when_text(one.first_at, app.config.timezone)})" if one.count > 1 else ""
+        yield Finding(one.subject, False, f"{one.text}{times}", one.hint)
+
+
+def _plugins(app: App) -> Iterator[Finding]:
+    for name, reason in sorted(app.plugins.broken.items()):
+        yield Finding(
+            f"plugin:{name}", False, f"cannot be used: {reason}", "Reinstall or repair it, or add it to disabled_plugins"
+        )
+
+
+def _sources(app: App, now: datetime) -> Iterator[Finding]:
+    """Sources whose data is older than it may be, or that never gave any."""
+    with app.store.read() as connection:
+        latest = syncs.latest(connection)
+    for name in app.config.sources:
+        through = [run.through for run in latest if run.source == name and run.through is not None]
+        if not through:
+            yield Finding(f"source:{name}", False, "no data has come from it yet", f"Try `kpid sync {name}`")
+            continue
+        age = now - min(through)
+        if age > app.max_age(name):
+            text = f"its data is stale: {age_text(age)} old, allowed are {age_text(app.max_age(name))}"
+            yield Finding(f"source:{name}", False, text, f"Rules wait until it is fresh. Try `kpid sync {name}`")
+
+
+def _messages(app: App) -> Iterator[Finding]:
+    with app.store.read() as connection:
+        counts = outbox.count_by_state(connection)
+        dead = outbox.list_outbox(connection, "dead", 1)
+    if counts.get("dead"):
+        text = f"{counts['dead']} messages could not be delivered; the last: {dead[0].last_error or 'no reason given'}"
+        yield Finding("outbox", False, text, "See `kpid outbox list --state dead`; `kpid outbox retry --all` tries again")
+    if counts.get("hold"):
+        yield Finding("outbox", False, f"{counts['hold']} messages are held back", "`kpid outbox release ID` sends one")
+
+
+def _runs(app: App, now: datetime) -> Iterator[Finding]:
+    wanted = schedules(app.config)
+    with app.store.read() as connection:
+        last = {name: runs.last_run(connection, name) for name in wanted}
+        open_ones = [*runs.unended_runs(connection, SYNC), *runs.unended_runs(connection, REPORT)]
+    for name, run in last.items():
+        if run is not None and run.state == "failed" and now - run.due_at < RECENT:
+            yield Finding(name, False, f"its last run ({run.due}) failed: {run.reason}", "`kpid runs` lists them")
+    for run in open_ones:
+        if run.schedule not in wanted:
+            yield Finding(
+                run.schedule, False, f"a run of {run.due} was abandoned: it is not configured any more", "Nothing to do"
+            )
+        elif run.fence > 1:
+            yield Finding(run.schedule, False, f"a run of {run.due} was interrupted {run.fence - 1} times", "See the log")
+
+
+def _machine(app: App) -> Iterator[Finding]:
+    if app.store.is_sqlite and sqlite3.sqlite_version_info < SAFE_SQLITE:
+        text = (
+            f"SQLite {sqlite3.sqlite_version} can lose commits if two connections write at once (mended in 3.51.3); "
+            "kpid writes with one only"
+        )
+        yield Finding("sqlite", True, text, "Leave writing to kpid: no other program should write to its file")
+    for folder in sorted({path.parent for path in _files(app) if path.parent.is_dir()}):
+        free = shutil.disk_usage(folder).free
+        if free < LITTLE_DISK:
+            yield Finding("disk", False, f"only {free / 1e6:.0f} MB are free", "Make room", str(folder))
+
+
+def _files(app: App) -> Iterator[Path]:
+    if app.store.file is not None:
+        yield app.store.file
+    if app.config.warehouse.startswith("duckdb:///"):
+        yield Path(app.config.warehouse.removeprefix("duckdb:///"))

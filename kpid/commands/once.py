@@ -1,0 +1,59 @@
+"""``kpid run --once``: one full round: sync, measure, judge, publish what is due, deliver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kpid import cycle
+from kpid.app import App
+from kpid.commands import rounds
+from kpid.commands.sync import failure
+from kpid.delivery.dispatch import Delivered
+from kpid.store import outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round did. ``failures`` maps what went wrong to why."""
+
+    refreshed: cycle.Refreshed
+    published: tuple[str, ...]
+    delivered: Delivered
+    waiting: int
+    failures: tuple[tuple[str, str], ...]
+
+
+def run_once(app: App, *, progress: cycle.Progress | None = None) -> Round:
+    """Do everything there is to do now. What fails is told in the result; the rest goes on.
+
+    Args:
+        app: everything, open for writing; the caller holds the lock.
+        progress: told of the progress.
+    """
+    now = app.clock.now()
+    pause = rounds.begin(app, now)
+    rounds.plan(app, now)
+    done = cycle.refresh(app, now, progress=progress)
+    failures = {result.source: why for result in done.synced if (why := failure(result))}
+    wanted = rounds.schedules(app.config)
+    _settle_syncs(app, [name for name in wanted if name.startswith(rounds.SYNC)], failures)
+    published = []
+    reports = [name for name in wanted if name.startswith(rounds.REPORT)]
+    while (run := rounds.take(app, reports, app.clock.now())) is not None:
+        why = rounds.attempt(app, run, lambda run=run: rounds.publish(app, run, pause))  # type: ignore[misc]
+        name = run.schedule.removeprefix(rounds.REPORT)
+        if why is None:
+            published.append(name)
+        else:
+            failures[run.schedule] = why
+    delivered = cycle.deliver(app)
+    with app.store.read() as connection:
+        waiting = outbox.count_by_state(connection).get("ready", 0)
+    return Round(done, tuple(published), delivered, waiting, tuple(failures.items()))
+
+
+def _settle_syncs(app: App, names: list[str], failures: dict[str, str]) -> None:
+    """All sources have just been synced: that is what their due runs wanted."""
+    while (run := rounds.take(app, names, app.clock.now())) is not None:
+        why = failures.get(run.schedule.removeprefix(rounds.SYNC))
+        rounds.attempt(app, run, lambda why=why: why)  # type: ignore[misc]

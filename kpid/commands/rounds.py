@@ -1,0 +1,209 @@
+"""Planning and doing what is due: the same for the daemon and for ``kpid run --once``.
+
+The run table is the truth. :func:`plan` writes down what has come due, :func:`take` hands out one run at a time, :func:`attempt`
+does it and writes down what came of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from kpid import cycle
+from kpid.analysis.periods import last_complete
+from kpid.analysis.schedule import ON_TIME, Due, Position, Schedule, due_runs, report_max_age, schedule_from_text
+from kpid.analysis.wording import when_text
+from kpid.app import App
+from kpid.config.model import Config, ReportJob
+from kpid.config.secrets import redact
+from kpid.errors import KpidError
+from kpid.registry import secrets_of
+from kpid.store import problems, runs
+from kpid.store.runs import Run
+
+log = logging.getLogger(__name__)
+
+SYNC, REPORT = "sync:", "report:"
+PAUSE = timedelta(minutes=2)
+"""Without a beat for so long, kpid was not running."""
+KEEP_SYNC_RUNS = timedelta(days=30)
+_FIRST = "first"
+_LONG_AGO = timedelta(days=800)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """From when to when kpid was not running."""
+
+    start: datetime
+    end: datetime
+
+
+def schedules(config: Config) -> dict[str, Schedule]:
+    """Everything that has a schedule: ``sync:<source>`` and ``report:<name>``."""
+    timezone = config.timezone
+    found = {f"{SYNC}{name}": schedule_from_text(source.every, timezone) for name, source in config.sources.items()}
+    return found | {f"{REPORT}{name}": schedule_from_text(job.every, timezone) for name, job in config.reports.items()}
+
+
+def begin(app: App, now: datetime) -> Pause | None:
+    """What a process does first that holds the lock: take back what a dead one left, and see how long nobody ran."""
+    with app.store.write() as connection:
+        if app.store.is_sqlite and (left := runs.reclaim_runs(connection)):
+            log.warning("%d runs were interrupted; they are taken up again", left)
+        runs.prune_runs(connection, before=now - KEEP_SYNC_RUNS, schedule_prefix=SYNC)
+        before = runs.beat(connection, now)
+    return Pause(before, now) if before is not None and now - before > PAUSE else None
+
+
+def plan(app: App, now: datetime) -> int:
+    """Write down what has come due; how many runs. Costs one read where there is nothing.
+
+    The very first round syncs every source and writes every report once, for the last complete period, so that a new user sees
+    one. A new source is synced at once; a new or changed report waits for its time.
+    """
+    wanted = schedules(app.config)
+    with app.store.read() as connection:
+        if not any(_is_news(app, connection, name, schedule, now) for name, schedule in wanted.items()):
+            return 0
+    with app.store.write() as connection:
+        first = not runs.planned_schedules(connection)
+        return sum(_plan_one(app, connection, name, schedule, now, first=first) for name, schedule in wanted.items())
+
+
+def _is_news(app: App, connection: Connection, name: str, schedule: Schedule, now: datetime) -> bool:
+    position = runs.position_of(connection, name)
+    return position is None or _due(app, name, schedule, position, now).position != position
+
+
+def _plan_one(app: App, connection: Connection, name: str, schedule: Schedule, now: datetime, *, first: bool) -> int:
+    position = runs.position_of(connection, name)
+    due = _due(app, name, schedule, position, now)
+    new = runs.plan_runs(connection, name, schedule, due, now=now)
+    for skip in due.skipped:
+        log.warning("%s due %s is skipped: %s", name, runs.nominal_text(skip.nominal), skip.reason)
+    if position is None and (first or name.startswith(SYNC)):
+        for nominal in schedule.newest(due.position.last - _LONG_AGO, due.position.last, 1):
+            new += runs.add_run(connection, name, schedule, nominal, reason=_FIRST)
+    return new
+
+
+def _due(app: App, name: str, schedule: Schedule, position: Position | None, now: datetime) -> Due:
+    if name.startswith(SYNC):
+        return due_runs(schedule, position, now, "latest", None)
+    job = app.config.reports[name.removeprefix(REPORT)]
+    reached = schedule.reach(now)
+    newest = schedule.newest(reached - _LONG_AGO, reached, 1)
+    return due_runs(schedule, position, now, job.catch_up, _max_age(job, schedule, newest[0]) if newest else None)
+
+
+def _max_age(job: ReportJob, schedule: Schedule, nominal: datetime) -> timedelta | None:
+    if job.max_age is not None or job.catch_up == "all":
+        return job.max_age
+    return report_max_age(schedule, nominal)
+
+
+def take(app: App, names: Collection[str], now: datetime) -> Run | None:
+    """The next run of these schedules, ours from now on; those that are of no use any more are passed over."""
+    wanted = schedules(app.config)
+    while True:
+        with app.store.write() as connection:
+            run = runs.take_run(connection, names, now=now)
+            if run is None:
+                return None
+            refusal = _refusal(app, connection, run, wanted[run.schedule], now)
+            if refusal is None:
+                return run
+            runs.pass_over_run(connection, run, now=now, reason=refusal)
+        log.warning("%s due %s is skipped: %s", run.schedule, run.due, refusal)
+
+
+def _refusal(app: App, connection: Connection, run: Run, schedule: Schedule, now: datetime) -> str | None:
+    """Why a run that was planned long ago (and never got its turn) is not run now."""
+    if run.reason == _FIRST:
+        return None
+    job = app.config.reports.get(run.schedule.removeprefix(REPORT)) if run.schedule.startswith(REPORT) else None
+    newest = runs.newest_due(connection, run.schedule)
+    if (job is None or job.catch_up == "latest") and newest is not None and newest > run.due_at:
+        return "a later one was due as well"
+    if job is not None:
+        max_age = _max_age(job, schedule, datetime.fromisoformat(run.due))
+        if max_age is not None and now - run.due_at > max_age:
+            return "its turn came too late"
+    return None
+
+
+def waits_for_sync(app: App) -> bool:
+    """Whether a sync is due or under way: a report that is due had better wait for its data."""
+    with app.store.read() as connection:
+        return bool(runs.unended_runs(connection, SYNC))
+
+
+def attempt(app: App, run: Run, work: Callable[[], str | None]) -> str | None:
+    """Do a run and write down what came of it. Whatever goes wrong ends with the run: kpid goes on.
+
+    Args:
+        app: everything.
+        run: a run that was taken.
+        work: does it; returns why it failed if it could go on regardless.
+
+    Returns:
+        Why it failed; None if it did not.
+    """
+    try:
+        failure = work()
+    except KpidError as error:
+        failure = str(error)
+    except Exception as error:
+        log.exception("%s failed", run.schedule)
+        failure = f"{type(error).__name__}: {error}"
+    now = app.clock.now()
+    failure = failure and redact(failure, secrets_of(app.loaded, app.plugins))
+    with app.store.write() as connection:
+        if failure is None:
+            runs.finish_run(connection, run, now=now)
+        else:
+            runs.fail_run(connection, run, now=now, reason=failure)
+        _note(connection, run, failure, now)
+    if failure is not None:
+        log.error("%s due %s failed: %s", run.schedule, run.due, failure)
+    return failure
+
+
+def _note(connection: Connection, run: Run, failure: str | None, now: datetime) -> None:
+    """A report that failed is a problem until one succeeds; sources say so themselves."""
+    name = run.schedule.removeprefix(REPORT)
+    if failure is None:
+        problems.clear(connection, run.schedule)
+    elif run.schedule.startswith(REPORT):
+        problems.note(connection, run.schedule, failure, f"Put it right, then `kpid report send {name}`", now)
+
+
+def publish(app: App, run: Run, pause: Pause | None) -> None:
+    """Publish the report that a run is for."""
+    now = app.clock.now()
+    cycle.publish(app, run.schedule.removeprefix(REPORT), due=run.due, now=now, late_note=late_note(app, run, now, pause))
+
+
+def late_note(app: App, run: Run, now: datetime, pause: Pause | None) -> str:
+    """What the reader of a late report is told: why, since when, and which others were passed over. Empty if it is not late."""
+    if run.reason == _FIRST or now - run.due_at <= ON_TIME:
+        return ""
+    zone = app.config.timezone
+    why = "it could not be written earlier"
+    if pause is not None and pause.start <= run.due_at <= pause.end:
+        why = f"kpid was not running from {when_text(pause.start, zone)} to {when_text(pause.end, zone)}"
+    note = f"This report was due {when_text(run.due_at, zone)} and is late: {why}."
+    with app.store.read() as connection:
+        skipped = runs.skipped_since_last(connection, run)
+    if skipped:
+        name = run.schedule.removeprefix(REPORT)
+        job = app.config.reports[name]
+        kind = job.period or app.plugins.reports[job.report].period
+        labels = ", ".join(last_complete(kind, one.due_at, app.calendar)[-1].label for one in skipped)
+        note += f" Not sent meanwhile: {labels}; `kpid report send {name} --period ...` sends one."
+    return note

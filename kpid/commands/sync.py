@@ -1,0 +1,79 @@
+"""``kpid sync``: bring the warehouse up to date now, measure and judge."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from contextlib import AbstractContextManager
+from typing import Any
+
+from kpid import cycle
+from kpid.app import App
+from kpid.commands.plain import plain
+from kpid.config.problems import near_miss
+from kpid.errors import KpidError
+from kpid.ingest.sync import SyncResult
+
+
+class Turns:
+    """Who may do what while others wait: one sync per source at a time, one judgement at a time."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self.judging: AbstractContextManager[object] = threading.Lock()
+
+    def source(self, name: str) -> AbstractContextManager[object]:
+        """The turn of syncing this source."""
+        return self._sources[name]
+
+
+def sync_sources(
+    app: App,
+    *,
+    source: str | None = None,
+    full: bool = False,
+    progress: cycle.Progress | None = None,
+    turns: Turns | None = None,
+) -> list[dict[str, Any]]:
+    """Sync one or all sources, then measure and judge. What a source does wrong is in the result; the others go on.
+
+    Args:
+        app: everything, open for writing.
+        source: only this one.
+        full: read everything again instead of what changed.
+        progress: told of the progress.
+        turns: shared with others of this process that do the same.
+
+    Raises:
+        KpidError: there is no such source.
+    """
+    if source is not None and source not in app.config.sources:
+        raise KpidError(f"there is no source {source!r}", hint=near_miss(source, app.config.sources, what="Configured"))
+    turns = turns or Turns()
+    done = []
+    for name in app.config.sources if source is None else [source]:
+        with turns.source(name):
+            done.append(cycle.sync(app, name, full=full, progress=progress))
+    with turns.judging:
+        cycle.judge(app, app.clock.now(), progress=progress)
+    return [told(result) for result in done]
+
+
+def told(result: SyncResult) -> dict[str, Any]:
+    """A sync in JSON's types."""
+    return {
+        "source": result.source,
+        "ok": result.ok,
+        "rows": result.rows,
+        "changed": result.changed,
+        "deletes": result.deletes,
+        "error": failure(result),
+        "entities": plain(result.entities),
+    }
+
+
+def failure(result: SyncResult) -> str | None:
+    """Why a source could not be read to its end; None if it was."""
+    if result.ok:
+        return None
+    return result.error or "; ".join(f"{one.entity}: {one.error or one.state}" for one in result.entities if one.state != "done")

@@ -1,0 +1,317 @@
+"""The daemon: does what is due when it is due, answers commands, and stops without losing anything.
+
+APScheduler is the timer and the thread pool, nothing more: what runs is decided by the run table (``kpid.commands.rounds``), and
+a job that fires too often, too seldom or twice changes nothing. The main thread ticks by the monotonic clock, so that a wall
+clock that is set back or forward is noticed within half a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from kpid import __version__, control, cycle, logs
+from kpid.analysis.schedule import Schedule
+from kpid.app import App, open_app
+from kpid.clock import Clock, ShiftedClock, SystemClock
+from kpid.commands import COMMANDS, rounds
+from kpid.commands.overview import overview
+from kpid.commands.sync import Turns, failure
+from kpid.config.load import load_config
+from kpid.errors import KpidError
+from kpid.registry import secrets_of
+from kpid.store import problems, runs
+from kpid.store.runs import Run
+from kpid.supervision import Signals, tell_systemd
+
+log = logging.getLogger(__name__)
+
+TICK = 30.0
+DELIVER_EVERY = timedelta(seconds=5)
+DRAIN = 40.0
+STEP = 5.0
+"""A wall clock that is further off than this after a tick was set."""
+REPORT_PATIENCE = 900.0
+"""So long a report that is due waits for syncs that are due."""
+THREADS = 8
+_DELIVER = "deliver"
+_CONFIG = "configuration"
+
+
+class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
+    """Fires at the due times of a schedule, by our clock; what was missed is not its business."""
+
+    def __init__(self, schedule: Schedule, clock: Clock) -> None:
+        self._schedule = schedule
+        self._clock = clock
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """The next due time, as the timer's clock will show it."""
+        ours = self._clock.now()
+        return now + (self._schedule.instant(self._schedule.next(self._schedule.reach(ours))) - ours)
+
+
+class EveryTrigger(BaseTrigger):  # type: ignore[misc]
+    """Fires again and again, so long after the last time."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """The next time."""
+        return now + self._interval
+
+
+class Daemon:
+    """Everything that runs, over one app that a reload replaces whole."""
+
+    def __init__(self, app: App, file: Path, pause: rounds.Pause | None) -> None:
+        self.app = app
+        self.stopping = threading.Event()
+        self._file = file
+        self._pause = pause
+        self._turns = Turns()
+        self._delivering = threading.Lock()
+        self._held: dict[str, Run] = {}
+        self._waiting: dict[str, float] = {}
+        self._machine = SystemClock()
+        self._seen: tuple[datetime, float] | None = None
+        self._timer = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(THREADS), _DELIVER: ThreadPoolExecutor(1)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._schedule_all()
+        self._timer.start()
+
+    def _schedule_all(self) -> None:
+        for job in self._timer.get_jobs():
+            job.remove()
+        for name, schedule in rounds.schedules(self.app.config).items():
+            self._timer.add_job(self._work, ScheduleTrigger(schedule, self.app.clock), [name], id=name)
+        self._timer.add_job(self._deliver, EveryTrigger(DELIVER_EVERY), id=_DELIVER, executor=_DELIVER)
+
+    def tick(self) -> None:
+        """Every half minute: look at the clock, plan what is due, keep what we hold, wake what has work."""
+        now, ticks = self.app.clock.now(), self.app.clock.monotonic()
+        if self._seen is not None:
+            step = (now - self._seen[0]).total_seconds() - (ticks - self._seen[1])
+            if abs(step) > STEP:
+                log.warning("the clock was set by %+.0f s: all due times are looked up again", step)
+                self._schedule_all()
+        self._seen = now, ticks
+        try:
+            rounds.plan(self.app, now)
+            with self.app.store.write() as connection:
+                runs.beat(connection, now)
+                runs.renew_runs(connection, list(self._held.values()), now=now)
+                due = {run.schedule for prefix in (rounds.SYNC, rounds.REPORT) for run in runs.unended_runs(connection, prefix)}
+        except KpidError as error:
+            log.error("the state store: %s", error)
+            return
+        for name in due - set(self._held):
+            self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        with suppress(JobLookupError):  # it is not configured any more
+            self._timer.modify_job(name, next_run_time=self._machine.now())
+
+    def _work(self, name: str) -> None:
+        """The job of one schedule: plan, then do what is due until nothing is."""
+        app = self.app
+        try:
+            rounds.plan(app, app.clock.now())
+            while not self.stopping.is_set() and not self._had_better_wait(app, name):
+                run = rounds.take(app, [name], app.clock.now())
+                if run is None:
+                    return
+                self._held[name] = run
+                try:
+                    self._do(app, run)
+                finally:
+                    del self._held[name]
+        except Exception:  # the job's end: the tick comes again
+            log.exception("%s could not be done", name)
+
+    def _had_better_wait(self, app: App, name: str) -> bool:
+        """A report waits for the syncs that are due, so that it shows what they bring."""
+        if not name.startswith(rounds.REPORT) or not rounds.waits_for_sync(app):
+            self._waiting.pop(name, None)
+            return False
+        since = self._waiting.setdefault(name, app.clock.monotonic())
+        return app.clock.monotonic() - since < REPORT_PATIENCE
+
+    def _do(self, app: App, run: Run) -> None:
+        kind, _, name = run.schedule.partition(":")
+        with logs.about(schedule=run.schedule, due=run.due, run=str(run.fence)):
+            if kind == "sync":
+                rounds.attempt(app, run, lambda: self._sync(app, name))
+                for other in rounds.schedules(app.config):
+                    if other.startswith(rounds.REPORT) and other in self._waiting:
+                        self._wake(other)
+            else:
+                why = rounds.attempt(app, run, lambda: rounds.publish(app, run, self._pause))
+                if why is None:
+                    log.info("report %s is written", name)
+        self._wake(_DELIVER)
+
+    def _sync(self, app: App, name: str) -> str | None:
+        with self._turns.source(name):
+            result = cycle.sync(app, name)
+        log.info("synced: %d rows, %d changed", result.rows, result.changed)
+        with self._turns.judging:
+            cycle.judge(app, app.clock.now())
+        return failure(result)
+
+    def _deliver(self) -> None:
+        try:
+            with self._delivering:
+                done = cycle.deliver(self.app, stop=self.stopping.is_set)
+        except Exception:  # the job's end: it is tried again in seconds
+            log.exception("messages could not be delivered")
+            return
+        if done.sent or done.dead:
+            log.info("sent %d messages, %d given up", done.sent, done.dead)
+
+    def answer(self, name: str, args: dict[str, Any], now: str | None, progress: control.Progress) -> Any:
+        """Do a command for somebody else."""
+        if name not in COMMANDS:
+            raise KpidError(f"the running daemon (kpid {__version__}) does not know {name!r}", hint="Is it an older version?")
+        command = COMMANDS[name]
+        app = self.app if now is None else replace(self.app, clock=ShiftedClock(datetime.fromisoformat(now)))
+        told: dict[str, Any] = {"progress": progress} if command.progress else {}
+        ours: dict[str, dict[str, Any]] = {"sync": {"turns": self._turns}, "report send": {"deliver": False}}
+        told |= ours.get(name, {})
+        try:
+            return command.function()(app, **args, **told)
+        except KpidError:
+            raise
+        except Exception as error:
+            log.exception("kpid %s failed", name)
+            raise KpidError(f"{type(error).__name__}: {error}", hint="The daemon's log says more") from error
+        finally:
+            if command.need == "write":
+                self._wake(_DELIVER)
+
+    def reload(self) -> None:
+        """Read the configuration again: the whole new one, or the old one goes on and the error is told."""
+        old = self.app
+        try:
+            new = open_app(self._file, old.clock, stores_of=old)
+        except Exception as error:
+            text = str(error) if isinstance(error, KpidError) else f"{type(error).__name__}: {error}"
+            log.error(
+                "the new configuration is not used, the old one goes on: %s", text, exc_info=not isinstance(error, KpidError)
+            )
+            with suppress(KpidError), old.store.write() as connection:
+                problems.note(connection, _CONFIG, text, "Put it right, then send SIGHUP again", old.clock.now())
+            return
+        idle = self._delivering.acquire(timeout=DRAIN)
+        self.app = new
+        if idle:
+            for notifier in old.notifiers.values():
+                notifier.close()
+            self._delivering.release()
+        _started(new)
+        self._schedule_all()
+        self.tick()
+        log.info("the configuration was read again")
+
+    def drain(self) -> bool:
+        """Stop: finish the current sends and runs, give back what cannot be finished. False: a thread is still busy."""
+        self.stopping.set()
+        self._timer.shutdown(wait=False)
+        until = self._machine.monotonic() + DRAIN
+        idle = self._delivering.acquire(timeout=DRAIN)
+        while self._held and self._machine.monotonic() < until:
+            self._machine.sleep(0.05)
+        left = list(self._held.values())
+        with suppress(KpidError), self.app.store.write() as connection:
+            for run in left:
+                log.warning("%s due %s is not finished: the next start takes it up", run.schedule, run.due)
+                runs.release_run(connection, run)
+            runs.beat(connection, self.app.clock.now())
+        return idle and not left
+
+
+def _started(app: App) -> None:
+    """An app is in use: log its way, and say what it does."""
+    settings = app.config.logging
+    logs.set_up(settings.format, settings.level, secrets_of(app.loaded, app.plugins))
+    with app.store.write() as connection:
+        problems.clear(connection, _CONFIG)
+    for line in overview(app):
+        log.info(line)
+
+
+def run_daemon(file: Path, clock: Clock) -> int:
+    """Run until told to stop.
+
+    Args:
+        file: the configuration.
+        clock: where the time comes from.
+
+    Returns:
+        The exit code: 0 after an orderly stop.
+
+    Raises:
+        ConfigError, StoreError: it cannot start.
+        BusyError: another kpid runs on these stores.
+    """
+    guarded = control.guarded_file(load_config(file).config)
+    path = control.socket_path_for(guarded)
+    machine = SystemClock()
+    signals = Signals()
+    with ExitStack() as stack:
+        lock = control.lock_path_for(guarded)
+        stack.enter_context(control.hold(lock, "daemon", machine, wait=TICK, socket_path=path))
+        stack.enter_context(signals.caught())
+        app = open_app(file, clock)
+        _started(app)
+        log.info("kpid %s, process %d, configuration %s", __version__, os.getpid(), file)
+        daemon = Daemon(app, file, rounds.begin(app, app.clock.now()))
+        daemon.start()
+        with control.answering(path, daemon.answer):
+            _serve(daemon, signals, machine)
+            tell_systemd("STOPPING=1")
+            log.info("stopping: current work is finished first")
+            idle = daemon.drain()
+        if not idle:
+            log.warning("stopped with work left: the next start takes it up")
+            logging.shutdown()
+            os._exit(0)  # a thread hangs; everything that counts is in the store
+        daemon.app.close()
+        log.info("stopped")
+    return 0
+
+
+def _serve(daemon: Daemon, signals: Signals, machine: Clock) -> None:
+    """The main thread's loop."""
+    tick = min(TICK, float(os.environ.get("WATCHDOG_USEC", "1e9")) / 2e6)
+    ready, next_tick = False, machine.monotonic()
+    while not signals.stop:
+        if signals.reload:
+            signals.reload = False
+            tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(machine.monotonic() * 1e6)}")
+            daemon.reload()
+            tell_systemd("READY=1")
+        if machine.monotonic() >= next_tick:
+            daemon.tick()
+            next_tick = machine.monotonic() + tick
+            tell_systemd("WATCHDOG=1" if ready else "READY=1")
+            ready = True
+        signals.wait(next_tick - machine.monotonic())
