@@ -183,7 +183,7 @@ class Email(Notifier[EmailSettings]):
             text, hint = f"its certificate is not trusted: {error.verify_message}", "Set `ca_file` to your certificate authority"
         elif isinstance(error, smtplib.SMTPNotSupportedError):
             text, hint = "it does not offer what is needed (STARTTLS or AUTH)", "Check `port` and `tls`"
-        elif isinstance(error, TimeoutError):
+        elif isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
             text, hint = f"no answer within {self.settings.timeout:g} s", "Check `host`, `port` and the firewall"
         else:
             said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
