@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from kpid.alerting.conditions import Condition, check_condition, check_levels, c
 from kpid.clock import SystemClock
 from kpid.config.load import Loaded
 from kpid.config.model import Rule
-from kpid.config.problems import Key, each_error, near_miss
+from kpid.config.problems import Key, each_error, near_miss, raise_errors
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Finding
 from kpid.plugin.connector import Connector, SourceContext
@@ -40,20 +40,31 @@ def check_config(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemp
     """
     config = loaded.config
     parts: list[tuple[str, str, Iterator[Finding]]] = [
-        ("plugins", f"{len(plugins.rows)} things from plugins", _plugins(loaded, plugins)),
-        ("sources", f"{len(config.sources)} sources", _options(loaded, plugins, "sources")),
-        ("receivers", f"{len(config.receivers)} receivers", _options(loaded, plugins, "receivers")),
-        ("kpis", f"{len(config.kpis)} KPIs have settings", _kpis(loaded, plugins)),
-        ("rules", f"{len(config.rules)} rules", _rules(loaded, plugins)),
-        ("reports", f"{len(config.reports)} reports", iter(())),
+        ("plugins", _brought(plugins), _plugins(loaded, plugins)),
+        ("sources", _counted(config.sources, "source"), _options(loaded, plugins, "sources")),
+        ("receivers", _counted(config.receivers, "receiver"), _options(loaded, plugins, "receivers")),
+        ("kpis", f"{_counted(config.kpis, 'KPI')} with settings of their own", _kpis(loaded, plugins)),
+        ("rules", _counted(config.rules, "rule"), _rules(loaded, plugins)),
+        ("reports", _counted(config.reports, "report"), iter(())),
         ("data", "every KPI in use has a source for its data", _coverage(loaded, plugins)),
         ("templates", "every template renders", iter(check_templates() if check_templates else ())),
     ]
-    findings = [Finding("configuration", True, f"{len(loaded.files)} files read", where=str(loaded.config.file))]
+    findings = [Finding("configuration", True, f"{_counted(loaded.files, 'file')} read", where=str(loaded.config.file))]
     for subject, text, found in parts:
         told = [finding for finding in found if not finding.ok]
         findings.extend(told or [Finding(subject, True, text)])
     return findings
+
+
+def refuse_mistakes(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemplates | None = None) -> None:
+    """Before a long run: refuse a configuration that :func:`check_config` finds mistakes in. Warnings pass.
+
+    Raises:
+        ConfigError: all mistakes at once.
+    """
+    found = check_config(loaded, plugins, check_templates=check_templates)
+    mistakes = [finding for finding in found if not finding.ok and not finding.warning]
+    raise_errors([ConfigError(finding.text, where=finding.where or None, hint=finding.hint or None) for finding in mistakes])
 
 
 def connect_checks(app: App) -> list[Finding]:
@@ -79,6 +90,15 @@ def _asked(subject: str, check: Callable[[], Sequence[Finding]], where: str) -> 
     except Exception as error:  # noqa: BLE001 - round a plugin call
         return [Finding(subject, False, f"its check failed: {type(error).__name__}: {error}", "Tell the plugin's author", where)]
     return found or [Finding(subject, True, "nothing to check")]
+
+
+def _counted(things: Collection[object], one: str) -> str:
+    return f"{len(things)} {one}{'' if len(things) == 1 else 's'}"
+
+
+def _brought(plugins: Plugins) -> str:
+    kinds = {"connector": plugins.connectors, "notifier": plugins.notifiers, "KPI": plugins.kpis, "report": plugins.reports}
+    return ", ".join(_counted(things, kind) for kind, things in kinds.items())
 
 
 def _plugins(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
@@ -188,6 +208,9 @@ def _coverage(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
         try:
             filled |= _entities_of_source(loaded, plugins, name)
         except ConfigError:  # wrong settings: told elsewhere
+            return
+        except KpidError as error:  # nobody knows yet what it brings
+            yield Finding(f"source {name}", False, str(error), "", loaded.place("sources", name), warning=True)
             return
         except Exception as error:  # noqa: BLE001 - round a plugin call
             where = loaded.place("sources", name)

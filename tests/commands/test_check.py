@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kpid.commands.check import check_config, connect_checks
+from kpid.app import App, open_app
+from kpid.commands.check import check_config, connect_checks, refuse_mistakes
 from kpid.config.load import Loaded, load_config
-from kpid.errors import AuthError
+from kpid.config.problems import ConfigErrors
 from kpid.model import Finding
 from kpid.registry import Plugins, load_plugins
+from kpid.testing import FakeClock
 
 TOYS = Path(__file__).parents[1] / "bad_config" / "plugins"
 GOOD = """\
@@ -104,32 +103,25 @@ def test_templates_are_checked_by_what_renders_them(tmp_path: Path, plugins: Plu
     assert wrong(check_config(loaded, plugins, check_templates=lambda: [bad, Finding("t", True, "fine")])) == [bad]
 
 
-@dataclass
-class Running:
-    """As much of an app as the checks touch: a real configuration, real plugins."""
-
-    loaded: Loaded
-    notifiers: Mapping[str, Any]
-    connectors: Mapping[str, Any]
-
-    @property
-    def config(self) -> Any:
-        return self.loaded.config
-
-    @contextmanager
-    def connector(self, name: str) -> Iterator[Any]:
-        yield self.connectors[name]
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    own = tmp_path / "plugins"
+    own.mkdir()
+    text = (TOYS / "toy.py").read_text()
+    (own / "toy.py").write_text(text)
+    refusing = text.replace('name = "toy"', 'name = "toy2"').replace('return [Finding("toy", True, "reachable")]', REFUSE)
+    refusing = refusing.replace("    EntityReads,", "    AuthError,\n    EntityReads,")
+    (own / "toy2.py").write_text(refusing.partition("@hookimpl\ndef kpid_notifiers")[0])
+    load(tmp_path, GOOD.replace("x0x0x0}", "x0x0x0}\n  old: {connector: toy2, token: y0y0y0}") + "plugins_dir: plugins\n")
+    opened = open_app(tmp_path / "kpid.yml", FakeClock(), warehouse="none")
+    yield opened
+    opened.close()
 
 
-def test_connect_checks_ask_everybody_and_survive_each(tmp_path: Path, plugins: Plugins) -> None:
-    loaded = load(tmp_path, GOOD.replace("x0x0x0}", "x0x0x0}\n  old: {connector: toy, token: y0y0y0}"))
+REFUSE = 'raise AuthError("the token was refused", hint="Make a new one")'
 
-    class Refused(plugins.connectors["toy"].connector):
-        def check(self) -> list[Finding]:
-            raise AuthError("the token was refused", hint="Make a new one")
 
-    kind = plugins.connectors["toy"].connector
-    app = Running(loaded, {"team": plugins.notifiers["box"](None, None)}, {"crm": kind(None, None), "old": Refused(None, None)})
+def test_connect_checks_ask_everybody_and_survive_each(app: App, tmp_path: Path) -> None:
     findings = connect_checks(app)
     assert [(finding.subject, finding.ok, finding.text) for finding in findings] == [
         ("toy", True, "reachable"),
@@ -138,3 +130,23 @@ def test_connect_checks_ask_everybody_and_survive_each(tmp_path: Path, plugins: 
     ]
     assert findings[1].hint == "Make a new one"
     assert findings[1].where == f"{tmp_path}/kpid.yml:4"
+
+
+def test_mistakes_are_refused_together_and_warnings_pass(tmp_path: Path, plugins: Plugins) -> None:
+    unfed = GOOD.replace("reports:", "  - {name: many, kpi: toy_tickets, period: day, warn: '> 50', to: [team]}\nreports:")
+    assert [finding.warning for finding in wrong(check_config(load(tmp_path, unfed), plugins))] == [True]
+    refuse_mistakes(load(tmp_path, unfed), plugins)
+    with pytest.raises(ConfigErrors) as caught:
+        refuse_mistakes(load(tmp_path, GOOD.replace("[owner]", "[ownr]").replace('"< 50%"', '"less"')), plugins)
+    assert [str(error.where).rpartition(":")[2] for error in caught.value.errors] == ["12", "14"]
+
+
+def test_source_that_cannot_be_looked_at_yet_is_a_warning(tmp_path: Path) -> None:
+    text = (
+        (TOYS / "toy.py")
+        .read_text()
+        .replace('return [EntityReads("deals")]', 'raise ConnectorError("no files yet", hint="Wait")')
+    )
+    (tmp_path / "toy.py").write_text(text.replace("    ConnectorInfo,", "    ConnectorError,\n    ConnectorInfo,"))
+    found = wrong(check_config(load(tmp_path, GOOD), load_plugins(plugins_dir=tmp_path)))
+    assert [(finding.subject, finding.text, finding.warning) for finding in found] == [("source crm", "no files yet. Wait", True)]
