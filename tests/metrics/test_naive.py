@@ -1,0 +1,96 @@
+"""The engine against a second implementation, row by row in plain Python, on random canonical data."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpid.analysis.periods import Calendar, period_from_label, periods_between
+from kpid.metrics.measure import MetricsSetup, figures
+from kpid.model import SeriesNeed
+from kpid.plugin.quantity import decimal_from_fraction
+from kpid.testing.kpis import open_warehouse
+
+_spec = importlib.util.spec_from_file_location("naive", Path(__file__).with_name("naive.py"))
+naive = importlib.util.module_from_spec(_spec)
+sys.modules["naive"] = naive
+_spec.loader.exec_module(naive)
+
+CALENDAR = Calendar("Europe/Berlin")
+START, END = (CALENDAR.midnight(period_from_label("day", day, CALENDAR).start.date()) for day in ("2017-10-02", "2018-02-02"))
+DIMENSIONS = {
+    "deals": ("owner", "team", "region", "segment", "product"),
+    "leads": ("owner", "region"),
+    "tickets": ("owner", "segment"),
+    "activities": ("owner", "team", "region", "segment"),
+    "survey_responses": ("owner", "segment"),
+}
+ENTITY = {
+    "calls_made": "activities",
+    "calls_per_sale": "activities",
+    "leads_created": "leads",
+    "ticket_backlog": "tickets",
+    "nps": "survey_responses",
+}
+
+
+def agree(found: Decimal | None, expected: Fraction | float | None) -> bool:
+    if found is None or expected is None:
+        return found is expected
+    return abs(found - decimal_from_fraction(Fraction(expected))) <= Decimal("1e-6")
+
+
+def check(setup, rows, name, params, kind, by):
+    expected_of = naive.KPIS[name, params]
+    need = SeriesNeed(name, kind, (by,) if by else (), params)
+    start, end = (START, END) if not kind.startswith("rolling") else (END.replace(year=2017, month=12, day=26), END)
+    found = {
+        (m.period.label, m.dims[0].id if by else None): m
+        for m in figures(need, setup, start=start, end=end, now=naive.NOW, fill=True)
+    }
+    parts = naive.slices(rows, by) if by else {None: naive.population(rows)}
+    for period in periods_between(kind, start, end, CALENDAR):
+        if period.start > naive.NOW:
+            continue
+        for segment, some in parts.items():
+            expected = expected_of(some, period)
+            measured = found.pop((period.label, segment), None)
+            value = None if measured is None else measured.value
+            if measured is None:
+                assert not expected, (name, params, kind, by, period.label, segment, expected)
+                continue
+            assert agree(value, expected), (name, params, kind, by, period.label, segment, value, expected, measured)
+    assert not any(m.value for m in found.values())
+
+
+@given(st.integers(0, 10**9), st.data())
+@settings(max_examples=20, deadline=None)
+def test_engine_agrees_with_plain_python(kpis, tmp_path_factory, seed, data):
+    rows = naive.random_rows(seed)
+    warehouse = open_warehouse(tmp_path_factory.mktemp("naive"), rows, now=naive.NOW)
+    setup = MetricsSetup(warehouse, kpis, CALENDAR, "EUR")
+    try:
+        for name, params in naive.KPIS:
+            kind = data.draw(st.sampled_from(["month", "week", "quarter", "rolling_30d", "mtd", "day"]))
+            by = data.draw(st.sampled_from([None, *DIMENSIONS[ENTITY.get(name, "deals")]]))
+            check(setup, rows, name, params, kind, by)
+    finally:
+        warehouse.close()
+
+
+@pytest.mark.parametrize(("name", "params"), naive.KPIS)
+def test_engine_agrees_for_each_kpi_by_month(kpis, tmp_path, name, params):
+    rows = naive.random_rows(7)
+    warehouse = open_warehouse(tmp_path, rows, now=naive.NOW)
+    try:
+        for by in (None, *DIMENSIONS[ENTITY.get(name, "deals")]):
+            check(MetricsSetup(warehouse, kpis, CALENDAR, "EUR"), rows, name, params, "month", by)
+    finally:
+        warehouse.close()
