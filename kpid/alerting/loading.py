@@ -25,7 +25,7 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
     family = history.family(conn, plan.need)
     measured_at = family.measured_at if family else None
     figures = _figures(conn, plan, [*recheck, *due], calendar)
-    due = _ready(plan, due, figures, measured_at, now)
+    due = _ready(plan, due if row else _begun(due, figures), figures, measured_at, now)
     by_key: dict[str, dict[tuple[datetime, datetime], Measurement]] = {}
     dims: dict[str, Dims] = {}
     for figure in figures:
@@ -53,6 +53,13 @@ def _figures(conn: Connection, plan: RulePlan, periods: Sequence[Period], calend
         earlier = previous_period(earlier, calendar)
         start = min(start, earlier.start)
     return history.current(conn, plan.need, start=start, end=periods[-1].end)
+
+
+def _begun(due: list[Period], figures: Sequence[Measurement]) -> list[Period]:
+    """The due periods of a rule's first round, without those before anything was there to judge."""
+    spans = {(figure.period.start, figure.period.end) for figure in figures}
+    first = next((place for place, period in enumerate(due) if (period.start, period.end) in spans), len(due) - 1)
+    return due[first:]
 
 
 def _ready(

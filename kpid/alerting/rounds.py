@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from kpid.alerting.health import RuleHealth, find_fault, health_from_dump, step_health
@@ -58,6 +59,11 @@ class Facts:
     dims: Mapping[str, Dims]
     evaluated: Mapping[tuple[str, datetime], EvaluationRow]
     failure: str = ""
+
+    @cached_property
+    def samples(self) -> Mapping[_Span, Measurement]:
+        """Of each period that anything was measured for, one measurement."""
+        return {span: figure for figures in self.figures.values() for span, figure in figures.items()}
 
     def figure(self, key: str, period: Period) -> Measurement | None:
         """The measurement of a series and period."""
@@ -182,8 +188,7 @@ def _took(track: Track, slot: Slot) -> bool:
 
 def _take_all(plan: RulePlan, facts: Facts, tracks: Sequence[Track], period: Period, times: Times) -> str:
     """Judge a period for these series; returns why it could not be measured at all, if so."""
-    span = (period.start, period.end)
-    present = any(span in figures for figures in facts.figures.values())
+    present = (period.start, period.end) in facts.samples
     failure = "" if present else facts.failure
     for track in tracks:
         current = figure_of(plan, facts, track, period, times)
@@ -201,8 +206,7 @@ def figure_of(plan: RulePlan, facts: Facts, track: Track, period: Period, times:
     found = facts.figure(track.key, period)
     if found is not None or plan.nothing is None:
         return found
-    span = (period.start, period.end)
-    other = next((figures[span] for figures in facts.figures.values() if span in figures), None)
+    other = facts.samples.get((period.start, period.end))
     earlier = period
     for _ in range(REMEMBERED if other is not None else 0):
         earlier = times.before(earlier)

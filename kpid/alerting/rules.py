@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
+from typing import Any
 
 from kpid.alerting.conditions import Condition, condition_from_text
 from kpid.alerting.outcomes import RuleConditions
@@ -29,8 +30,7 @@ _MARGIN = 4
 class RulePlan:
     """A rule with all that judging it needs.
 
-    ``settle`` is how long after a period's end late data is waited for; ``nothing`` the value of a segment without rows, if that is
-    a value at all.
+    ``settle`` is how long after a period's end late data is waited for; ``nothing`` the value of a segment without rows, if any.
     """
 
     rule: Rule
@@ -128,8 +128,9 @@ def nothing_of(definition: Definition) -> Decimal | None:
     """
     if any(measure.agg.kind not in _ADDED for measure in definition.measures.values()):
         return None
+    zeros: Any = SimpleNamespace(**dict.fromkeys(definition.measures, Decimal(0)))
     try:
-        value = definition.formula(SimpleNamespace(**dict.fromkeys(definition.measures, Decimal(0))))
+        value = definition.formula(zeros)
     except Exception:  # noqa: BLE001 - a plugin's formula: whatever it says, it has no value for nothing
         return None
     return value if isinstance(value, Decimal) else None
