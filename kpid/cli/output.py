@@ -76,7 +76,7 @@ def local(zone: ZoneInfo) -> Callable[[Any], str]:
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     """Findings as lines: what, where, and what to do."""
     for one in findings:
-        mark = "ok  " if one["ok"] else "FAIL"
+        mark = "ok  " if one["ok"] else "warn" if one.get("warning") else "FAIL"
         place = f" ({one['where']})" if one.get("where") else ""
         say(f"{mark} {one['subject']}: {one['text']}{place}")
         if one.get("hint") and not one["ok"]:
