@@ -27,6 +27,7 @@ from kpid.reporting.cleaning import one_line, safe_url
 
 MAX_ROWS = 20
 MAX_ENDED_ROWS = 10
+MAX_ALL_ROWS = 40
 _ENDED = ("resolved", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy")
 _KINDS = ("fired", "escalated", "eased", "unhealthy", *_ENDED)
 _LEVELS = {Level.CRITICAL: "Critical", Level.WARN: "Warning", Level.NONE: "Alert"}
@@ -61,7 +62,7 @@ def notice_view(notice: Notice, calendar: Calendar) -> dict[str, Any]:
     items = sorted(notice.items, key=_worst_first)
     kinds = Counter(item.kind for item in items)
     period = _period(notice, calendar)
-    groups = [_group(kind, [item for item in items if item.kind == kind], notice, calendar) for kind in _ordered(kinds)]
+    groups = _groups(items, kinds, notice, calendar)
     status = notice_status(notice)
     return {
         "state": _state_word(notice, kinds),
@@ -237,8 +238,17 @@ def _by(notice: Notice) -> str:
 
 
 # ---- figures
-def _group(kind: str, items: Sequence[NoticeItem], notice: Notice, calendar: Calendar) -> dict[str, Any]:
-    cap = MAX_ENDED_ROWS if kind in _ENDED else MAX_ROWS
+def _groups(items: Sequence[NoticeItem], kinds: Counter[str], notice: Notice, calendar: Calendar) -> list[dict[str, Any]]:
+    """A table per kind of event; all of them together stay short enough for a mail."""
+    groups, left = [], MAX_ALL_ROWS
+    for kind in _ordered(kinds):
+        cap = min(left, MAX_ENDED_ROWS if kind in _ENDED else MAX_ROWS)
+        groups.append(_group(kind, [item for item in items if item.kind == kind], cap, notice, calendar))
+        left -= len(groups[-1]["rows"])
+    return groups
+
+
+def _group(kind: str, items: Sequence[NoticeItem], cap: int, notice: Notice, calendar: Calendar) -> dict[str, Any]:
     title = _GROUP_TITLES.get(kind, kind.replace("_", " ").capitalize())
     conditions = {item.threshold for item in items if item.threshold}
     if kind in {"fired", "escalated", "eased"} and len(conditions) == 1:

@@ -31,10 +31,12 @@ from kpid.reporting.cleaning import one_line, safe_url, strip_hostile
 from kpid.reporting.context import ReportContext
 from kpid.reporting.samples import sample_contexts, sample_notices
 from kpid.reporting.sections import alert_sections, report_facts, report_sections
-from kpid.reporting.view import Picture, report_view
+from kpid.reporting.view import MAX_ROWS, Picture, report_view
 
 MAX_HTML = 80_000
 """Mail programs clip longer pages."""
+_ROWS = (MAX_ROWS, 15, 5)
+"""How many KPIs a report shows; the next number where the page would be too long."""
 _ANY_REPORT = "report"
 
 
@@ -105,10 +107,15 @@ class Renderer:
             KpidError: a template or a chart is faulty, or charts would come out without text: better nothing than half.
         """
         _probe_once()
-        view = report_view(context)
-        subject = one_line(self._render(context.template, "subject.txt", r=view.words, context=context), 200)
-        given = {"r": view.words, "context": context, "subject": subject}
-        html = self._inlined(self._render(context.template, "html", **given))
+        for rows in _ROWS:
+            view = report_view(context, rows)
+            subject = one_line(self._render(context.template, "subject.txt", r=view.words, context=context), 200)
+            given = {"r": view.words, "context": context, "subject": subject}
+            html = self._inliner.inline(self._render(context.template, "html", **given))
+            if len(html.encode("utf-8", "replace")) <= MAX_HTML:
+                break
+        else:
+            raise KpidError(f"the mail is longer than {MAX_HTML // 1000} KB: mail programs would cut it", where=context.template)
         return RenderedReport(
             subject=subject,
             html=html,
@@ -133,7 +140,7 @@ class Renderer:
             kind="health" if stem == "health" else "alert",
             title=subject,
             text=_tidy(self._render(stem, "txt", **given)),
-            html=self._inlined(self._render(stem, "html", **given)),
+            html=self._inliner.inline(self._render(stem, "html", **given)),
             created_at=notice.now,
             sections=alert_sections(view),
             facts=notice_facts(notice, self.calendar),
@@ -173,12 +180,6 @@ class Renderer:
             raise ConfigError(f"template {error.name} is missing", hint="Put it into templates_dir") from None
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise KpidError(f"the template is faulty: {error}", where=_template_line(error, names[0])) from None
-
-    def _inlined(self, html: str) -> str:
-        inlined = self._inliner.inline(html)
-        if len(inlined.encode("utf-8", "replace")) > MAX_HTML:
-            raise KpidError(f"the mail is longer than {MAX_HTML // 1000} KB: mail programs would cut it", hint="Show fewer rows")
-        return inlined
 
 
 def shipped_templates() -> list[Path]:

@@ -26,7 +26,7 @@ _STATES = {
 }
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SHORTEST_CHART = 3
-MAX_ROWS = 45
+MAX_ROWS = 30
 _BAR = 148
 """Pixels of the driver bars' cell."""
 
@@ -52,14 +52,14 @@ class ReportView:
     pictures: tuple[Picture, ...]
 
 
-def report_view(context: ReportContext) -> ReportView:
-    """Write everything that a report says."""
+def report_view(context: ReportContext, most_rows: int = MAX_ROWS) -> ReportView:
+    """Write everything that a report says, of up to ``most_rows`` KPIs."""
     calendar = Calendar(context.timezone, context.week_start)
     noun = period_noun(context.period.kind)
     charted = _charted(context.kpis)
     big = [_chart(line, noun, BIG, f"chart-{line.id}") for line in charted[:1]]
     small = [_chart(line, noun, HALF, f"chart-{line.id}") for line in charted[1:]]
-    shown = context.kpis[:MAX_ROWS]
+    shown = context.kpis[:most_rows]
     rows = [_row(line) for line in shown]
     sparks = [_spark(line) for line in shown if sum(point.value is not None for point in line.series) >= 2]
     period = period_text(context.period, calendar)

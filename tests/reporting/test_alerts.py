@@ -1,0 +1,175 @@
+"""Alert messages: one series, twenty and a thousand, beginning and end. Their text is kept in ``tests/golden/alerts``.
+
+After a wanted change: ``KPID_WRITE_GOLDEN=1 python -m pytest tests/reporting/test_alerts.py``, and read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from kpid.model import Level, Notice, NoticeItem
+from kpid.reporting.samples import HOSTILE, sample_item, sample_notices
+from tests.reporting.test_render import Page
+from tests.reporting.weeks import CALENDAR, renderer
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "alerts"
+NOTICE = sample_notices(CALENDAR)[0]
+RENDERER = renderer()
+
+
+def _many(count: int) -> list[NoticeItem]:
+    return [sample_item(f"Seller {number:04d} Example", str(Decimal("0.39") - Decimal(number) / 3000)) for number in range(count)]
+
+
+def _notice(items: Sequence[NoticeItem], **changes: object) -> Notice:
+    return replace(NOTICE, items=tuple(items), **changes)  # type: ignore[arg-type]
+
+
+def _ended(kind: str, value: str = "0.553") -> NoticeItem:
+    return replace(sample_item("Bruno Example", value, kind), level=Level.NONE)
+
+
+EASED = replace(sample_item("Bruno Example", "0.45", "eased"), level=Level.WARN, threshold="< 50%", limit=Decimal("0.5"))
+CARLA = replace(_ended("resolved"), segment="Carla Example")
+CASES = {
+    "one": _notice(_many(1)),
+    "twenty": _notice(_many(20)),
+    "thousand": _notice(_many(1000)),
+    "resolved": _notice([_ended("resolved")]),
+    "escalated": _notice([sample_item("Bruno Example", "0.1", "escalated")]),
+    "eased": _notice([EASED]),
+    "expired": _notice([replace(_ended("expired"), value=None, n=0, previous=None, reason="not reported for 3 periods")]),
+    "restated": _notice([_ended("restated", "0.41")]),
+    "mixed": _notice([*_many(2), CARLA, sample_item("Dora Example", "0.2", "escalated")]),
+    "total": _notice([replace(sample_item("all", "61"), threshold="> 50", limit=Decimal(50), previous=Decimal(48), n=0)],
+                     kpi_name="Ticket backlog", unit="count", better="down", by=(), runbook=None, labels=()),
+    "drop": _notice([replace(sample_item("EMEA", "70000"), threshold="drop > 15% vs previous", limit=Decimal(85000),
+                             previous=Decimal(100000))], kpi_name="Won amount", unit="currency", currency="EUR", by=("region",)),
+    "found_late": _notice(_many(1), found_late=True),
+    "health": sample_notices(CALENDAR)[-1],
+    "healthy": replace(sample_notices(CALENDAR)[-1], items=(replace(sample_notices(CALENDAR)[-1].items[0], kind="healthy"),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_alert_reads_as_agreed(name: str) -> None:
+    message = RENDERER.alert(CASES[name])
+    text = f"{message.title}\n\n{message.text}"
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("KPID_WRITE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_page_says_what_the_text_says(name: str) -> None:
+    message = RENDERER.alert(CASES[name])
+    page = Page(message.html or "").text
+    headline = message.sections[0].text.split(": ", 1)[1]
+    assert headline in page
+    assert headline in " ".join(message.text.split())
+    assert message.key == ""
+    assert message.recipient == ""
+    assert len((message.html or "").encode()) < 40_000
+
+
+def test_headline_has_number_segment_period_and_threshold() -> None:
+    message = RENDERER.alert(_notice([sample_item("Bruno Example", "0.313")]))
+    assert "Win rate of Bruno Example fell to 31.3% in October 2026, below 40%" in message.sections[0].text
+    assert message.title == "Critical: Win rate of Bruno Example (win-rate-low)"
+    assert message.status == "firing"
+
+
+def test_end_shares_the_subject_of_its_beginning_after_the_state_word() -> None:
+    begin, end = RENDERER.alert(CASES["one"]), RENDERER.alert(_notice([replace(_many(1)[0], kind="resolved")]))
+    assert begin.title.partition(": ")[2] == end.title.partition(": ")[2]
+    assert end.title.startswith("Resolved: ")
+    assert end.status == "resolved"
+
+
+@pytest.mark.parametrize("name", ["expired", "restated"])
+def test_what_ended_without_recovering_does_not_say_so(name: str) -> None:
+    message = RENDERER.alert(CASES[name])
+    assert "resolved" not in message.title.lower()
+    assert "back at" not in message.text
+    assert message.status == "resolved", "nothing is open any more"
+
+
+def test_mixed_notice_is_still_firing() -> None:
+    message = RENDERER.alert(CASES["mixed"])
+    assert message.status == "firing"
+    assert "2 new, 1 now critical, 1 resolved" in message.sections[0].text
+
+
+def test_value_close_to_its_limit_shows_enough_digits() -> None:
+    message = RENDERER.alert(_notice([sample_item("Bruno Example", "0.39996")]))
+    assert "39.996%" in message.text
+
+
+def test_table_is_capped_and_says_how_many_more() -> None:
+    message = RENDERER.alert(CASES["thousand"])
+    assert "and 980 more" in message.text
+    assert "and 980 more" in Page(message.html or "").text
+    rows = [section for section in message.sections if section.kind == "rows"]
+    assert len(rows[0].pairs) == 20
+    assert "Seller 0999" in message.text, "the worst are the ones shown"
+
+
+def test_facts_hold_every_series_exactly() -> None:
+    facts = json.loads(json.dumps(RENDERER.alert(CASES["thousand"]).facts))
+    assert facts["total"] == len(facts["items"]) == 1000
+    assert facts["items"][0]["segment"] == "Seller 0999 Example"
+    assert Decimal(facts["items"][0]["value"]) == Decimal("0.39") - Decimal(999) / 3000
+    assert facts["period"] == {"kind": "month", "name": "October 2026"}
+    assert facts["data_through"] == (NOTICE.now - timedelta(minutes=20)).isoformat()
+
+
+def test_hostile_text_stays_text_and_links_stay_safe() -> None:
+    nasty = replace(sample_item(HOSTILE, "0.2"), reason=HOSTILE, threshold=HOSTILE, since=HOSTILE, warnings=(HOSTILE,))
+    notice = _notice(
+        [nasty],
+        kpi_name=HOSTILE,
+        summary=HOSTILE,
+        definition=HOSTILE,
+        runbook="javascript:alert(1)",
+        labels=((HOSTILE, HOSTILE),),
+    )
+    message = RENDERER.alert(notice)
+    page = Page(message.html or "")
+    assert not {tag for tag, _ in page.tags} & {"script", "img", "a"}
+    assert message.links == ()
+    assert "\n" not in message.title
+    assert "\u202e" not in message.text + (message.html or "")
+
+
+def test_page_stays_short_whatever_happens_at_once() -> None:
+    kinds = ["fired", "escalated", "eased", "resolved", "restated", "expired", "rule_changed", "paused"]
+    items = [replace(item, kind=kind, segment=HOSTILE) for kind in kinds for item in _many(50)]
+    message = RENDERER.alert(_notice(items))
+    assert len((message.html or "").encode()) < 80_000
+    assert "and 30 more" in message.text
+
+
+@pytest.mark.parametrize("address", ["https://wiki.example.com/x", "http://intranet/x?a=1&b=2", "mailto:ops@example.com"])
+def test_runbook_becomes_a_link(address: str) -> None:
+    message = RENDERER.alert(replace(NOTICE, runbook=address))
+    assert [link.url for link in message.links] == [address]
+    assert address in [attrs.get("href") for tag, attrs in Page(message.html or "").tags if tag == "a"]
+
+
+def test_period_comes_from_the_label_where_the_slot_has_a_wait_for_late_data() -> None:
+    notice = replace(NOTICE, period_label="2026-09", slot=NOTICE.slot + timedelta(days=40))
+    assert "in September 2026" in RENDERER.alert(notice).text
+
+
+def test_rolling_periods_are_named() -> None:
+    notice = replace(NOTICE, period="rolling_90d", period_label="")
+    assert "in 90 days to 31 Oct 2026" in " ".join(RENDERER.alert(notice).text.split())
