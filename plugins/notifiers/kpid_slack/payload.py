@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from kpid.plugin import Link, Message, Section, mail
@@ -13,6 +14,7 @@ MAX_SECTION = 3_000
 MAX_HEADER = 150
 MAX_FIELDS = 10
 MAX_ROWS = 25
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 ICONS = {"firing": "🔴 ", "resolved": "✅ ", "info": ""}
 
 
@@ -35,7 +37,7 @@ def short_payload(message: Message) -> dict[str, Any]:
 
 def escape(text: str) -> str:
     """Make ``& < >`` inert, so that no text can mention (``<!channel>``) or link."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _NOT_TEXT.sub("", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:
@@ -90,7 +92,7 @@ def _within_budget(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _plain(text: str, limit: int = MAX_SECTION) -> dict[str, Any]:
-    return {"type": "plain_text", "text": _cut(text, limit) or " ", "emoji": False}
+    return {"type": "plain_text", "text": _cut(_NOT_TEXT.sub("", text), limit).strip() or " ", "emoji": False}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
