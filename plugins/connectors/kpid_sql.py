@@ -10,7 +10,7 @@
             cursor: updated_at            # read only what has changed; without it everything is read each time
 
 Columns are named like canonical ones, or mapped with ``columns:`` as for files. The cursor's column must be one of the select's
-and must move at every change; rows where it is null are read each time. A select that has ``:since`` in it does its own filtering.
+and must move at every change; rows where it is null are read each time. A select with ``:since`` in it does its own filtering.
 Reads are inclusive and overlap by 5 minutes.
 """
 
