@@ -107,6 +107,7 @@ class App:
             renderer=self.renderer,
             currency=config.currency,
             company=config.company,
+            max_ages={name: self.max_age(name) for name in config.sources},
         )
 
     def recipients(self) -> dict[str, tuple[str, ...]]:

@@ -23,6 +23,9 @@ from kpid.warehouse import Watermark
 
 __all__ = ["Published", "ReportingSetup", "needs_of", "publish_report", "render_files", "reported_period"]
 
+BY_HAND = "by hand"
+"""How a due time begins that is none: somebody wants the report now, whatever the state of the data."""
+
 _SHORTEST_USE = timedelta(days=1)
 
 
@@ -56,7 +59,7 @@ def publish_report(
         setup: what publishing needs.
         store: the state store.
         watermarks: how far each source has come.
-        due: nominal local time of the run (ISO, without a zone), or any text for a run by hand.
+        due: nominal local time of the run (ISO, without a zone), or ``by hand <something unique>``.
         now: the current instant.
         late_note: a sentence for the reader when the report is late.
         period: report this period; default: the last one complete at the due time.
@@ -72,7 +75,7 @@ def publish_report(
         if earlier is not None:
             return Published(name, shown, due, "", 0, earlier.id)
         context = gather_context(name, setup, conn, period=shown, watermarks=watermarks, now=now, late_note=late_note)
-    _check_fresh(name, context, hold=job.when_stale == "hold")
+    _check_fresh(name, context, hold=job.when_stale == "hold" and not due.startswith(BY_HAND))
     rendered = setup.renderer.report(context)
     expires_at = now + max(_SHORTEST_USE, shown.end - shown.start)
     with store.write() as conn:
