@@ -91,14 +91,14 @@ def thread_name(rule_uid: str, slot: Slot, kind: str = "") -> str:
 
 
 def notices_of(plan: RulePlan, told: Sequence[Told], facts: Facts, newest: Slot, now: datetime) -> list[ThreadNotice]:
-    """One notice per thread, worst first within it."""
+    """One notice per thread, the oldest thread first; worst first within each."""
     threads: dict[str, list[Told]] = {}
     for each in told:
         threads.setdefault(each.thread, []).append(each)
     frame = frame_of(plan, facts, newest, now)
     overdue = now > newest.at + plan.settle + PATIENCE
     found = []
-    for thread, members in threads.items():
+    for thread, members in sorted(threads.items()):
         items = sorted((_item(each) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
         late = any(each.late or (overdue and each.event.kind is EventKind.FIRED) for each in members)
         found.append(ThreadNotice(thread, replace(frame, items=tuple(items), found_late=late)))
