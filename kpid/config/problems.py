@@ -15,11 +15,16 @@ Place: TypeAlias = Callable[..., str]
 """Keys of a path to ``file:line``."""
 
 
+MAX_LINES = 40
+
+
 class ConfigErrors(ConfigError):  # noqa: N818 - several of them
-    """Every mistake found, one line each. ``errors`` holds them one by one."""
+    """Every mistake found, one line each (a screenful at most). ``errors`` holds them one by one."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
-        super().__init__("\n".join(str(error) for error in errors))
+        rest = len(errors) - MAX_LINES
+        lines = [str(error) for error in errors[:MAX_LINES]] + ([f"... and {rest} more"] if rest > 0 else [])
+        super().__init__("\n".join(lines))
         self.errors = tuple(errors)
 
 

@@ -87,20 +87,31 @@ def _text_of(file: Path) -> str:
 
 
 def _composed(text: str, file: Path) -> yaml.Node | None:
-    loader = _Loader(text)
     try:
-        node: yaml.Node | None = loader.get_single_node()
+        _refuse_depth(text, file)
+        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text, file) from None
     except yaml.YAMLError:
         raise ConfigError(
             "the file holds characters that YAML does not allow", where=str(file), hint="Remove control characters"
         ) from None
-    except RecursionError:
-        raise ConfigError(f"values are nested deeper than {MAX_DEPTH} levels", where=str(file)) from None
-    finally:
-        loader.dispose()
     return node
+
+
+def _refuse_depth(text: str, file: Path) -> None:
+    """Refuse deep nesting before nodes are made of it: making them recurses, and would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _too_deep(f"{file}:{event.start_mark.line + 1 if event.start_mark else 1}")
+
+
+def _too_deep(where: str) -> ConfigError:
+    return ConfigError(
+        f"values are nested deeper than {MAX_DEPTH} levels", where=where, hint="Look for brackets that are not closed"
+    )
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str, file: Path) -> ConfigError:
@@ -135,12 +146,12 @@ class _Reader:
         self.count += 1
         if self.count > MAX_VALUES:
             raise ConfigError(
-                f"aliases make more than {MAX_VALUES:,} values of this file",
+                f"the file has more than {MAX_VALUES:,} values",
                 where=self._place(node),
-                hint="Remove the nested aliases",
+                hint="Do aliases refer to aliases? Split the file",
             )
         if len(path) > MAX_DEPTH:
-            raise ConfigError(f"values are nested deeper than {MAX_DEPTH} levels", where=self._place(node))
+            raise _too_deep(self._place(node))
         self.places.setdefault(path, self._place(node))
         if node.tag not in _PLAIN_TAGS:
             self._refuse(node, f"the tag {_short(node.tag)} is not allowed", "Write the value without a tag")

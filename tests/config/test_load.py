@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kpid.config.load import Loaded, load_config
+from kpid.config.model import Config, Rule
 from kpid.config.problems import ConfigErrors
 from kpid.errors import ConfigError
 
@@ -216,3 +221,41 @@ def test_circle_of_fallbacks_is_refused_but_a_chain_is_fine(tmp_path: Path) -> N
     text = "timezone: UTC\nreceivers:\n  a: {notifier: x, fallback: b}\n  b: {notifier: x, fallback: c}\n  c: {notifier: x%s}\n"
     assert load(tmp_path, kpid=text % "").config.receivers["a"].fallback == "b"
     assert refusal(tmp_path, kpid=text % ", fallback: a").count("lead back to itself") == 3
+
+
+KEYS = [*Config.model_fields, *Rule.model_fields, "for", "connector", "notifier", "report", "$" + "{x}"]
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.sampled_from(["2x", "< 5", "UTC", "team"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
+def test_whatever_stands_in_a_file_gives_a_configuration_or_a_place(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]
+) -> None:
+    file = tmp_path_factory.mktemp("any") / "kpid.yml"
+    file.write_text(yaml.safe_dump({"timezone": "UTC", **values}, allow_unicode=True), encoding="utf-8")
+    said = ""
+    with contextlib.suppress(ConfigError):
+        try:
+            load_config(file, environ={})
+        except ConfigErrors as error:
+            said = str(error)
+            raise
+    assert all(line.startswith(str(file)) for line in said.splitlines())
+
+
+def test_large_configuration_is_read_in_one_piece(tmp_path: Path) -> None:
+    rule = "  - {name: r%d, kpi: win_rate, period: month, by: [owner], warn: '< 50%%', to: [team]}\n"
+    text = MAIN.replace("rules:\n", "rules:\n" + "".join(rule % number for number in range(2000)))
+    loaded = load(tmp_path, kpid=text)
+    assert len(loaded.config.rules) == 2001
+    assert loaded.place("rules", 1999, "kpi") == f"{tmp_path}/kpid.yml:{14 + 2000}"

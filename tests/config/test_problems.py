@@ -73,3 +73,10 @@ def test_raise_errors_raises_nothing_one_or_all() -> None:
     assert str(both.value) == "a.yml:10: two\nb.yml:2: one"
     assert list(each_error(both.value)) == [two, one]
     assert list(each_error(one)) == [one]
+
+
+def test_a_flood_of_mistakes_is_cut_to_a_screenful() -> None:
+    flood = ConfigErrors([ConfigError(f"mistake {number}") for number in range(500)])
+    assert len(str(flood).splitlines()) == 41
+    assert str(flood).endswith("... and 460 more")
+    assert len(flood.errors) == 500

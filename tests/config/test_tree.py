@@ -101,7 +101,15 @@ def test_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: " + "[" * 200 + "]" * 200, "a: " + "[" * 5000 + "]" * 5000, "a: &a [*a]\n", "a: &a {b: *a}\n"]
+    "text",
+    [
+        "a: " + "[" * 200 + "]" * 200,
+        "a: " + "[" * 900_000,
+        "a:" + " - -" * 90_000,
+        "[" * 900_000,
+        "a: &a [*a]\n",
+        "a: &a {b: *a}\n",
+    ],
 )
 def test_endless_nesting_is_refused(tmp_path: Path, text: str) -> None:
     assert refusal(write(tmp_path, text))
