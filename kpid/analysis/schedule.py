@@ -255,7 +255,7 @@ def due_runs(
         now: aware instant.
         policy: what to do with due times that passed unseen.
         max_age: older ones are not run any more; None = any age.
-        limit: at most so many due times are listed; the oldest one's reason speaks for those before it.
+        limit: so many due times are looked at one by one; the next older one is skipped and speaks for those before it.
     """
     reached = schedule.reach(now)
     new = Position(schedule.spec_hash, reached)
@@ -265,24 +265,15 @@ def due_runs(
     found = schedule.newest(position.last, reached, limit + 1)
     if not found:
         return Due((), (), position)
-    folded = len(found) > limit
+    early = found[0] if len(found) > limit else None
     found = found[-limit:]
-    chosen = {nominal for nominal in found if _refusal(schedule, nominal, found[-1], now, policy, max_age) is None}
-    skipped = [
-        Skip(nominal, _refusal(schedule, nominal, found[-1], now, policy, max_age) or "")
-        for nominal in found
-        if nominal not in chosen
-    ]
-    if folded:
-        note = f"all earlier ones after {position.last.isoformat(sep=' ', timespec='minutes')} were passed over as well"
-        skipped = _with_note(skipped, found[0], note)
-    return Due(tuple(nominal for nominal in found if nominal in chosen), tuple(skipped), Position(new.spec, found[-1]))
-
-
-def _with_note(skipped: list[Skip], oldest: datetime, note: str) -> list[Skip]:
-    if not skipped:
-        return [Skip(oldest - _SECOND, note)]
-    return [Skip(skipped[0].nominal, f"{skipped[0].reason}; {note}"), *skipped[1:]]
+    reasons = {nominal: _refusal(schedule, nominal, found[-1], now, policy, max_age) for nominal in found}
+    skipped = [Skip(nominal, reason) for nominal, reason in reasons.items() if reason is not None]
+    if early is not None:
+        after = position.last.isoformat(sep=" ", timespec="minutes")
+        skipped.insert(0, Skip(early, f"this one and all earlier ones after {after} were passed over: there were too many"))
+    to_run = tuple(nominal for nominal, reason in reasons.items() if reason is None)
+    return Due(to_run, tuple(skipped), Position(new.spec, found[-1]))
 
 
 def _refusal(

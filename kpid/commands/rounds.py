@@ -94,7 +94,7 @@ def _plan_one(app: App, connection: Connection, name: str, schedule: Schedule, n
 
 def _due(app: App, name: str, schedule: Schedule, position: Position | None, now: datetime) -> Due:
     if name.startswith(SYNC):
-        return due_runs(schedule, position, now, "latest", None)
+        return due_runs(schedule, position, now, "latest", None, limit=1)  # a sync brings what the ones before it would have
     job = app.config.reports[name.removeprefix(REPORT)]
     reached = schedule.reach(now)
     newest = schedule.newest(reached - _LONG_AGO, reached, 1)
