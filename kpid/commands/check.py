@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -14,15 +16,19 @@ from kpid.clock import SystemClock
 from kpid.config.load import Loaded
 from kpid.config.model import Rule
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
+from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Finding
 from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Kpi
-from kpid.registry import Plugins, options_of
+from kpid.registry import Plugins, options_of, secrets_of
 
 if TYPE_CHECKING:  # opening an app needs everything; looking at a configuration does not
     from kpid.app import App
+
+PLAUSIBLE_RATIO = Decimal(5)
+"""A target beyond 500 % is rather a forgotten percent sign."""
 
 CheckTemplates = Callable[[], Sequence[Finding]]
 
@@ -74,7 +80,8 @@ def connect_checks(app: App) -> list[Finding]:
         findings.extend(_asked(f"source {name}", lambda name=name: _check_source(app, name), app.loaded.place("sources", name)))  # type: ignore[misc]
     for name, notifier in app.notifiers.items():
         findings.extend(_asked(f"receiver {name}", notifier.check, app.loaded.place("receivers", name)))
-    return findings
+    secrets = secrets_of(app.loaded, app.plugins)  # an error of somebody's library may quote one
+    return [replace(finding, text=redact(finding.text, secrets), hint=redact(finding.hint, secrets)) for finding in findings]
 
 
 def _check_source(app: App, name: str) -> Sequence[Finding]:
@@ -104,6 +111,11 @@ def _brought(plugins: Plugins) -> str:
 def _plugins(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
     for error in plugins.missing(loaded):
         yield _finding("plugins", error)
+    known = {*plugins.disabled, *(row.distribution for row in plugins.rows if row.state == "disabled")}
+    for number, name in enumerate(loaded.config.disabled_plugins):
+        if name not in known:
+            where = loaded.place("disabled_plugins", number)
+            yield Finding("plugins", False, f"there is no plugin {name!r} to disable", "Take it out", where, warning=True)
     for name, reason in plugins.broken.items():
         yield Finding(
             "plugins",
@@ -141,7 +153,12 @@ def _settings(loaded: Loaded, plugins: Plugins, section: str, name: str) -> Any:
 def _kpis(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
     for name, settings in loaded.config.kpis.items():
         if name in plugins.kpis:
-            yield from _params("kpis", plugins.kpis[name], settings.params, loaded, ("kpis", name, "params"))
+            kpi = plugins.kpis[name]
+            yield from _params("kpis", kpi, settings.params, loaded, ("kpis", name, "params"))
+            if kpi.unit == "ratio" and settings.target is not None and abs(settings.target) > PLAUSIBLE_RATIO:
+                text = f"the target of {name} is {settings.target * 100:f}%"
+                hint = f"If {settings.target:f}% is meant, write the sign"
+                yield Finding("kpis", False, text, hint, loaded.place("kpis", name, "target"), warning=True)
 
 
 def _params(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:

@@ -118,14 +118,14 @@ def app(tmp_path: Path) -> Iterator[App]:
     opened.close()
 
 
-REFUSE = 'raise AuthError("the token was refused", hint="Make a new one")'
+REFUSE = 'raise AuthError(f"the token {self.settings.token.get_secret_value()} was refused", hint="Make a new one")'
 
 
 def test_connect_checks_ask_everybody_and_survive_each(app: App, tmp_path: Path) -> None:
     findings = connect_checks(app)
     assert [(finding.subject, finding.ok, finding.text) for finding in findings] == [
         ("toy", True, "reachable"),
-        ("source old", False, "the token was refused"),
+        ("source old", False, "the token *** was refused"),
         ("receiver team", False, "its check failed: RuntimeError: the box is shut"),
     ]
     assert findings[1].hint == "Make a new one"
@@ -150,3 +150,17 @@ def test_source_that_cannot_be_looked_at_yet_is_a_warning(tmp_path: Path) -> Non
     (tmp_path / "toy.py").write_text(text.replace("    ConnectorInfo,", "    ConnectorError,\n    ConnectorInfo,"))
     found = wrong(check_config(load(tmp_path, GOOD), load_plugins(plugins_dir=tmp_path)))
     assert [(finding.subject, finding.text, finding.warning) for finding in found] == [("source crm", "no files yet. Wait", True)]
+
+
+def test_target_without_its_percent_sign_is_a_warning(tmp_path: Path, plugins: Plugins) -> None:
+    found = wrong(check_config(load(tmp_path, GOOD.replace("25%", "25")), plugins))
+    assert [(finding.text, finding.hint, finding.warning) for finding in found] == [
+        ("the target of toy_rate is 2500%", "If 25% is meant, write the sign", True)
+    ]
+
+
+def test_disabled_plugin_that_does_not_exist_is_a_warning(tmp_path: Path) -> None:
+    loaded = load(tmp_path, GOOD + "disabled_plugins: [no_such]\n")
+    findings = check_config(loaded, load_plugins(plugins_dir=TOYS, disabled=loaded.config.disabled_plugins))
+    said = [finding for finding in findings if "no_such" in finding.text]
+    assert [(finding.text, finding.warning) for finding in said] == [("there is no plugin 'no_such' to disable", True)]
