@@ -28,6 +28,7 @@ from kpid_example import (
 
 from kpid.plugin import DeliveryError, Message, NotifierContext, SourceContext, entities
 from kpid.testing import FakeClock
+from kpid.testing.kpis import check_kpi, measure_rows
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -80,12 +81,18 @@ def test_settings_refuse_what_makes_no_sense(wrong: dict[str, str]) -> None:
         InlineSettings.model_validate({"deals": [{**WON, **wrong}]})
 
 
-def test_kpi_is_a_ratio_of_its_measures() -> None:
-    definition = LARGE_WIN_SHARE.definition({})
-    assert set(definition.measures) == {"large", "won"}
-    assert definition.sample == "won"
-    assert LARGE_WIN_SHARE.why
-    assert LARGE_WIN_SHARE.misleads
+def test_kpi_keeps_the_contract(tmp_path: Path) -> None:
+    check_kpi(LARGE_WIN_SHARE, tmp_path)
+
+
+def test_kpi_gives_the_worked_value(tmp_path: Path) -> None:
+    closed = datetime(2017, 12, 14, tzinfo=UTC)
+    amounts = [Decimal(amount) for amount in (9_999, 10_000, 50_000, 100)]
+    won = [{"id": str(amount), "state": "won", "amount": amount, "closed_at": closed} for amount in amounts]
+    lost = {"id": "lost", "state": "lost", "amount": Decimal(70_000), "closed_at": closed}
+    [december] = measure_rows(LARGE_WIN_SHARE, {"deals": [*won, lost]}, "2017-12", folder=tmp_path)
+    assert december.value == Decimal("0.5")
+    assert december.n == 4
 
 
 def test_notifier_appends_one_line_per_message(notifier: LogfileNotifier, tmp_path: Path) -> None:
