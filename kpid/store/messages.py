@@ -20,7 +20,8 @@ from kpid.store.tables import contents
 def insert_new(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless its key is there; False if it was. Safe against another process doing the same."""
     build = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    return conn.execute(build(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    row = build(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key)
+    return conn.execute(row).first() is not None
 
 
 def store_message(conn: Connection, message: Message, now: datetime) -> dict[str, Any]:
