@@ -78,7 +78,8 @@ def limit_text(value: Decimal | None, unit: str, currency: str | None = None) ->
 def change_text(new: Decimal | None, old: Decimal | None, unit: str, currency: str | None = None) -> str:
     """The change from ``old`` to ``new`` in its own unit: ``−2.1 pt``, ``+€14k``, ``+1 day``, ``no change``.
 
-    ``n/a`` where either is undefined. Percentages change by points, never by "% of %".
+    ``n/a`` where either is undefined. Amounts change by no more digits than they are shown with. Percentages
+    change by points, never by "% of %".
     """
     if new is None or old is None:
         return NOTHING
@@ -89,6 +90,9 @@ def change_text(new: Decimal | None, old: Decimal | None, unit: str, currency: s
         body = f"{_grouped(abs(change) * 100, _change_digits(change * 100))} pt"
     elif unit == "score":
         body = _grouped(abs(change), _digits(change, unit))
+    elif unit == "currency":
+        rounded = _round_to(change, _money_step(max(abs(new), abs(old))))
+        body = _money(abs(rounded or change), currency)
     else:
         body = value_text(abs(change), unit, currency)
     return f"{'+' if change > 0 else MINUS}{body}"

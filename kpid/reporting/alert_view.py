@@ -28,6 +28,7 @@ from kpid.reporting.cleaning import one_line, safe_url
 MAX_ROWS = 20
 MAX_ENDED_ROWS = 10
 MAX_ALL_ROWS = 40
+_FOUND_LATE = "Found late: these periods are judged only now, after a pause or a correction of the data."
 _ENDED = ("resolved", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy")
 _KINDS = ("fired", "escalated", "eased", "unhealthy", *_ENDED)
 _LEVELS = {Level.CRITICAL: "Critical", Level.WARN: "Warning", Level.NONE: "Alert"}
@@ -73,7 +74,7 @@ def notice_view(notice: Notice, calendar: Calendar) -> dict[str, Any]:
         "headline": _headline(notice, items, kinds, period),
         "period": period,
         "summary": one_line(notice.summary or "", 400),
-        "found_late": f"Found only now: {period} should have been judged earlier." if notice.found_late else "",
+        "found_late": _FOUND_LATE if notice.found_late else "",
         "facts": _facts(items[0], notice, calendar) if len(items) == 1 else [],
         "groups": groups if len(items) > 1 else [],
         "total": len(items),
@@ -213,8 +214,7 @@ def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
     who = count_text(len(items), *_noun(notice))
     if kind not in {"fired", "escalated", "eased"}:
         return f"{name}: {_STATE_WORDS.get(kind, kind.replace('_', ' ')).lower()} for {who} in {period}"
-    conditions = {condition_text(item.threshold) for item in items}
-    condition = conditions.pop() if len(conditions) == 1 else "beyond its limits"
+    condition = _condition(items)
     known = [item for item in items if item.value is not None]
     if not known:
         return f"{name} is {condition} for {who} in {period}"
@@ -224,6 +224,18 @@ def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
     extreme = f"{'highest' if up else 'lowest'} {one_line(worst.segment, 60)} at {value}"
     verb = "shows" if condition.startswith("a ") else "is"
     return f"{name} {verb} {condition} for {who} in {period}, {extreme}"
+
+
+def _condition(items: Sequence[NoticeItem]) -> str:
+    """The condition that all of them meet; where the levels differ, the mildest, and how many meet the severest."""
+    by_level = sorted(items, key=lambda item: item.level.rank)
+    mild, severe = condition_text(by_level[0].threshold), condition_text(by_level[-1].threshold)
+    conditions = {item.threshold for item in items}
+    if len(conditions) == 1:
+        return mild
+    if len(conditions) > 2 or by_level[0].level is by_level[-1].level:
+        return "beyond its limits"
+    return f"{mild} ({sum(item.level is by_level[-1].level for item in items):,} of them {severe})"
 
 
 def _noun(notice: Notice) -> tuple[str, str]:

@@ -75,7 +75,7 @@ def assemble(given: Ingredients) -> ReportContext:
     for kpi_id in given.report.kpis:
         line = _line(kpi_id, periods, given)
         if line is None:
-            missing.append(given.kpis[kpi_id].name if kpi_id in given.kpis else kpi_id)
+            missing.append(_missing(kpi_id, given))
         else:
             lines.append(line)
     lines.sort(key=_trouble)
@@ -149,7 +149,8 @@ def target_of(kpi: Kpi, settings: KpiSettings | None, kind: str, *, quotient: bo
 
 def _sample_label(kpi: Kpi) -> str:
     definition = kpi.definition({})
-    measure = definition.measures.get(definition.sample or "")
+    only = next(iter(definition.measures)) if len(definition.measures) == 1 else ""
+    measure = definition.measures.get(definition.sample or only)
     return (measure.label if measure else "") or "records"
 
 
@@ -157,7 +158,7 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
     kpi = given.kpis.get(kpi_id)
     by_start = {measurement.period.start: measurement for measurement in given.history.get(kpi_id, ())}
     series = [by_start.get(period.start) for period in periods]
-    if kpi is None or all(measurement is None or measurement.value is None for measurement in series):
+    if kpi is None or not any(_says_something(measurement) for measurement in series):
         return None
     settings = given.settings.get(kpi_id)
     quotient = any(measurement.denominator is not None for measurement in series if measurement is not None)
@@ -190,6 +191,21 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         warnings=last.warnings if last is not None else (),
         sample=_sample_label(kpi),
     )
+
+
+def _says_something(measurement: Measurement | None) -> bool:
+    """Whether there is a number, and a source that it can come from."""
+    if measurement is None or measurement.value is None:
+        return False
+    without_source = measurement.state in {MeasurementState.INCOMPLETE, MeasurementState.ERROR, MeasurementState.STALE}
+    return measurement.data_through is not None or not without_source
+
+
+def _missing(kpi_id: str, given: Ingredients) -> str:
+    """A KPI without any number, by name, and why as far as that is known."""
+    name = given.kpis[kpi_id].name if kpi_id in given.kpis else kpi_id
+    reason = next((measurement.reason for measurement in reversed(given.history.get(kpi_id, ())) if measurement.reason), "")
+    return f"{name} ({reason})" if reason else name
 
 
 def _trusted(measurement: Measurement | None) -> Decimal | None:

@@ -11,6 +11,8 @@ from kpid.reporting.context import Drivers, KpiLine
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _NOUNS = ("day", "week", "month", "quarter", "year")
 _MOST_NAMES = 3
+_WORTH_SAYING = Decimal("0.2")
+"""A segment is named in the lead if it has at least this share of the change."""
 
 
 def period_noun(kind: str) -> str:
@@ -77,6 +79,8 @@ def _driven(lines: Sequence[KpiLine], drivers: Drivers | None) -> str:
         return ""
     line = next(line for line in lines if line.id == drivers.kpi)
     top = drivers.rows[0]
+    if abs(top.effect) < abs(drivers.change) * _WORTH_SAYING or not top.new:
+        return ""
     part = change_text(top.effect, Decimal(0), line.unit, line.currency)
     whole = change_text(drivers.change, Decimal(0), line.unit, line.currency)
     unit = part.removesuffix(" pt") if whole.endswith(" pt") else part

@@ -63,6 +63,7 @@ def report_view(context: ReportContext, most_rows: int = MAX_ROWS) -> ReportView
     rows = [_row(line) for line in shown]
     sparks = [_spark(line) for line in shown if sum(point.value is not None for point in line.series) >= 2]
     period = period_text(context.period, calendar)
+    column = period.split(",")[0]
     words = {
         "title": one_line(context.title),
         "company": one_line(context.company),
@@ -80,9 +81,9 @@ def report_view(context: ReportContext, most_rows: int = MAX_ROWS) -> ReportView
         "more_rows": len(context.kpis) - len(shown),
         "sparks": {picture.name: picture for picture in sparks},
         "table_title": _table_title(len(context.kpis)),
-        "column": f"This {noun}",
+        "column": column[:1].upper() + column[1:],
         "series_title": f"{max((len(line.series) for line in shown), default=0)} {noun}s",
-        "missing": ", ".join(one_line(name) for name in context.missing),
+        "missing": ", ".join(one_line(name, 160) for name in context.missing),
         "alerts_title": _alerts_title(context.alerts_open),
         "alerts": [one_line(line, 240) for line in context.alerts[:5]],
         "alerts_more": max(0, context.alerts_open - 5),

@@ -201,3 +201,11 @@ def test_count_text_minds_the_plural() -> None:
     assert count_text(1, "deal") == "1 deal"
     assert count_text(1246, "deal") == "1,246 deals"
     assert count_text(2, "reply", "replies") == "2 replies"
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "text"),
+    [("2214", "2312.24", "−€98"), ("300400", "240000", "+€60k"), ("2214.20", "2214", "+€0.20"), ("50", "40.5", "+€9.50")],
+)
+def test_change_text_of_amounts_has_no_more_digits_than_they_have(new: str, old: str, text: str) -> None:
+    assert change_text(Decimal(new), Decimal(old), "currency", "EUR") == text

@@ -46,6 +46,7 @@ CASES = {
     "resolved": _notice([_ended("resolved")]),
     "escalated": _notice([sample_item("Bruno Example", "0.1", "escalated")]),
     "eased": _notice([EASED]),
+    "two_levels": _notice([*_many(2), replace(EASED, kind="fired", segment="Dora Example")]),
     "expired": _notice([replace(_ended("expired"), value=None, n=0, previous=None, reason="not reported for 3 periods")]),
     "restated": _notice([_ended("restated", "0.41")]),
     "mixed": _notice([*_many(2), CARLA, sample_item("Dora Example", "0.2", "escalated")]),
@@ -107,6 +108,11 @@ def test_mixed_notice_is_still_firing() -> None:
     message = RENDERER.alert(CASES["mixed"])
     assert message.status == "firing"
     assert "2 new, 1 now critical, 1 resolved" in message.sections[0].text
+
+
+def test_headline_of_two_levels_says_how_many_are_worse() -> None:
+    headline = RENDERER.alert(CASES["two_levels"]).sections[0].text
+    assert "below 50% (2 of them below 40%) for 3 owners in October 2026, lowest Seller 0001" in headline
 
 
 def test_value_close_to_its_limit_shows_enough_digits() -> None:

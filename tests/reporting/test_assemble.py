@@ -78,7 +78,12 @@ def test_exceptions_come_first_the_worst_of_them_on_top() -> None:
 )
 def test_numbers_that_cannot_be_trusted_are_not_judged(state: MeasurementState) -> None:
     value = None if state is MeasurementState.UNDEFINED else "0.1"
-    history = {"win_rate": [*run_of("win_rate", ["0.27", "0.26", "0.3"])[:2], found("win_rate", value, state=state, n=4)]}
+    history = {
+        "win_rate": [
+            *run_of("win_rate", ["0.27", "0.26", "0.3"])[:2],
+            found("win_rate", value, state=state, n=4, data_through=NOW),
+        ]
+    }
     history["win_rate"][0] = found("win_rate", "0.27", WEEKS[-3])
     history["win_rate"][1] = found("win_rate", "0.26", WEEKS[-2])
     line = _only(assemble(given(history, {"win_rate": "0.25"})))
@@ -183,3 +188,28 @@ def test_month_reports_name_months() -> None:
 def test_period_and_alerts_are_in_the_context() -> None:
     context = assemble(given(WIN, alerts=["a", "b"], late_note="This report is late."))
     assert (context.period, context.alerts_open, context.late_note) == (WEEK, 2, "This report is late.")
+
+
+def test_kpi_that_no_source_feeds_is_not_available_and_says_why() -> None:
+    empty = found("won_deals", "0", state=MeasurementState.INCOMPLETE, n=0, reason="no source delivers deals")
+    context = assemble(given({"won_deals": [empty]}))
+    assert context.kpis == ()
+    assert "Won deals (no source delivers deals)" in context.missing
+
+
+def test_kpi_whose_source_is_behind_is_shown_and_not_judged() -> None:
+    behind = found("won_deals", "7", state=MeasurementState.INCOMPLETE, data_through=NOW - timedelta(days=2))
+    assert _only(assemble(given({"won_deals": [behind]})), "won_deals").status == "unjudged"
+
+
+def test_lead_names_a_segment_only_if_it_matters() -> None:
+    many = [
+        found("won_deals", str(value), period, owner=f"Seller {number}")
+        for number in range(20)
+        for value, period in ((1, WEEKS[-2]), (2, WEEK))
+    ]
+    totals = {"won_deals": run_of("won_deals", ["20", "40"])}
+    context = assemble(given(totals, segments={"won_deals": many}, dimensions={"won_deals": "owner"}))
+    assert context.drivers is not None
+    assert context.drivers.rows[-1].segment == "17 others"
+    assert not any("explains" in sentence for sentence in context.lead)
