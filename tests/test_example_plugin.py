@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from kpid.app import open_app
 from kpid.commands.check import check_config
 from kpid.config.load import load_config
+from kpid.cycle import deliver, refresh
 from kpid.registry import load_plugins
+from kpid.testing import FakeClock
 
 FOLDER = Path(__file__).parent / "example_plugin"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -68,3 +73,20 @@ def test_own_tests_of_the_example_pass() -> None:
     environ = {**os.environ, "PYTHONPATH": str(FOLDER), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=FOLDER, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_example_goes_the_whole_route(tmp_path: Path) -> None:
+    small = "      - {id: 2, name: Example AG, owner: ada, state: won, amount: 2000, created: 2026-01-05, closed: 2026-02-10}\n"
+    rule = "rules:\n  - {name: few-large, kpi: large_win_share, period: month, warn: '< 60%', min_sample: 1, to: log}\n"
+    text = blocks("yaml")[0].replace("receivers:", f"{small}receivers:") + rule + f"plugins_dir: {FOLDER}\n"
+    (tmp_path / "kpid.yml").write_text(text, encoding="utf-8")
+    clock = FakeClock(datetime(2026, 3, 1, 7, tzinfo=UTC))
+    app = open_app(tmp_path / "kpid.yml", clock)
+    try:
+        refresh(app, clock.now())
+        assert deliver(app).sent == 1
+    finally:
+        app.close()
+    [line] = (tmp_path / "var" / "messages.log").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["status"] == "firing"
+    assert "few-large" in json.loads(line)["title"]
