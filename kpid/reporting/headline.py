@@ -49,7 +49,7 @@ def headline(lines: Sequence[KpiLine], kind: str, period: str) -> str:
 def lead(lines: Sequence[KpiLine], drivers: Drivers | None) -> tuple[str, ...]:
     """Up to four short sentences after the headline."""
     missed = [line for line in lines if line.status in {"off", "watch"}]
-    sentences = [_driven(lines, drivers), _missed_too(missed[1:]), _met(lines, missed), _unjudged(lines)]
+    sentences = [_driven(lines, drivers), _missed_too(missed[1:]), _met(lines, missed), _quiet(lines, missed), _unjudged(lines)]
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -103,6 +103,14 @@ def _met(lines: Sequence[KpiLine], missed: Sequence[KpiLine]) -> str:
         return ""
     names = joined([line.name if index == 0 else _lower(line.name) for index, line in enumerate(met)])
     return f"{names} {'is' if len(met) == 1 else 'are'} on target."
+
+
+def _quiet(lines: Sequence[KpiLine], missed: Sequence[KpiLine]) -> str:
+    """When nothing was missed: how the next two went."""
+    others = [line for line in lines if line.status in {"on", "none"} and line.value is not None][1:3]
+    if missed or not others:
+        return ""
+    return f"{' and '.join([_moved(others[0]), *(_lower(_moved(line)) for line in others[1:])])}."
 
 
 def _unjudged(lines: Sequence[KpiLine]) -> str:

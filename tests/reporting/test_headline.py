@@ -49,6 +49,11 @@ def test_lead_says_what_else_missed_and_what_is_well() -> None:
     assert sentences[2] == "Average deal size is not judged: see the table."
 
 
+def test_lead_of_a_quiet_week_says_how_the_others_went() -> None:
+    sentences = lead([LINES["won_amount"], LINES["nps"], LINES["leads_created"]], None)
+    assert sentences == ("NPS fell to 41 and leads created rose to 121.",)
+
+
 def test_joined_stops_at_three_names() -> None:
     assert joined(["A"]) == "A"
     assert joined(["A", "B", "C"]) == "A, B and C"
