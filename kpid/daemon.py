@@ -27,13 +27,13 @@ from kpid.app import App, open_app
 from kpid.clock import Clock, ShiftedClock, SystemClock
 from kpid.commands import COMMANDS, rounds
 from kpid.commands.overview import overview
-from kpid.commands.sync import Turns, failure
+from kpid.commands.sync import Turns, failure, judge
 from kpid.config.load import load_config
 from kpid.errors import KpidError
 from kpid.registry import secrets_of
 from kpid.store import problems, runs
 from kpid.store.runs import Run
-from kpid.supervision import Signals, tell_systemd
+from kpid.supervision import Signals, give_back_memory, tell_systemd
 
 log = logging.getLogger(__name__)
 
@@ -167,14 +167,14 @@ class Daemon:
                 why = rounds.attempt(app, run, lambda: rounds.publish(app, run, self._pause))
                 if why is None:
                     log.info("report %s is written", name)
+        give_back_memory()
         self._wake(_DELIVER)
 
     def _sync(self, app: App, name: str) -> str | None:
         with self._turns.source(name):
             result = cycle.sync(app, name)
         log.info("synced: %d rows, %d changed", result.rows, result.changed)
-        with self._turns.judging:
-            cycle.judge(app, app.clock.now())
+        judge(app, self._turns)
         return failure(result)
 
     def _deliver(self) -> None:

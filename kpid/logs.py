@@ -45,8 +45,15 @@ class _Lines(logging.Formatter):
             line = json.dumps({**told, "text": text, **facts, **({"trace": trace} if trace else {})}, ensure_ascii=False)
         else:
             tail = "".join(f" {key}={value}" for key, value in facts.items())
-            line = f"{at:%Y-%m-%dT%H:%M:%SZ} {record.levelname.lower():<7} {text}{tail}" + (f"\n{trace}" if trace else "")
+            line = f"{at:%Y-%m-%dT%H:%M:%SZ} {record.levelname.lower():<7} {_one_line(text)}{tail}" + (
+                f"\n{trace}" if trace else ""
+            )
         return redact(line, self._secrets)
+
+
+def _one_line(text: str) -> str:
+    """What comes from outside must neither forge a line nor steer a terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _with_facts(record: logging.LogRecord) -> bool:

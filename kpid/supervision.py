@@ -1,7 +1,9 @@
-"""What the process that started us wants: its signals, and what systemd is told."""
+"""What those who run the process want: signals heeded, systemd told, memory given back."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import select
 import signal
@@ -57,3 +59,10 @@ def tell_systemd(state: str) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.connect(f"\0{address[1:]}" if address.startswith("@") else address)
         sender.sendall(state.encode())
+
+
+def give_back_memory() -> None:
+    """Return what a big job has freed to the system, where the C library can."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

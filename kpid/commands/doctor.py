@@ -9,24 +9,34 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from kpid import cycle
 from kpid.analysis.wording import age_text, when_text
 from kpid.app import App
 from kpid.commands.plain import plain
 from kpid.commands.rounds import REPORT, SYNC, schedules
 from kpid.config.secrets import redact
-from kpid.model import Finding
+from kpid.model import Finding, MeasurementState
 from kpid.registry import secrets_of
-from kpid.store import outbox, problems, runs, syncs
+from kpid.store import history, outbox, problems, runs, syncs
 
 SAFE_SQLITE = (3, 51, 3)
 LITTLE_DISK = 500_000_000
 RECENT = timedelta(days=8)
+RECENT_FIGURES = timedelta(days=62)
 
 
 def doctor(app: App) -> list[dict[str, Any]]:
     """One finding per thing that is wrong, and one that says so if nothing is."""
     now = app.clock.now()
-    found = [*_problems(app), *_plugins(app), *_sources(app, now), *_messages(app), *_runs(app, now), *_machine(app)]
+    found = [
+        *_problems(app),
+        *_plugins(app),
+        *_sources(app, now),
+        *_kpis(app, now),
+        *_messages(app),
+        *_runs(app, now),
+        *_machine(app),
+    ]
     if all(finding.ok for finding in found):
         found.insert(0, Finding("kpid", True, "nothing is wrong"))
     secrets = secrets_of(app.loaded, app.plugins)
@@ -63,6 +73,18 @@ def _sources(app: App, now: datetime) -> Iterator[Finding]:
         if age > app.max_age(name):
             text = f"its data is stale: {age_text(age)} old, allowed are {age_text(app.max_age(name))}"
             yield Finding(f"source:{name}", False, text, f"Rules wait until it is fresh. Try `kpid sync {name}`")
+
+
+def _kpis(app: App, now: datetime) -> Iterator[Finding]:
+    """KPIs whose figures could not be computed, newest reason first."""
+    reasons: dict[str, str] = {}
+    with app.store.read() as connection:
+        for need in cycle.needs(app):
+            for one in history.current(connection, need, start=now - RECENT_FIGURES):
+                if one.state is MeasurementState.ERROR:
+                    reasons[one.kpi] = f"{one.period.label}: {one.reason}"
+    for kpi, reason in reasons.items():
+        yield Finding(f"kpi:{kpi}", False, f"cannot be computed for {reason}", "Tell the plugin's author")
 
 
 def _messages(app: App) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kpid import cycle
 from kpid.app import App
 from kpid.commands import rounds
-from kpid.commands.sync import failure
+from kpid.commands.sync import failure, note_kpis
 from kpid.delivery.dispatch import Delivered
 from kpid.store import outbox
 
@@ -34,7 +34,10 @@ def run_once(app: App, *, progress: cycle.Progress | None = None) -> Round:
     pause = rounds.begin(app, now)
     rounds.plan(app, now)
     done = cycle.refresh(app, now, progress=progress)
+    note_kpis(app, done.measured)
     failures = {result.source: why for result in done.synced if (why := failure(result))}
+    failures |= {f"kpi {kpi}": why for kpi, why in done.measured.problems}
+    failures |= {f"rule {rule}": why for rule, why in done.judged.failed}
     wanted = rounds.schedules(app.config)
     _settle_syncs(app, [name for name in wanted if name.startswith(rounds.SYNC)], failures)
     published = []

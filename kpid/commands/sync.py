@@ -13,6 +13,8 @@ from kpid.commands.plain import plain
 from kpid.config.problems import near_miss
 from kpid.errors import KpidError
 from kpid.ingest.sync import SyncResult
+from kpid.metrics.measure import MeasureResult
+from kpid.store import problems
 
 
 class Turns:
@@ -54,9 +56,24 @@ def sync_sources(
     for name in app.config.sources if source is None else [source]:
         with turns.source(name):
             done.append(cycle.sync(app, name, full=full, progress=progress))
-    with turns.judging:
-        cycle.judge(app, app.clock.now(), progress=progress)
+    judge(app, turns, progress=progress)
     return [told(result) for result in done]
+
+
+def judge(app: App, turns: Turns, *, progress: cycle.Progress | None = None) -> None:
+    """Measure what changed and judge the rules."""
+    with turns.judging:
+        measured, _ = cycle.judge(app, app.clock.now(), progress=progress)
+        note_kpis(app, measured)
+
+
+def note_kpis(app: App, measured: MeasureResult) -> None:
+    """KPIs that cannot be measured are problems until they can."""
+    now = app.clock.now()
+    with app.store.write() as connection:
+        for kpi, why in measured.problems:
+            problems.note(connection, f"kpi:{kpi}", why, "Rules on it neither fire nor resolve until it can be measured", now)
+        problems.clear_others(connection, "kpi:", [f"kpi:{kpi}" for kpi, _ in measured.problems])
 
 
 def told(result: SyncResult) -> dict[str, Any]:
