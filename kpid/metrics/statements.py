@@ -243,13 +243,10 @@ class _Writer:
     def _inner(self, keys: Mapping[str, ColumnElement[Any]], dimensions: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
         labelled = [expression.label(name) for name, expression in {**keys, **dimensions}.items()]
         labelled += [expression.label(f"{key[0]}{number}") for number, (key, expression) in enumerate(self.inner.items())]
-        source: FromClause = self.scan.entity
+        source: FromClause = self.scan.entity if self.spine is None else self.scan.entity.join(self.spine, true())
         for table, condition in self.joins.values():
             source = source.outerjoin(table, condition)
-        statement = select(*labelled).select_from(source)
-        if self.spine is not None:
-            statement = statement.select_from(self.spine)
-        return statement.where(*self.conditions)
+        return select(*labelled).select_from(source).where(*self.conditions)
 
     def _outer(self, rows: FromClause, keys: list[str], dimensions: Mapping[str, str]) -> tuple[Select[Any], dict[int, Cut]]:
         kinds = list(self.scan.periods)
