@@ -167,7 +167,10 @@ def open_app(
     else:
         _check_same_stores(stores_of.config, config)
         store, facts = stores_of.store, stores_of._warehouse
-    return App(loaded, clock, plugins, calendar, renderer, notifiers, store, facts)
+    app = App(loaded, clock, plugins, calendar, renderer, notifiers, store, facts)
+    for name in config.sources:
+        _connector(app, name).close()  # made once, so that wrong settings stop us now and not at the first sync
+    return app
 
 
 def _open_warehouse(config: Config, mode: Literal["write", "read", "none"]) -> Warehouse | None:

@@ -97,11 +97,11 @@ def kpid_connectors():
 DEALS_ONLY = "  bad: {{connector: files, path: bad, every: 15m, max_age: 3650d, entities: {{deals: {{file: {file}{more}}}}}}}"
 CASES = {
     "unreachable-source": Case(
-        sources='  bad: {connector: hubspot, token: "not-a-token", base_url: "http://127.0.0.1:9", every: 15m}',
+        sources='  bad: {connector: hubspot, token: "not-a-token", base_url: "http://127.0.0.1:9", allow_private: true, every: 15m}',
         says=("bad", "127.0.0.1:9"),
     ),
     "truncated-json-page": Case(
-        sources='  bad: {{connector: hubspot, token: "not-a-token", base_url: "http://127.0.0.1:{port}", every: 15m}}',
+        sources='  bad: {{connector: hubspot, token: "not-a-token", base_url: "http://127.0.0.1:{port}", allow_private: true, every: 15m}}',
         says=("bad", "JSON"),
     ),
     "truncated-json-line": Case(
