@@ -131,6 +131,11 @@ class FakeApi:
         with self._lock:
             self._planned.append(_Planned(fault, times, re.compile(path)))
 
+    def forgive(self) -> None:
+        """Forget all planned faults."""
+        with self._lock:
+            self._planned.clear()
+
     def answer(self, request: Request) -> Answer:
         """What the routes and the planned faults make of ``request``; records it."""
         with self._lock:

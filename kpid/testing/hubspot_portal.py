@@ -1,0 +1,255 @@
+"""The records of an invented HubSpot portal: what a test edits, archives, restores and merges, and what is true afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kpid.clock import Clock
+
+TYPES = ("companies", "contacts", "deals", "calls", "meetings", "tickets", "leads")
+
+LABELS = {
+    "appointmentscheduled": ("Erstgespräch", "false", "0.2"),
+    "contractsent": ("Angebot verschickt", "false", "0.6"),
+    "closedwon": ("Gewonnen", "true", "1.0"),
+    "closedlost": ("Verloren", "true", "0.0"),
+}
+"""Stages of the default pipeline: label (a company renames them), isClosed, probability. The ids keep their English names."""
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as HubSpot writes it."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _whole_ms(instant: datetime) -> datetime:
+    """HubSpot keeps milliseconds."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One version of a CRM record.
+
+    Args:
+        id: as a number; lists are ordered by it.
+        properties: texts or None, without the ones that HubSpot keeps itself.
+        created: when it came to be.
+        updated: when it last changed.
+        archived_at: when it was put into the bin.
+        history: per property, the values with the instants from which they held, oldest first.
+        links: ids of associated records by their type, the primary one first.
+    """
+
+    id: int
+    properties: Mapping[str, str | None]
+    created: datetime
+    updated: datetime
+    archived_at: datetime | None = None
+    history: Mapping[str, Sequence[tuple[str, datetime]]] = field(default_factory=dict)
+    links: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def all_properties(self, kind: str) -> dict[str, str | None]:
+        """With the properties that HubSpot keeps itself."""
+        modified = "lastmodifieddate" if kind == "contacts" else "hs_lastmodifieddate"
+        own = {"hs_object_id": str(self.id), modified: stamp(self.updated), "createdate": stamp(self.created)}
+        return {**self.properties, **own}
+
+
+class HubSpotPortal:
+    """A portal that a test changes.
+
+    Args:
+        clock: says when each change happens.
+        seed: makes the invented records repeatable.
+    """
+
+    def __init__(self, clock: Clock, *, seed: int = 1) -> None:
+        self.clock = clock
+        self.random = random.Random(seed)  # noqa: S311  invented data
+        self.records: dict[str, dict[int, Record]] = {kind: {} for kind in TYPES}
+        self.before: dict[tuple[str, int], Record | None] = {}
+        """The version before the last change: what a search index that lags behind still shows."""
+        self.owners: list[dict[str, Any]] = []
+        self.pipelines: dict[str, list[dict[str, Any]]] = {"deals": [], "tickets": []}
+        self.hidden: set[tuple[str, str]] = set()
+        """Properties (type, name) that are gone: they no longer appear anywhere."""
+        self.version = 0
+        self._next_id = 31_804_550_001
+        self._set_up()
+
+    def _set_up(self) -> None:
+        for number in range(1, 5):
+            self.add_owner(f"Seller {number}", "Example", archived=number == 4)
+        self.add_pipeline("deals", "default", {key: (label, closed, odds) for key, (label, closed, odds) in LABELS.items()})
+        self.add_pipeline("tickets", "0", {"1": ("Neu", "OPEN", ""), "4": ("Gelöst", "CLOSED", "")})
+
+    def add_owner(self, first: str, last: str, *, archived: bool = False) -> str:
+        """A person; gives the owner's id."""
+        number = 70_114_500 + len(self.owners)
+        at = stamp(self.clock.now() - timedelta(days=400))
+        self.owners.append(
+            {
+                "id": str(number), "email": f"{first}.{last}@example.com".replace(" ", "").lower(),
+                "firstName": first, "lastName": last, "userId": number + 5, "type": "PERSON", "archived": archived,
+                "createdAt": at, "updatedAt": at, "teams": [{"id": "1", "name": "North", "primary": True}],
+            }
+        )  # fmt: skip
+        return str(number)
+
+    def add_pipeline(self, kind: str, pipeline: str, stages: Mapping[str, tuple[str, str, str]]) -> None:
+        """A pipeline; stages give label, isClosed (tickets: ticketState) and probability."""
+        at = stamp(self.clock.now() - timedelta(days=400))
+        self.pipelines[kind].append(
+            {
+                "id": pipeline, "label": f"Pipeline {pipeline}", "displayOrder": len(self.pipelines[kind]), "archived": False,
+                "createdAt": at, "updatedAt": at,
+                "stages": [
+                    {"id": key, "label": label, "displayOrder": order, "archived": False, "createdAt": at, "updatedAt": at,
+                     "metadata": {"ticketState": flag} if kind == "tickets" else {"isClosed": flag, "probability": odds}}
+                    for order, (key, (label, flag, odds)) in enumerate(stages.items())
+                ],
+            }
+        )  # fmt: skip
+        self.version += 1
+
+    def create(
+        self,
+        kind: str,
+        properties: Mapping[str, str | None],
+        *,
+        at: datetime | None = None,
+        links: Mapping[str, Sequence[int]] | None = None,
+    ) -> int:
+        """A new record; gives its id."""
+        now = _whole_ms(at or self.clock.now())
+        number, self._next_id = self._next_id, self._next_id + self.random.randint(1, 9)
+        history = {name: [(value, now)] for name, value in properties.items() if value}
+        self._put(kind, Record(number, dict(properties), now, now, None, history, dict(links or {})))
+        return number
+
+    def edit(self, kind: str, number: int, *, at: datetime | None = None, **changes: str | None) -> None:
+        """Change properties of a record."""
+        now, old = _whole_ms(at or self.clock.now()), self.records[kind][number]
+        history = {name: list(versions) for name, versions in old.history.items()}
+        for name, value in changes.items():
+            if old.properties.get(name) != value:
+                history.setdefault(name, []).append((value or "", now))
+        self._put(kind, replace(old, properties={**old.properties, **changes}, updated=now, history=history))
+
+    def archive(self, kind: str, number: int) -> None:
+        """Delete a record, as HubSpot does: it goes to the bin, and its modified time does not change."""
+        self._put(kind, replace(self.records[kind][number], archived_at=_whole_ms(self.clock.now())))
+
+    def restore(self, kind: str, number: int, *, touched: bool = True) -> None:
+        """Take a record out of the bin; ``touched`` says whether HubSpot gives it a new modified time."""
+        old = self.records[kind][number]
+        self._put(kind, replace(old, archived_at=None, updated=_whole_ms(self.clock.now()) if touched else old.updated))
+
+    def merge(self, kind: str, winner: int, loser: int) -> None:
+        """Merge one record into another: the loser goes, the winner remembers its id."""
+        names = [name for name in (self.records[kind][winner].properties.get("hs_merged_object_ids") or "").split(";") if name]
+        self.archive(kind, loser)
+        self.edit(kind, winner, hs_merged_object_ids=";".join([*names, str(loser)]))
+
+    def purge(self, kind: str, number: int) -> None:
+        """Remove a record without a trace (a request under data protection law)."""
+        del self.records[kind][number]
+        self.before.pop((kind, number), None)
+        self.version += 1
+
+    def live(self, kind: str) -> dict[int, Record]:
+        """The records that are not in the bin."""
+        return {number: record for number, record in self.records[kind].items() if record.archived_at is None}
+
+    def archived(self, kind: str) -> dict[int, Record]:
+        """The records in the bin, which is emptied after 90 days."""
+        limit = self.clock.now() - timedelta(days=90)
+        return {
+            n: record for n, record in self.records[kind].items() if record.archived_at is not None and record.archived_at > limit
+        }
+
+    def _put(self, kind: str, record: Record) -> None:
+        self.before[kind, record.id] = self.records[kind].get(record.id)
+        self.records[kind][record.id] = record
+        self.version += 1
+
+
+# -- invented contents -------------------------------------------------------------------------------------------------------
+
+
+def fill(portal: HubSpotPortal, deals: int) -> None:
+    """A believable portal: companies, contacts, deals with stage changes, calls, meetings, tickets."""
+    companies = [add_company(portal, number) for number in range(max(1, deals // 4))]
+    for number in range(deals):
+        add_deal(portal, number, company=portal.random.choice(companies))
+    for number in range(deals // 10):
+        add_ticket(portal, number, company=portal.random.choice(companies))
+
+
+def some_owner(portal: HubSpotPortal) -> str | None:
+    """Some owner's id, or none."""
+    return portal.random.choice([*(str(owner["id"]) for owner in portal.owners), None])
+
+
+def add_company(portal: HubSpotPortal, number: int) -> int:
+    """A company with one contact."""
+    at = _some_time_ago(portal, 300)
+    company = portal.create(
+        "companies",
+        {"name": f"Example Works {number}", "domain": f"works{number}.example.com", "industry": "", "lifecyclestage": "lead"},
+        at=at,
+    )
+    contact = {"firstname": "Ada", "lastname": f"Example {number}", "email": f"ada{number}@works{number}.example.com"}
+    portal.create("contacts", {**contact, "associatedcompanyid": str(company)}, at=at)
+    return company
+
+
+def add_deal(portal: HubSpotPortal, number: int, *, company: int, at: datetime | None = None) -> int:
+    """A deal with a life: open, then perhaps won or lost, with a call and a meeting."""
+    choose, changed = portal.random.choice, at or _some_time_ago(portal, 200)
+    properties = {
+        "dealname": f"Example deal {number}", "amount": choose(["", None, "12900.50", f"{portal.random.randint(1, 90)}000"]),
+        "pipeline": "default", "dealstage": "appointmentscheduled", "deal_currency_code": choose(["EUR", "USD", "CHF", None]),
+        "hubspot_owner_id": some_owner(portal), "closedate": stamp(changed + timedelta(days=60)),
+        "dealtype": choose(["newbusiness", "existingbusiness", ""]),
+    }  # fmt: skip
+    deal = portal.create("deals", properties, at=changed, links={"companies": [company]})
+    for stage in choose([(), ("contractsent",), ("contractsent", "closedwon"), ("closedlost",)]):
+        latest = max(changed, portal.clock.now() - timedelta(minutes=10))
+        changed = min(changed + timedelta(hours=portal.random.randint(1, 400)), latest)
+        portal.edit("deals", deal, at=changed, dealstage=stage, **({"closedate": stamp(changed)} if "closed" in stage else {}))
+    add_activities(portal, deal=deal, company=company, at=changed)
+    return deal
+
+
+def add_activities(portal: HubSpotPortal, *, deal: int, company: int, at: datetime) -> None:
+    """A call and a meeting about a deal."""
+    choose, links = portal.random.choice, {"deals": [deal], "companies": [company]}
+    call = {
+        "hs_call_title": "Call", "hs_timestamp": stamp(at), "hs_call_direction": choose(["OUTBOUND", "INBOUND", None]),
+        "hs_call_duration": "185000", "hs_call_status": "COMPLETED", "hubspot_owner_id": some_owner(portal),
+    }  # fmt: skip
+    portal.create("calls", call, at=at, links=links)
+    meeting = {
+        "hs_meeting_title": "Demo", "hs_timestamp": stamp(at), "hs_meeting_start_time": stamp(at),
+        "hs_meeting_end_time": stamp(at + timedelta(hours=1)),
+        "hs_meeting_outcome": choose(["SCHEDULED", "COMPLETED", "NO_SHOW", "CANCELED", None]),
+    }  # fmt: skip
+    portal.create("meetings", meeting, at=at, links=links)
+
+
+def add_ticket(portal: HubSpotPortal, number: int, *, company: int) -> int:
+    """A ticket, perhaps solved."""
+    at, stage = _some_time_ago(portal, 100), portal.random.choice(["1", "4"])
+    closed = stamp(at + timedelta(hours=5)) if stage == "4" else ""
+    properties = {"subject": f"Question {number}", "hs_pipeline": "0", "hs_pipeline_stage": stage, "closed_date": closed}
+    return portal.create("tickets", {**properties, "hubspot_owner_id": some_owner(portal)}, at=at, links={"companies": [company]})
+
+
+def _some_time_ago(portal: HubSpotPortal, days: int) -> datetime:
+    return portal.clock.now() - timedelta(minutes=portal.random.randint(60, days * 24 * 60))

@@ -1,0 +1,293 @@
+"""HubSpot's endpoints: addresses, page sizes, limits, error categories. Rows are made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from kpid.plugin import (
+    BearerAuth,
+    ConnectorError,
+    HttpClient,
+    KpidError,
+    NextToken,
+    Pacer,
+    RateLimit,
+    Response,
+    SchemaError,
+    Secret,
+    SourceContext,
+    dig,
+    read_pages,
+)  # fmt: skip
+
+LIST_PAGE, HISTORY_PAGE, BATCH, LINK_BATCH = 100, 50, 100, 1000
+SEARCHES = RateLimit(4, 1.0)
+"""The limit is five a second for the whole account; one is left for others."""
+LONGEST_QUERY = 3000
+"""Longer property lists go into the body of a batch read: long addresses are refused with 414."""
+
+PROPERTIES: Mapping[str, tuple[str, ...]] = {
+    "companies": (
+        "name", "domain", "industry", "country", "lifecyclestage", "hs_v2_date_entered_customer", "hs_analytics_source",
+    ),
+    "contacts": (
+        "firstname", "lastname", "email", "lifecyclestage", "associatedcompanyid", "hs_email_optout", "hs_analytics_source",
+    ),
+    "deals": (
+        "dealname", "dealstage", "pipeline", "amount", "deal_currency_code", "closedate", "hs_is_closed", "hs_is_closed_won",
+        "hs_deal_stage_probability", "dealtype", "closed_lost_reason", "hs_analytics_source", "notes_last_updated",
+    ),
+    "calls": ("hs_timestamp", "hs_call_direction", "hs_call_duration", "hs_call_disposition", "hs_call_status", "hs_call_title"),
+    "meetings": ("hs_timestamp", "hs_meeting_start_time", "hs_meeting_end_time", "hs_meeting_outcome", "hs_meeting_title"),
+    "tickets": (
+        "subject", "hs_pipeline", "hs_pipeline_stage", "closed_date", "first_agent_reply_date", "hs_ticket_priority",
+        "hs_ticket_category", "source_type",
+    ),
+    "leads": ("hs_lead_name", "hs_pipeline_stage"),
+}  # fmt: skip
+EVERYWHERE = ("createdate", "hubspot_owner_id")
+HISTORY: Mapping[str, tuple[str, ...]] = {"deals": ("dealstage",)}
+LINKED: Mapping[str, tuple[str, ...]] = {
+    "deals": ("companies", "contacts"),
+    "calls": ("deals", "companies", "contacts"),
+    "meetings": ("deals", "companies", "contacts"),
+    "tickets": ("companies", "contacts"),
+}
+PRIMARY = {1, 5, 26}
+"""Type ids of "primary company" for contacts, deals and tickets."""
+
+
+def modified_property(kind: str) -> str:
+    """The property that says when a record changed. With the wrong one, search finds nothing and says 200."""
+    return "lastmodifieddate" if kind == "contacts" else "hs_lastmodifieddate"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some records of one type.
+
+    Args:
+        records: as the API gives them.
+        links: per record id, the most important associated record of each type.
+        after: where to go on; None at the end.
+        total: how many the whole read will give, if known.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    after: str | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a portal."""
+
+    token: Secret
+    base_url: str
+    version: str
+    search_page: int
+    requests_per_10s: int
+    account_zone: ZoneInfo | None
+    allow_private: bool
+    ca_file: Path | None
+    fields: Mapping[str, Sequence[str]]
+
+
+class Endpoints:
+    """One portal's API.
+
+    Args:
+        access: address, token, limits, and the further properties to ask for per type.
+        context: clock and name.
+    """
+
+    def __init__(self, access: Access, context: SourceContext) -> None:
+        self._version = access.version
+        self._search_page = access.search_page
+        self._fields = access.fields
+        account_zone = access.account_zone or UTC
+        self._searches = Pacer([SEARCHES], context.clock)
+        self.http = HttpClient(
+            access.base_url,
+            name=context.source_id,
+            clock=context.clock,
+            auth=BearerAuth(access.token),
+            limits=[RateLimit(access.requests_per_10s, 10.0)],
+            wait_hook=lambda response: asked_pause(response, context.clock.now(), account_zone),
+            error_hook=missing_scope,
+            transient=(477,),
+            allow_private=access.allow_private,
+            ca_file=access.ca_file,
+        )
+
+    def listed(self, kind: str, after: str | None = None, *, archived: bool = False) -> Iterator[Batch]:
+        """All records of a type in id order, from ``after`` on; the archived ones bare."""
+        names = self._names(kind)
+        in_body = archived or len(",".join(names)) > LONGEST_QUERY
+        params: dict[str, Any] = {"limit": LIST_PAGE, "archived": "true" if archived else "false"}
+        if not in_body:
+            params["properties"] = ",".join(names)
+        if kind in HISTORY and not in_body:
+            params |= {"limit": HISTORY_PAGE, "propertiesWithHistory": ",".join(HISTORY[kind])}
+        if kind in LINKED and not archived:
+            params["associations"] = ",".join(LINKED[kind])
+        if after:
+            params["after"] = after
+        for response in read_pages(self.http, self._objects(kind), NextToken("paging.next.after", "after"), params):
+            page = results_of(response)
+            links = {str(record["id"]): _inline_links(record) for record in page}
+            records = self.read(kind, [str(record["id"]) for record in page]) if in_body and not archived else page
+            following = dig(response.json(), "paging.next.after")
+            yield Batch(records, links, str(following) if following else None)
+
+    def changed(self, kind: str, since: datetime, until: datetime, after: str = "0") -> Iterator[Batch]:
+        """Records changed in ``[since, until)``, complete with history and links, in id order from ``after`` on."""
+        window = [_at(kind, "GTE", since), _at(kind, "LT", until)]
+        for batch in self.search(kind, window, after=after, names=() if kind in HISTORY else self._names(kind)):
+            ids = [str(record["id"]) for record in batch.records]
+            records = self.read(kind, ids) if kind in HISTORY else batch.records
+            yield Batch(records, self._links(kind, ids), batch.after, batch.total)
+
+    def search(
+        self, kind: str, filters: Sequence[Mapping[str, Any]], *, after: str = "0", names: Sequence[str] = ()
+    ) -> Iterator[Batch]:
+        """What the index finds, in id order.
+
+        Paged by key (``hs_object_id`` greater than the last one), not by offset: a search gives no more than 10,000 results to
+        offsets, whole imports share one millisecond, and records that change meanwhile would shift offsets past others.
+        """
+        following: str | None = after
+        while following is not None:
+            query = {
+                "filterGroups": [{"filters": [*filters, {"propertyName": "hs_object_id", "operator": "GT", "value": following}]}],
+                "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
+                "properties": ["hs_object_id", modified_property(kind), *names],
+                "limit": self._search_page,
+                "after": "0",
+            }
+            self._searches.wait()
+            response = self.http.post(f"{self._objects(kind)}/search", json=query)
+            records = results_of(response)
+            last = str(max((int(record["id"]) for record in records), default=0))
+            if records and int(last) <= int(following):
+                raise ConnectorError(f"the search of {kind} stands still at id {last}", where=self.http.name)
+            following = last if records and dig(response.json(), "paging.next.after") else None
+            yield Batch(records, {}, following, dig(response.json(), "total"))
+
+    def read(self, kind: str, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Records by id, with history. Those that are gone meanwhile are left out."""
+        history = HISTORY.get(kind, ())
+        found: list[Mapping[str, Any]] = []
+        for chunk in _chunks(ids, HISTORY_PAGE if history else BATCH):
+            query = {"inputs": [{"id": id_} for id_ in chunk], "properties": self._names(kind), "propertiesWithHistory": history}
+            found += results_of(self.http.post(f"{self._objects(kind)}/batch/read", json=query))
+        return found
+
+    def _links(self, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        links: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
+        for to in LINKED.get(kind, ()):
+            for chunk in _chunks(ids, LINK_BATCH):
+                query = {"inputs": [{"id": id_} for id_ in chunk]}
+                for found in results_of(self.http.post(f"/crm/associations/{self._version}/{kind}/{to}/batch/read", json=query)):
+                    links[str(found["from"]["id"])][to] = _primary(found["to"])
+        return links
+
+    def owners(self, *, archived: bool) -> Iterator[Mapping[str, Any]]:
+        """People; former ones are in a list of their own."""
+        params = {"limit": LIST_PAGE, "archived": "true" if archived else "false"}
+        for response in read_pages(self.http, f"/crm/owners/{self._version}", NextToken("paging.next.after", "after"), params):
+            yield from results_of(response)
+
+    def pipelines(self, kind: str) -> Sequence[Mapping[str, Any]]:
+        """The pipelines of deals or tickets, with their stages."""
+        return results_of(self.http.get(f"/crm/pipelines/{self._version}/{kind}"))
+
+    def property_names(self, kind: str) -> set[str]:
+        """The properties that records of this type have."""
+        return {str(found["name"]) for found in results_of(self.http.get(f"/crm/properties/{self._version}/{kind}"))}
+
+    def first(self, place: str) -> Response:
+        """The smallest request that shows whether ``place`` (a type, ``owners``, ``pipelines``) may be read."""
+        if place == "pipelines":
+            return self.http.get(f"/crm/pipelines/{self._version}/deals")
+        path = f"/crm/owners/{self._version}" if place == "owners" else self._objects(place)
+        return self.http.get(path, params={"limit": 1})
+
+    def _objects(self, kind: str) -> str:
+        return f"/crm/objects/{self._version}/{kind}"
+
+    def _names(self, kind: str) -> list[str]:
+        names = (*PROPERTIES[kind], *EVERYWHERE, modified_property(kind), *self._fields.get(kind, ()))
+        return list(dict.fromkeys(names))
+
+
+def asked_pause(response: Response, now: datetime, account_zone: tzinfo) -> timedelta | None:
+    """The pause behind a 429 without ``Retry-After``: its policy says which budget is spent."""
+    policy = str(dig(response.json(), "policyName") if response.is_json() else "").upper()
+    if policy.startswith("DAILY"):
+        local = (response.date or now).astimezone(account_zone)
+        midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight.astimezone(UTC) - local.astimezone(UTC)
+    return {"TEN_SECONDLY_ROLLING": timedelta(seconds=10), "SECONDLY": timedelta(seconds=1)}.get(policy)
+
+
+def missing_scope(response: Response) -> KpidError | None:
+    """A scope that the token lacks ends this entity, not the whole source."""
+    body = response.json() if response.status == 403 and response.is_json() else None
+    if dig(body, "category") != "MISSING_SCOPES":
+        return None
+    scopes = sorted(
+        {
+            str(scope)
+            for error in dig(body, "errors") or ()
+            for scope in dig(error, "context.requiredGranularScopes") or dig(error, "context.requiredScopes") or ()
+        }
+    )
+    return SchemaError(
+        f"the token lacks a scope: {', '.join(scopes) or 'HubSpot does not say which'}",
+        hint="Add it to the private app or service key (Settings > Integrations), or leave this entity out of `entities`",
+    )
+
+
+def results_of(response: Response) -> list[Mapping[str, Any]]:
+    """The ``results`` of a reply.
+
+    Raises:
+        SchemaError: there are none, or no records in them.
+    """
+    results = dig(response.json(), "results")
+    if not isinstance(results, list) or not all(isinstance(found, dict) for found in results):
+        raise SchemaError("HubSpot's reply has no list of results", hint="Check base_url and api_version")
+    return results
+
+
+def _at(kind: str, operator: str, instant: datetime) -> Mapping[str, Any]:
+    return {"propertyName": modified_property(kind), "operator": operator, "value": str(round(instant.timestamp() * 1000))}
+
+
+def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _primary(linked: Sequence[Mapping[str, Any]]) -> str:
+    """Of the associated records the one marked as primary, else the first."""
+    for found in linked:
+        if any(kind.get("typeId") in PRIMARY or kind.get("label") == "Primary" for kind in found.get("associationTypes", ())):
+            return str(found["toObjectId"])
+    return str(linked[0]["toObjectId"])
+
+
+def _inline_links(record: Mapping[str, Any]) -> dict[str, str]:
+    """The same from a list: there the primary one has a type without ``_unlabeled``."""
+    links = {}
+    for to, found in (record.get("associations") or {}).items():
+        targets = sorted(found.get("results") or (), key=lambda target: str(target.get("type", "")).endswith("_unlabeled"))
+        if targets:
+            links[to] = str(targets[0]["id"])
+    return links

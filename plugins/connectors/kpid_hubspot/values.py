@@ -1,0 +1,91 @@
+"""Single values of HubSpot records. Pure.
+
+HubSpot gives every value as a text, and "no value" as null or an empty text. A text that is no number or no time where one
+belongs is passed on as it is: the ingest step stores null, counts it and names an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+Record: TypeAlias = Mapping[str, Any]
+"""A record as the API gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a pipeline. ``state``: open, won, lost (tickets: open, closed)."""
+
+    id: str
+    pipeline: str
+    state: str
+    probability: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the mapping has to know beside the record.
+
+    Args:
+        zone: the organisation's zone, for dates.
+        currency: for deals that name none.
+        stages: of all pipelines of the type, by id.
+        fields: the user's own: canonical column or custom name to property.
+    """
+
+    zone: ZoneInfo
+    currency: str | None = None
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def text(record: Record, name: str) -> str | None:
+    """A property's text; None if it is absent or empty."""
+    value = record["properties"].get(name)
+    return value if value not in {None, ""} else None
+
+
+def number(value: str | None) -> Decimal | str | None:
+    """A number; a text that is none stays as it is."""
+    if value is None:
+        return None
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        return value
+
+
+def instant(value: str | None, zone: ZoneInfo) -> datetime | str | None:
+    """An instant from ISO text, a date (local midnight) or epoch milliseconds; a text that is none stays as it is."""
+    if value is None:
+        return None
+    try:
+        if value.lstrip("-").isdigit():
+            return datetime.fromtimestamp(int(value) / 1000, UTC)
+        parsed = datetime.fromisoformat(value)
+    except (ValueError, OverflowError, OSError):
+        return value
+    if len(value) == 10:
+        parsed = parsed.replace(tzinfo=zone)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def local_date(value: datetime | str | None, zone: ZoneInfo) -> date | str | None:
+    """The calendar date of an instant where the company is."""
+    return value.astimezone(zone).date() if isinstance(value, datetime) else value
+
+
+def seconds(milliseconds: str | None) -> int | str | None:
+    """Whole seconds from milliseconds; a text that is no number stays as it is."""
+    value = number(milliseconds)
+    return round(value / 1000) if isinstance(value, Decimal) and value.is_finite() else milliseconds
+
+
+def full_name(*parts: str | None) -> str | None:
+    """What is there of a name."""
+    return " ".join(part for part in parts if part) or None
