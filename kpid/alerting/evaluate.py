@@ -165,6 +165,7 @@ def _store_round(
     alerts.add_events(conn, happened)
     last_slot = facts.due[-1].end if facts.due else (facts.row.last_slot if facts.row else None)
     _save_rule(conn, plan, last_slot, found.health, now)
+    _note_health(conn, plan, found.health, now)
     sent = sum(_enqueue(conn, setup, plan.rule, notice, message, now) for notice, message in letters)
     return EvaluateResult(len(judged), len(happened), sent)
 
@@ -218,6 +219,7 @@ def _end_rule(setup: AlertingSetup, row: alerts.RuleRow, store: Store, now: date
         alerts.save_series(conn, [track.closed_row(now) for track in closed])
         alerts.add_events(conn, happened)
         alerts.forget_rule(conn, row.rule_uid)
+        problems.clear(conn, f"rule:{row.rule_uid}/data")
         if paused is not None:
             alerts.save_rule(conn, replace(row, health={}, updated_at=now))
         sent = sum(_enqueue(conn, setup, plan.rule, notice, message, now) for notice, message in letters) if plan else 0

@@ -21,7 +21,8 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
     row = alerts.load_rule(conn, plan.uid)
     last_slot = row.last_slot if row else None
     due = due_periods(rule.period, now=now, settle=plan.settle, last_slot=last_slot, catch_up=rule.catch_up, calendar=calendar)
-    recheck = judged_periods(rule.period, now=now, last_slot=last_slot, count=RECHECKED, calendar=calendar)
+    judged = judged_periods(rule.period, now=now, last_slot=last_slot, count=RECHECKED, calendar=calendar)
+    recheck = _changed(conn, plan, row, judged, calendar)
     family = history.family(conn, plan.need)
     measured_at = family.measured_at if family else None
     figures = _figures(conn, plan, [*recheck, *due], calendar)
@@ -42,6 +43,17 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
         evaluated=alerts.load_evaluations(conn, plan.uid, recheck[0].end) if recheck else {},
         failure=_failure(plan, due, measured_at),
     )
+
+
+def _changed(
+    conn: Connection, plan: RulePlan, row: alerts.RuleRow | None, judged: list[Period], calendar: Calendar
+) -> list[Period]:
+    """The judged periods, if any figure of them is newer than the judgement; else none."""
+    if row is None or not judged:
+        return []
+    family, first = history.family_of(plan.need), previous_period(judged[0], calendar)
+    start, end = min(first.start, judged[0].start), judged[-1].end
+    return judged if alerts.has_new_figures(conn, family, start=start, end=end, since=row.updated_at) else []
 
 
 def _figures(conn: Connection, plan: RulePlan, periods: Sequence[Period], calendar: Calendar) -> list[Measurement]:

@@ -16,7 +16,7 @@ from typing import Any
 from kpid.alerting.conditions import Change, Condition
 from kpid.model import Level, Measurement, MeasurementState
 
-_EPSILON = Fraction(1, 10**9)
+_EPSILON = 1e-9
 _LEVELS = (Level.CRITICAL, Level.WARN)
 
 
@@ -144,9 +144,14 @@ def judge(
         if others_present:
             return Outcome(OutcomeKind.MISSING, reason="no longer reported, while others are")
         return Outcome(OutcomeKind.NO_DATA, reason="nothing was measured for this period")
-    facts = Outcome(OutcomeKind.CLEAR, value=current.value, n=current.n, warnings=current.warnings)
-    if previous is not None:
-        facts = replace(facts, previous=previous.value, previous_label=previous.period.label)
+    facts = Outcome(
+        OutcomeKind.CLEAR,
+        value=current.value,
+        n=current.n,
+        previous=None if previous is None else previous.value,
+        previous_label="" if previous is None else previous.period.label,
+        warnings=current.warnings,
+    )
     if (untrusted := _untrusted(current)) is not None:
         return replace(facts, kind=untrusted[0], reason=untrusted[1])
     if thin := _thin(current, conditions.min_sample):
@@ -195,13 +200,14 @@ def _compared(conditions: RuleConditions, current: Measurement, previous: Measur
         if condition is None:
             continue
         verdict = _verdict(condition, value, previous, conditions)
-        found = replace(facts, threshold=condition.text, limit=verdict.limit, reason=verdict.reason)
-        if verdict.unknown is not None:
-            unknown = unknown or replace(found, kind=verdict.unknown)
-        elif verdict.holds:
-            return replace(found, kind=OutcomeKind.BREACH, level=level)
-        else:
+        kind = verdict.unknown or (OutcomeKind.BREACH if verdict.holds else OutcomeKind.CLEAR)
+        found = replace(facts, kind=kind, threshold=condition.text, limit=verdict.limit, reason=verdict.reason)
+        if kind is OutcomeKind.BREACH:
+            return replace(found, level=level)
+        if kind is OutcomeKind.CLEAR:
             clear = found
+        else:
+            unknown = unknown or found
     if unknown is not None:
         return unknown
     return _recovered(conditions, value, previous, clear)
@@ -254,12 +260,14 @@ def exact_value(measured: Measurement) -> Fraction:
     """
     if measured.value is None:
         raise ValueError("an undefined measurement has no value")
-    value = Fraction(measured.value)
     if measured.numerator is None or not measured.denominator:
-        return value
+        return Fraction(measured.value)
     exact = Fraction(measured.numerator) / Fraction(measured.denominator)
-    near = _EPSILON * max(Fraction(1), abs(value))
-    return next((candidate for candidate in (exact, exact * 100) if abs(candidate - value) <= near), value)
+    about, value = float(exact), float(measured.value)
+    near = _EPSILON * max(1.0, abs(value))
+    if abs(about - value) <= near:
+        return exact
+    return exact * 100 if abs(about * 100 - value) <= near else Fraction(measured.value)
 
 
 def _decimal(value: Fraction) -> Decimal:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kpid.alerting.health import RuleHealth, find_fault, health_from_dump, step_health
 from kpid.alerting.outcomes import Outcome, OutcomeKind, judge, outcome_from_dump
@@ -237,9 +237,12 @@ def _recheck(plan: RulePlan, facts: Facts, track: Track, times: Times) -> None:
         row = facts.evaluated.get((track.key, period.end))
         if row is None or row.outcome.get("meaning") != plan.meaning:
             continue
+        current = figure_of(plan, facts, track, period, times)
+        earlier = figure_of(plan, facts, track, times.before(period), times)
+        if before is None and _is_as_found(row.outcome, current, earlier):
+            continue
         found = old = outcome_from_dump(row.outcome)
-        if (current := figure_of(plan, facts, track, period, times)) is not None:
-            earlier = figure_of(plan, facts, track, times.before(period), times)
+        if current is not None:
             new = judge(plan.conditions, current, [] if earlier is None else [earlier])
             found = new if new.kind in _DECISIVE else old
         if before is None and not found.is_same_as(old):
@@ -255,6 +258,15 @@ def _recheck(plan: RulePlan, facts: Facts, track: Track, times: Times) -> None:
     track.state = result.state
     track.events.extend(result.events)
     track.restated = bool(result.events)
+
+
+def _is_as_found(outcome: Mapping[str, Any], current: Measurement | None, earlier: Measurement | None) -> bool:
+    """Whether the figures are still those that led to an outcome: then judging anew would find the same."""
+    if current is None or outcome["kind"] not in _DECISIVE:
+        return current is None
+    was = (outcome.get("value"), outcome["n"], outcome.get("previous"))
+    previous = None if earlier is None or earlier.value is None else str(earlier.value)
+    return was == (None if current.value is None else str(current.value), current.n, previous)
 
 
 def with_thread(track: Track, thread: str) -> None:

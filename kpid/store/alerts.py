@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select
 
 from kpid.model import Dims, Segment, segment_label
-from kpid.store.tables import evaluations, events, outbox, rules, series
+from kpid.store.tables import evaluations, events, measurements, outbox, rules, series
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,13 @@ def save_rule(conn: Connection, row: RuleRow) -> None:
 def forget_rule(conn: Connection, rule_uid: str) -> None:
     """Drop a rule's row. Its series, evaluations and events stay."""
     conn.execute(delete(rules).where(rules.c.rule_uid == rule_uid))
+
+
+def has_new_figures(conn: Connection, family: str, *, start: datetime, end: datetime, since: datetime) -> bool:
+    """Whether measurements of periods within ``[start, end)`` have been written after ``since``."""
+    m = measurements.c
+    within = (m.family == family, m.period_start >= start, m.period_start < end, m.period_end <= end)
+    return conn.execute(select(m.id).where(*within, m.computed_at > since).limit(1)).first() is not None
 
 
 def load_series(conn: Connection, rule_uid: str) -> dict[str, SeriesRow]:

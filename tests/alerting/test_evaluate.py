@@ -198,12 +198,18 @@ def test_failed_measuring_is_an_error_not_a_recovery(world: World) -> None:
     late = timedelta(days=3)
     world.evaluate(week(3).end + late)  # not measured since week 2
     assert world.states() == {"Ana": "firing warn"}
+    with world.store.read() as conn:
+        (problem,) = problems.list_problems(conn)
+    assert problem.subject == "rule:win-rate-low/data"
+    assert "since 2026-W03: Win rate could not be measured" in problem.text
     world.evaluate(week(4).end + late)
     assert world.titles()[1:] == ["win-rate-low 2026-W04: rule unhealthy warn"]
     assert "could not be measured" in world.letters()[1].message["facts"]["reasons"][0]
     world.put(world.rules[0], week(5), {"ana": GOOD})
     world.evaluate(week(5).end + HOUR)
     assert world.titles()[2:] == ["win-rate-low 2026-W05: Ana resolved warn", "win-rate-low 2026-W05: rule healthy warn"]
+    with world.store.read() as conn:
+        assert problems.list_problems(conn) == []
     opened, closed = (letter for letter in world.letters() if letter.kind == "health")
     assert opened.thread == closed.thread == f"win-rate-low@health@{week(4).end.isoformat()}"
 
