@@ -175,6 +175,16 @@ def _save_rule(conn: Connection, plan: RulePlan, last_slot: datetime | None, hea
     alerts.save_rule(conn, alerts.RuleRow(plan.uid, plan.meaning, last_slot, health.dump(), rule, now))
 
 
+def _note_health(conn: Connection, plan: RulePlan, health: RuleHealth, now: datetime) -> None:
+    """A rule that cannot be judged is a problem at once; people are only told when it lasts."""
+    subject = f"rule:{plan.uid}/data"
+    if health.bad is None:
+        problems.clear(conn, subject)
+        return
+    text = f"rule {plan.rule.name} cannot be judged since {health.bad.label}: {health.reason}"
+    problems.note(conn, subject, text, "Look at the sources: `kpid doctor` and `kpid sync` say what is wrong with them", now)
+
+
 def _enqueue(conn: Connection, setup: AlertingSetup, rule: Rule, notice: ThreadNotice, message: Message, now: datetime) -> int:
     """Put a message into the outbox, once for each recipient of the rule; how many were new."""
     return sum(
