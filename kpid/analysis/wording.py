@@ -89,7 +89,8 @@ def change_text(new: Decimal | None, old: Decimal | None, unit: str, currency: s
     if unit == "ratio":
         body = f"{_grouped(abs(change) * 100, _change_digits(change * 100))} pt"
     elif unit == "score":
-        body = _grouped(abs(change), _digits(change, unit))
+        body = _grouped(abs(change), _digits(new, unit))
+        body = body if re.search(r"[1-9]", body) else _grouped(abs(change), _digits(change, unit))
     elif unit == "currency":
         rounded = _round_to(change, _money_step(max(abs(new), abs(old))))
         body = _money(abs(rounded or change), currency)

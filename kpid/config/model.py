@@ -118,6 +118,9 @@ class KpiSettings(Model):
     """What the company adds to a KPI."""
 
     target: Number | None = Field(None, description="The value to reach (25%, 40, 1200000).")
+    target_period: Literal["day", "week", "month", "quarter", "year"] | None = Field(
+        None, description="What the target of a count or an amount is for, if not the KPI's usual period."
+    )
     min_sample: int | None = Field(None, ge=0, description="Below this sample size the number is not judged.")
     params: Mapping[str, str] = Field(default_factory=dict, description="Parameters for every use of this KPI.")
 

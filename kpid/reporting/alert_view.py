@@ -28,7 +28,7 @@ from kpid.reporting.cleaning import one_line, safe_url
 MAX_ROWS = 20
 MAX_ENDED_ROWS = 10
 MAX_ALL_ROWS = 40
-_FOUND_LATE = "Found late: these periods are judged only now, after a pause or a correction of the data."
+_FOUND_LATE = "Found late: these periods had been over for some time when they were judged."
 _ENDED = ("resolved", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy")
 _KINDS = ("fired", "escalated", "eased", "unhealthy", *_ENDED)
 _LEVELS = {Level.CRITICAL: "Critical", Level.WARN: "Warning", Level.NONE: "Alert"}
@@ -214,28 +214,28 @@ def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
     who = count_text(len(items), *_noun(notice))
     if kind not in {"fired", "escalated", "eased"}:
         return f"{name}: {_STATE_WORDS.get(kind, kind.replace('_', ' ')).lower()} for {who} in {period}"
-    condition = _condition(items)
+    condition, worse = _conditions(items)
+    where = f"for {who} in {period}{worse}"
     known = [item for item in items if item.value is not None]
+    verb = "shows" if condition.startswith("a ") else "is"
     if not known:
-        return f"{name} is {condition} for {who} in {period}"
+        return f"{name} {verb} {condition} {where}"
     up = items[0].threshold.lstrip().startswith((">", "rise"))
     worst = (max if up else min)(known, key=lambda item: item.value or Decimal(0))
     value = exact_text(worst.value, worst.limit, notice.unit, notice.currency)
-    extreme = f"{'highest' if up else 'lowest'} {one_line(worst.segment, 60)} at {value}"
-    verb = "shows" if condition.startswith("a ") else "is"
-    return f"{name} {verb} {condition} for {who} in {period}, {extreme}"
+    return f"{name} {verb} {condition} {where}, {'highest' if up else 'lowest'} {one_line(worst.segment, 60)} at {value}"
 
 
-def _condition(items: Sequence[NoticeItem]) -> str:
+def _conditions(items: Sequence[NoticeItem]) -> tuple[str, str]:
     """The condition that all of them meet; where the levels differ, the mildest, and how many meet the severest."""
     by_level = sorted(items, key=lambda item: item.level.rank)
     mild, severe = condition_text(by_level[0].threshold), condition_text(by_level[-1].threshold)
     conditions = {item.threshold for item in items}
     if len(conditions) == 1:
-        return mild
+        return mild, ""
     if len(conditions) > 2 or by_level[0].level is by_level[-1].level:
-        return "beyond its limits"
-    return f"{mild} ({sum(item.level is by_level[-1].level for item in items):,} of them {severe})"
+        return "beyond its limits", ""
+    return mild, f" ({sum(item.level is by_level[-1].level for item in items):,} {severe})"
 
 
 def _noun(notice: Notice) -> tuple[str, str]:

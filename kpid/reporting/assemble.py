@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from kpid.analysis.explain import Explanation, explain_change, rounded_shares
 from kpid.analysis.periods import Calendar, previous_period
-from kpid.analysis.wording import period_text, short_period
+from kpid.analysis.wording import limit_text, period_text, short_period
 from kpid.config.model import KpiSettings
 from kpid.model import Measurement, MeasurementState, Period
 from kpid.plugin.kpi import At, During, Kpi
@@ -141,10 +141,22 @@ def target_of(kpi: Kpi, settings: KpiSettings | None, kind: str, *, quotient: bo
     """
     if settings is None or settings.target is None:
         return None
-    if kind == kpi.period or quotient or kpi.unit not in {"count", "currency"}:
+    if kind == _target_period(kpi, settings) or quotient or kpi.unit not in {"count", "currency"}:
         return settings.target
     flows = any(isinstance(measure.clock, At | During) for measure in kpi.definition({}).measures.values())
     return None if flows else settings.target
+
+
+def _target_period(kpi: Kpi, settings: KpiSettings) -> str:
+    return settings.target_period or kpi.period
+
+
+def _target_note(kpi: Kpi, settings: KpiSettings | None, target: Decimal | None, kind: str) -> tuple[str, ...]:
+    """Says so where a configured target is not for periods of this kind."""
+    if settings is None or settings.target is None or target is not None:
+        return ()
+    limit = limit_text(settings.target, kpi.unit)
+    return (f"the target {limit} is per {_target_period(kpi, settings)}: set target_period to compare each {kind} with it",)
 
 
 def _sample_label(kpi: Kpi) -> str:
@@ -188,7 +200,7 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         low_sample=needed if state is MeasurementState.INSUFFICIENT_SAMPLE else 0,
         run=_run(values, target, kpi.better),
         series=tuple(Point(short_period(p, given.calendar), v) for p, v in zip(periods, values, strict=True)),
-        warnings=last.warnings if last is not None else (),
+        warnings=(*_target_note(kpi, settings, target, given.period.kind), *(last.warnings if last is not None else ())),
         sample=_sample_label(kpi),
     )
 

@@ -204,22 +204,23 @@ def _shade(line: Line, plane: _Plane, size: Size) -> list[str]:
 def _target(line: Line, plane: _Plane, size: Size) -> list[str]:
     if line.target is None:
         return []
-    y = plane.y(line.target)
-    places = (y + size.label * 1.2, y - size.label * 0.5)
-    label = min(places, key=lambda place: _crossings(line, plane, place, size.label, _width(line.target_text, size.label)))
-    return [_dashes(8, plane.right + 7, y, GREY, "4 3"), _text(8, label, line.target_text, fill=GREY)]
+    y, width = plane.y(line.target), _width(line.target_text, size.label)
+    starts = [8.0, *(plane.x(index) for index in range(1, max(2, plane.count - 2)) if plane.x(index) + width < plane.right)]
+    places = [(x, base) for x in starts for base in (y + size.label * 1.2, y - size.label * 0.5)]
+    left, base = min(places, key=lambda place: _crossings(line, plane, place, size.label, width))
+    return [_dashes(8, plane.right + 7, y, GREY, "4 3"), _text(left, base, line.target_text, fill=GREY)]
 
 
-def _crossings(line: Line, plane: _Plane, base: float, font: float, width: float) -> float:
-    """How much of the data line runs through a label at the left edge whose base line is at ``base``."""
-    step = (plane.right - plane.left) / max(1, plane.count - 1)
-    hits = 20.0 if base > plane.bottom + font else 0.0
+def _crossings(line: Line, plane: _Plane, place: tuple[float, float], font: float, width: float) -> int:
+    """How much of the data line runs through a label that would begin at ``place``."""
+    (left, base), step = place, (plane.right - plane.left) / max(1, plane.count - 1)
+    hits = 99 if base > plane.bottom + font else 0
     for index, (first, second) in enumerate(zip(line.values, line.values[1:], strict=False)):
-        if first is None or second is None or plane.x(index) > 8 + width:
+        if first is None or second is None:
             continue
-        for part in range(5):
-            y = plane.y(first + (second - first) * part / 5)
-            hits += plane.x(index) + step * part / 5 < 10 + width and base - font < y < base + font * 0.3
+        for part in range(6):
+            x, y = plane.x(index) + step * part / 6, plane.y(first + (second - first) * part / 6)
+            hits += left - 3 < x < left + width + 3 and base - font < y < base + font * 0.35
     return hits
 
 

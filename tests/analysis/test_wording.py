@@ -118,6 +118,8 @@ def test_limit_text_has_no_empty_digits(value: str, unit: str, text: str) -> Non
         ("412000", "398000", "currency", "+€14k"),
         ("48", "47", "days", "+1 day"),
         ("39", "41", "score", "−2"),
+        ("47.2", "55.9", "score", "−9"),
+        ("41.2", "41", "score", "+0.2"),
         ("1300", "54", "count", "+1,246"),
         ("5", "5", "count", "no change"),
     ],

@@ -112,7 +112,7 @@ def test_mixed_notice_is_still_firing() -> None:
 
 def test_headline_of_two_levels_says_how_many_are_worse() -> None:
     headline = RENDERER.alert(CASES["two_levels"]).sections[0].text
-    assert "below 50% (2 of them below 40%) for 3 owners in October 2026, lowest Seller 0001" in headline
+    assert "below 50% for 3 owners in October 2026 (2 below 40%), lowest Seller 0001" in headline
 
 
 def test_value_close_to_its_limit_shows_enough_digits() -> None:

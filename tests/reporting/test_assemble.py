@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from kpid.config.model import KpiSettings
 from kpid.model import MeasurementState
 from kpid.reporting.assemble import assemble, freshness_of, judge, target_of
 from kpid.reporting.context import ReportContext
@@ -213,3 +214,13 @@ def test_lead_names_a_segment_only_if_it_matters() -> None:
     assert context.drivers is not None
     assert context.drivers.rows[-1].segment == "17 others"
     assert not any("explains" in sentence for sentence in context.lead)
+
+
+def test_target_for_another_period_is_said_and_not_compared_with() -> None:
+    history = {"won_deals": run_of("won_deals", ["5", "6"])}
+    line = _only(assemble(given(history, {"won_deals": "400"})), "won_deals")
+    assert (line.target, line.status) == (None, "none")
+    assert line.warnings == ("the target 400 is per month: set target_period to compare each week with it",)
+    weekly = {"won_deals": KpiSettings(target=Decimal(5), target_period="week")}
+    line = _only(assemble(given(history, settings=weekly)), "won_deals")
+    assert (line.target, line.status, line.warnings) == (5, "on", ())

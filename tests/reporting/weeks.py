@@ -86,7 +86,7 @@ def run_of(name: str, values: Sequence[str | None]) -> list[Measurement]:
 
 def given(history: Mapping[str, Sequence[Measurement]], targets: Mapping[str, str] | None = None, **more: Any) -> Ingredients:
     """What a report is made of."""
-    settings = {name: KpiSettings(target=Decimal(target)) for name, target in (targets or {}).items()}
+    settings: Any = {name: KpiSettings(target=Decimal(target)) for name, target in (targets or {}).items()}
     return Ingredients(
         **{
             "name": "weekly",
