@@ -37,6 +37,7 @@ from kpid.plugin import (
 )
 
 TRY_AGAIN = {408, 425, 429}
+MAX_BODY = 1_000_000
 
 
 class WebhookSettings(Settings):
@@ -84,6 +85,21 @@ def payload(message: Message) -> dict[str, Any]:
     }
 
 
+def body_of(message: Message) -> bytes:
+    """The JSON as it is posted and signed; over a megabyte it is cut to the essential, and says so by ``shortened``."""
+    data = payload(message)
+    body = _encoded(data)
+    if len(body) <= MAX_BODY:
+        return body
+    data |= {"title": data["title"][:500], "text": data["text"][:50_000], "sections": [], "shortened": True}
+    body = _encoded(data)
+    return body if len(body) <= MAX_BODY else _encoded({**data, "facts": {}, "links": [], "follows": []})
+
+
+def _encoded(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"), default=str).encode()
+
+
 def signature(secret: str, timestamp: str, body: bytes) -> str:
     """What ``X-KPID-Signature`` holds."""
     return f"sha256={hmac.new(secret.encode(), timestamp.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
@@ -115,7 +131,7 @@ class Webhook(Notifier[WebhookSettings]):
 
     def send(self, message: Message) -> Receipt:
         """Post it, once."""
-        body = json.dumps(payload(message), ensure_ascii=True, separators=(",", ":"), default=str).encode()
+        body = body_of(message)
         timestamp = str(int(self.context.clock.now().timestamp()))
         headers = {name: value.get_secret_value() for name, value in self.settings.headers.items()}
         headers |= {"Content-Type": "application/json", "Idempotency-Key": message.key, "X-KPID-Timestamp": timestamp}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from kpid_slack.payload import MAX_BLOCKS, MAX_CHARACTERS, payload, short_payloa
 from pydantic import ValidationError
 
 from kpid.plugin import DeliveryError, Link, Message, NotifierContext, Section
-from kpid.testing import FakeApi, FakeClock, faults
+from kpid.testing import FakeApi, FakeClock, NotifierBench, NotifierContract, Request, faults
 from tests.plugins.slack_server import CHANNEL, TOKEN, FakeSlack, wrong_with
 
 NOW = datetime(2026, 11, 2, 6, 30, tzinfo=UTC)
@@ -308,6 +309,42 @@ def test_settings_that_cannot_work_are_refused(options: dict[str, object], said:
     with pytest.raises(ValidationError, match=said) as caught:
         notifier(options)
     assert TOKEN not in str(caught.value)
+
+
+class SlackBench(NotifierBench):
+    """A bot and its Slack."""
+
+    api: FakeSlack
+    secrets = (TOKEN,)
+    statuses: ClassVar = {400: "refused", 401: "refused", 403: "refused", 404: "refused", 429: "retry", 503: "retry"}
+    forbidden = ()  # in plain_text nothing is a mention or a link; test_hostile_text_stays_text looks at the rest
+    max_bytes = 24_000
+
+    def notifier(self, *, reachable: bool = True) -> Slack:
+        url = self.api.url if reachable else "http://127.0.0.1:9"
+        return notifier({"token": TOKEN, "channel": CHANNEL, "api_url": f"{url}/api", "timeout": 0.3})
+
+    def texts(self, request: Request) -> str:
+        made = request.json()
+        return "\n".join([made["text"], *(str(text["text"]) for text in texts(made["blocks"]))])
+
+
+class HookBench(SlackBench):
+    """An incoming webhook."""
+
+    secrets = ("canary-hook",)
+
+    def notifier(self, *, reachable: bool = True) -> Slack:
+        url = self.api.url if reachable else "http://127.0.0.1:9"
+        return notifier({"webhook_url": f"{url}/services/T1/B1/canary-hook", "timeout": 0.3})
+
+
+class TestContract(NotifierContract):
+    @pytest.fixture(params=[SlackBench, HookBench])
+    def bench(self, slack: FakeSlack, request: pytest.FixtureRequest) -> NotifierBench:
+        made = request.param()
+        made.api = slack
+        return made
 
 
 def test_server_that_is_not_there_did_not_get_it() -> None:

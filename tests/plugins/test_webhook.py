@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from kpid_webhook import Webhook, WebhookSettings, payload, signature
 from pydantic import ValidationError
 
 from kpid.plugin import DeliveryError, Link, Message, NotifierContext, Section
-from kpid.testing import Answer, FakeApi, FakeClock, faults
+from kpid.testing import Answer, FakeApi, FakeClock, NotifierBench, NotifierContract, Request, faults
 
 NOW = datetime(2026, 11, 2, 6, 30, tzinfo=UTC)
 MESSAGE = Message(
@@ -79,6 +80,16 @@ def test_body_holds_the_message(api: FakeApi) -> None:
     assert "<!channel>" in body["text"]
 
 
+def test_message_without_end_is_cut_and_says_so(api: FakeApi) -> None:
+    webhook = notifier(api)
+    long = "x" * 2_000_000
+    webhook.send(replace(MESSAGE, text=long, sections=(Section("text", long),), facts={"rows": long}))
+    webhook.close()
+    body = api.requests[0].json()
+    assert (body["shortened"], len(body["text"]), body["sections"], body["facts"]) == (True, 50_000, [], {})
+    assert body["key"] == MESSAGE.key
+
+
 @pytest.mark.parametrize("status", range(200, 207))
 def test_every_2xx_is_a_yes(api: FakeApi, status: int) -> None:
     api.fail(lambda request, answer: Answer(status))
@@ -134,6 +145,29 @@ def test_address_that_would_leak_is_refused(api: FakeApi, url: str, said: str) -
     with pytest.raises(ValidationError, match=said) as caught:
         notifier(api, url=url)
     assert "pass@" not in str(caught.value)
+
+
+class HookBench(NotifierBench):
+    """A webhook and its server."""
+
+    secrets = ("S3CRET-PATH", "signing-key-1")
+    statuses: ClassVar = {201: "sent", 301: "refused", 400: "refused", 404: "refused", 408: "retry", 500: "retry", 503: "retry"}
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api = api
+
+    def notifier(self, *, reachable: bool = True) -> Webhook:
+        url = self.api.url if reachable else "http://127.0.0.1:9"
+        return notifier(self.api, url=f"{url}/hook/T0P-S3CRET-PATH", secret="signing-key-1", timeout=0.3)
+
+    def texts(self, request: Request) -> str:
+        return str(request.json()["title"])
+
+
+class TestContract(NotifierContract):
+    @pytest.fixture
+    def bench(self, api: FakeApi) -> NotifierBench:
+        return HookBench(api)
 
 
 def test_check_sends_no_message(api: FakeApi) -> None:

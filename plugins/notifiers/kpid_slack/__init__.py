@@ -8,6 +8,7 @@ Limits: one message per second and channel, 50 blocks, 3,000 characters per bloc
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -247,9 +248,10 @@ class Slack(Notifier[SlackSettings]):
 
     def _error(self, code: str, answer: Response) -> DeliveryError:
         """What Slack's word for a fault means. A word that we do not know is final: Slack refused this very message."""
+        code = code if re.fullmatch(r"[a-z_]{1,60}|\d{3}", code) else "something unreadable"
         passing = code in TRANSIENT or code in MAYBE_POSTED
         return DeliveryError(
-            f"Slack answered {mail.one_line(code, 80)}",
+            f"Slack answered {code}",
             permanent=not passing,
             unknown=code in MAYBE_POSTED,
             retry_after=self._wait(answer) if passing else None,
