@@ -22,7 +22,7 @@ from kpid.config.model import Config, ReportJob
 from kpid.config.secrets import redact
 from kpid.errors import KpidError
 from kpid.registry import secrets_of
-from kpid.store import problems, runs
+from kpid.store import problems, runs, sending
 from kpid.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def begin(app: App, now: datetime) -> Pause | None:
     with app.store.write() as connection:
         if app.store.is_sqlite and (left := runs.reclaim_runs(connection)):
             log.warning("%d runs were interrupted; they are taken up again", left)
+        if app.store.is_sqlite:
+            sending.expire_leases(connection, now)
         runs.prune_runs(connection, before=now - KEEP_SYNC_RUNS, schedule_prefix=SYNC)
         before = runs.beat(connection, now)
     return Pause(before, now) if before is not None and now - before > PAUSE else None
