@@ -72,7 +72,11 @@ class Daemon:
 def start_daemon(shell: Shell, now: str | None = NOW) -> Daemon:
     """Start it and wait until it answers."""
     log = shell.folder / "daemon.log"
-    daemon = Daemon(shell, log, shell.start("run", now=now, log=log))
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            shell.command("run", now=now), cwd=shell.folder, env=os.environ | shell.env, stdout=out, stderr=out
+        )
+    daemon = Daemon(shell, log, process)
     socket = shell.folder / "var" / "kpid.db.sock"
     wait_until("the daemon's socket", lambda: socket.exists() or daemon.process.poll() is not None)
     assert daemon.process.poll() is None, daemon.text()
