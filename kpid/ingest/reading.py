@@ -123,17 +123,17 @@ class _Reader:
         tally, run = self.tally, self.run
         vanishes = self._tracks and (self._resumed or not self._unchanged)
         through = min(tally.through or run.until, run.until)
-        tally.complete = vanishes or (self._begin is None and not self._unchanged)
         doubtful = self._doubtful() if vanishes and not run.full else {}
         for entity, count in doubtful.items():
             tally.warnings.append(f"The source gave no {entity} at all, though {count} are stored: they are kept")
-        tally.suspicious = reads_itself_empty = self.reads.entity in doubtful
+        tally.suspicious = self.reads.entity in doubtful
+        tally.complete = not tally.suspicious and (vanishes or (self._begin is None and not self._unchanged))
         with run.warehouse.batch() as batch:
             for entity in self._entities if self._tracks else ():
                 if vanishes and entity not in doubtful and self.position.run is not None:
                     mark_vanished(batch, run, entity, self.position.run, tally)
                 batch.forget_seen(run.source, entity)
-            if reads_itself_empty:
+            if tally.suspicious:
                 tally.through = self.before.through
                 batch.save_watermark(replace(self.before, cursor=Position(deleted=self.position.deleted).to_json()))
                 return

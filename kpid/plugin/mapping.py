@@ -97,7 +97,8 @@ class Mapper:
         self._index = {name: at for at, name in enumerate(header)}
         table = ENTITIES[entity]
         known = {column.name: column for column in table.columns if column.name not in _OWN}
-        chosen: dict[str, ColumnMap] = {name: ColumnMap(column=name) for name in header if name in known}
+        chosen: dict[str, ColumnMap] = {"native_id": ColumnMap(column=mapped.id)}
+        chosen |= {name: ColumnMap(column=name) for name in header if name in known}
         if "extra" in self._index and not mapped.extra:
             chosen["extra"] = ColumnMap(column="extra")
         for name, value in mapped.columns.items():
