@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from kpid.clock import SystemClock
 from kpid.config.model import Receiver
 from kpid.delivery.dispatch import FAILURES, Delivered, deliver_due
 from kpid.plugin import DeliveryError, Message, Notifier, NotifierContext, Receipt, Settings
-from kpid.store import outbox, problems, sending
+from kpid.store import outbox, problems, sending, tables
 from kpid.store.engine import Store
 from kpid.testing import FakeClock
 
@@ -404,3 +406,66 @@ def test_failing_store_is_raised_to_the_caller(store: Store, clock: FakeClock) -
     put(store, "m1")
     with pytest.raises(Exception, match="attempts"):
         deliver(store, clock, team=team)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("it did not happen")
+
+
+def test_lease_of_a_long_send_is_renewed(store: Store, clock: FakeClock) -> None:
+    team = Fake()
+
+    def lease() -> datetime:
+        with store.read() as conn:
+            return conn.scalar(select(tables.outbox.c.lease_until))
+
+    def take_long() -> None:
+        for _ in range(3):
+            clock.advance(timedelta(seconds=90))
+            wait_for(lambda: lease() == clock.now() + timedelta(minutes=2))
+        with store.write() as conn:
+            assert sending.claim(conn, "two", clock.now(), timedelta(minutes=2), 20) == []
+
+    team.script["m1"] = [take_long]
+    put(store, "m1")
+    assert deliver(store, clock, team=team) == Delivered(sent=1)
+
+
+def test_send_that_never_ends_becomes_a_problem_and_loses_its_lease(store: Store, clock: FakeClock) -> None:
+    team = Fake()
+
+    def hang() -> None:
+        clock.advance(timedelta(minutes=16))
+        wait_for(lambda: "15 minutes" in problem_of(store).get("receiver:team", ""))
+        with store.write() as conn:
+            assert [row.unknown for row in sending.claim(conn, "two", clock.now(), timedelta(minutes=2), 20)] == [True]
+
+    team.script["m1"] = [hang]
+    put(store, "m1")
+    assert deliver(store, clock, team=team).sent == 0
+
+
+def test_stop_does_not_wait_for_ever_for_a_send(store: Store, clock: FakeClock) -> None:
+    team, stopping, go_on = Fake(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        stopping.set()
+        clock.advance(timedelta(seconds=1))
+        assert go_on.wait(20)
+
+    team.script["m1"] = [hang]
+    put(store, "m1", "m2")
+
+    def stop() -> bool:
+        if stopping.is_set():
+            clock.advance(timedelta(seconds=20))
+        return stopping.is_set()
+
+    assert deliver(store, clock, stop=stop, team=team).sent == 0
+    go_on.set()
+    wait_for(lambda: row_of(store, "m1").state == "sent")
+    wait_for(lambda: row_of(store, "m2").state == "ready")
