@@ -78,6 +78,8 @@ class HubSpotPortal:
         self.pipelines: dict[str, list[dict[str, Any]]] = {"deals": [], "tickets": []}
         self.hidden: set[tuple[str, str]] = set()
         """Properties (type, name) that are gone: they no longer appear anywhere."""
+        self.merged: set[tuple[str, int]] = set()
+        """Records (type, id) that were merged into others: they cannot be restored."""
         self.version = 0
         self._next_id = 31_804_550_001
         self._set_up()
@@ -151,7 +153,8 @@ class HubSpotPortal:
         self._put(kind, replace(old, archived_at=None, updated=_whole_ms(self.clock.now()) if touched else old.updated))
 
     def merge(self, kind: str, winner: int, loser: int) -> None:
-        """Merge one record into another: the loser goes, the winner remembers its id."""
+        """Merge one record into another: the loser goes for good, the winner remembers its id."""
+        self.merged.add((kind, loser))
         names = [name for name in (self.records[kind][winner].properties.get("hs_merged_object_ids") or "").split(";") if name]
         self.archive(kind, loser)
         self.edit(kind, winner, hs_merged_object_ids=";".join([*names, str(loser)]))
@@ -196,9 +199,9 @@ def some_owner(portal: HubSpotPortal) -> str | None:
     return portal.random.choice([*(str(owner["id"]) for owner in portal.owners), None])
 
 
-def add_company(portal: HubSpotPortal, number: int) -> int:
+def add_company(portal: HubSpotPortal, number: int, *, at: datetime | None = None) -> int:
     """A company with one contact."""
-    at = _some_time_ago(portal, 300)
+    at = at or _some_time_ago(portal, 300)
     company = portal.create(
         "companies",
         {"name": f"Example Works {number}", "domain": f"works{number}.example.com", "industry": "", "lifecyclestage": "lead"},
