@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kpid.alerting.health import HealthStatus
-from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.outcomes import OutcomeKind
 from kpid.alerting.rounds import Facts, Round, Track, with_thread
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, SeriesState, Slot
@@ -41,14 +41,13 @@ class ThreadNotice:
     notice: Notice
 
 
-def fold(start: SeriesState, end: SeriesState, events: Sequence[Event], newest_breach: Outcome | None) -> list[Event]:
+def fold(start: SeriesState, end: SeriesState, events: Sequence[Event]) -> list[Event]:
     """The events of one series that people are told of.
 
     Args:
         start: the state before: an alert that was open then has been told.
         end: the state now.
         events: what has happened in between, oldest first.
-        newest_breach: what the last breaching slot found: the figures for an alert that fired earlier and still does.
     """
     told: list[Event] = []
     was_on, is_on = start.status.is_on, end.status.is_on
@@ -60,12 +59,20 @@ def fold(start: SeriesState, end: SeriesState, events: Sequence[Event], newest_b
         told.extend(replace(event, kind=kind, level_was=start.level) for event in turned)
     if is_on and not (was_on and end.episode == start.episode):
         fired = [event for event in events if event.kind is EventKind.FIRED and event.episode == end.episode][-1:]
-        told.extend(replace(event, level=end.level, outcome=_newest(event, newest_breach)) for event in fired)
+        told.extend(replace(event, level=end.level) for event in fired)
     return told
 
 
-def _newest(event: Event, newest_breach: Outcome | None) -> Outcome:
-    return event.outcome if newest_breach is None or event.outcome.kind is not OutcomeKind.BREACH else newest_breach
+def _with_newest_figures(track: Track, event: Event) -> Event:
+    """What fired, rose or fell some slots ago and still stands is told with the figures of the last slot that was bad."""
+    breaches = [found for found in track.evaluations if found.outcome.kind is OutcomeKind.BREACH]
+    if not breaches or event.outcome.kind is not OutcomeKind.BREACH:
+        return event
+    newest, last = breaches[-1], track.evaluations[-1]
+    outcome = newest.outcome
+    if last.slot.at > newest.slot.at:
+        outcome = replace(outcome, warnings=(*outcome.warnings, f"{last.slot.label}: {last.outcome.reason}"))
+    return replace(event, slot=newest.slot, outcome=outcome)
 
 
 def told_of(plan: RulePlan, tracks: Sequence[Track], newest: Slot) -> list[Told]:
@@ -75,11 +82,11 @@ def told_of(plan: RulePlan, tracks: Sequence[Track], newest: Slot) -> list[Told]
     for track in tracks:
         if not track.events:
             continue
-        breaches = [found.outcome for found in track.evaluations if found.outcome.kind is OutcomeKind.BREACH]
-        for event in fold(track.start, track.state, track.events, breaches[-1] if breaches else None):
+        for event in fold(track.start, track.state, track.events):
             is_new = event.kind is EventKind.FIRED
-            late = is_new and (track.restated or event.slot.at < newest.at)
-            told.append(Told(track.key, segment_label(track.dims), event, opened if is_new else track.start.thread, late))
+            late = event.slot.at < newest.at or (is_new and track.restated)
+            figures = event if event.ends_episode else _with_newest_figures(track, event)
+            told.append(Told(track.key, segment_label(track.dims), figures, opened if is_new else track.start.thread, late))
             if is_new:
                 with_thread(track, opened)
     return told
@@ -101,8 +108,16 @@ def notices_of(plan: RulePlan, told: Sequence[Told], facts: Facts, newest: Slot,
     for thread, members in sorted(threads.items()):
         items = sorted((_item(each) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
         late = any(each.late or (overdue and each.event.kind is EventKind.FIRED) for each in members)
-        found.append(ThreadNotice(thread, replace(frame, items=tuple(items), found_late=late)))
+        notice = replace(frame, items=tuple(items), found_late=late, period_label=_periods_label(members))
+        found.append(ThreadNotice(thread, notice))
     return found
+
+
+def _periods_label(members: Sequence[Told]) -> str:
+    """The period that the figures are of; the first and the last if there are several."""
+    slots = sorted(each.event.slot for each in members)
+    first, last = slots[0].label, slots[-1].label
+    return first if first == last else f"{first} to {last}"
 
 
 def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -> Notice:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,30 @@ def test_after_a_pause_the_missed_slots_are_judged_and_notices_folded(world: Wor
         world.put(world.rules[0], week(number), {"ana": ana, "bob": bob, "cyd": cyd})
     world.evaluate(week(5).end + HOUR)
     assert world.titles()[1:] == [
-        "win-rate-low 2026-W05: Bob escalated critical, Ana resolved warn",
+        "win-rate-low 2026-W03 to 2026-W05: Bob escalated critical, Ana resolved warn (found late)",
         "win-rate-low 2026-W05: Ana fired warn (found late)",
     ]
     assert world.states() == {"Ana": "firing warn", "Bob": "firing critical", "Cyd": "ok"}
+
+
+def test_alert_found_late_has_the_figures_of_the_last_bad_period(tmp_path: Path) -> None:
+    world = World(tmp_path, [rule(min_sample=20)])
+    for number, ana in enumerate([BAD, WORSE, (1, 3)], 2):
+        world.put(world.rules[0], week(number), {"ana": ana})
+    notices: list[Notice] = []
+    world.compose = lambda notice: (notices.append(notice), compose(notice))[1]
+    world.evaluate(week(4).end + HOUR)
+    (notice,) = notices
+    assert (notice.period_label, notice.slot, notice.found_late) == ("2026-W03", week(4).end, True)
+    assert (notice.items[0].value, notice.items[0].since) == (Decimal("0.19"), "2026-W02")
+    assert notice.items[0].warnings == ("2026-W04: n = 3, below the rule's minimum of 20",)
+
+
+def test_figures_of_several_periods_are_said_to_be(world: World) -> None:
+    for number, (ana, bob) in enumerate([(BAD, GOOD), ((1, 0), BAD)], 2):
+        world.put(world.rules[0], week(number), {"ana": ana, "bob": bob})
+    world.evaluate(week(3).end + HOUR)
+    assert world.titles() == ["win-rate-low 2026-W02 to 2026-W03: Ana fired warn, Bob fired warn (found late)"]
 
 
 def test_catch_up_reaches_only_so_far_back(tmp_path: Path) -> None:
