@@ -78,7 +78,7 @@ def limit_text(value: Decimal | None, unit: str, currency: str | None = None) ->
 def change_text(new: Decimal | None, old: Decimal | None, unit: str, currency: str | None = None) -> str:
     """The change from ``old`` to ``new`` in its own unit: ``−2.1 pt``, ``+€14k``, ``+1 day``, ``no change``.
 
-    ``n/a`` where either is undefined. Amounts change by no more digits than they are shown with. Percentages
+    ``n/a`` where either is undefined. Changes have no more digits than the values. Percentages
     change by points, never by "% of %".
     """
     if new is None or old is None:
@@ -88,14 +88,14 @@ def change_text(new: Decimal | None, old: Decimal | None, unit: str, currency: s
         return "no change"
     if unit == "ratio":
         body = f"{_grouped(abs(change) * 100, _change_digits(change * 100))} pt"
-    elif unit == "score":
-        body = _grouped(abs(change), _digits(new, unit))
-        body = body if re.search(r"[1-9]", body) else _grouped(abs(change), _digits(change, unit))
     elif unit == "currency":
         rounded = _round_to(change, _money_step(max(abs(new), abs(old))))
         body = _money(abs(rounded or change), currency)
+    elif unit == "seconds":
+        body = value_text(abs(change), unit)
     else:
-        body = value_text(abs(change), unit, currency)
+        digits = max(_digits(new, unit), _digits(old, unit))
+        body = _plain(abs(change), unit, digits if _round(change, digits) else _digits(change, unit))
     return f"{'+' if change > 0 else MINUS}{body}"
 
 

@@ -67,7 +67,7 @@ def needs_of(job: ReportJob, report: Report, kpis: Mapping[str, Kpi]) -> list[Se
             needs.append(SeriesNeed(kpi_id, kind, periods=report.periods))
             dimension = driver_dimension(report, kpis[kpi_id])
             if dimension:
-                needs.append(SeriesNeed(kpi_id, kind, by=(dimension,), periods=2))
+                needs.append(SeriesNeed(kpi_id, kind, by=(dimension,), periods=report.periods))
     return needs
 
 

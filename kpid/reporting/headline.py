@@ -12,7 +12,7 @@ _ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "sevent
 _NOUNS = ("day", "week", "month", "quarter", "year")
 _MOST_NAMES = 3
 _WORTH_SAYING = Decimal("0.2")
-"""A segment is named in the lead if it has at least this share of the change."""
+"""A segment is named in the lead if it has at least this share of the change, in its direction, and no more than all of it."""
 
 
 def period_noun(kind: str) -> str:
@@ -78,8 +78,9 @@ def _driven(lines: Sequence[KpiLine], drivers: Drivers | None) -> str:
     if drivers is None or not drivers.rows:
         return ""
     line = next(line for line in lines if line.id == drivers.kpi)
-    top = drivers.rows[0]
-    if abs(top.effect) < abs(drivers.change) * _WORTH_SAYING or not top.new:
+    named = [row for row in drivers.rows if row.new]
+    top = max(named, key=lambda row: row.effect / drivers.change, default=None)
+    if top is None or not _WORTH_SAYING <= top.effect / drivers.change <= 1:
         return ""
     part = change_text(top.effect, Decimal(0), line.unit, line.currency)
     whole = change_text(drivers.change, Decimal(0), line.unit, line.currency)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from kpid.reporting.context import KpiLine
+from kpid.reporting.context import Driver, Drivers, KpiLine
 from kpid.reporting.headline import headline, joined, lead, number_text, period_noun
 from kpid.reporting.samples import sample_lines
 from tests.reporting.weeks import CALENDAR
@@ -52,6 +52,22 @@ def test_lead_says_what_else_missed_and_what_is_well() -> None:
 def test_lead_of_a_quiet_week_says_how_the_others_went() -> None:
     sentences = lead([LINES["won_amount"], LINES["nps"], LINES["leads_created"]], None)
     assert sentences == ("NPS fell to 41 and leads created rose to 121.",)
+
+
+@pytest.mark.parametrize(
+    ("effects", "sentence"),
+    [
+        (("-0.017", "-0.004"), "Ada explains −1.7 of the −2.1 pt."),
+        (("0.05", "-0.01"), "Bruno explains −1.0 of the −2.1 pt."),
+        (("-0.05", "0.029"), None),
+        (("-0.003", "-0.002"), None),
+    ],
+)
+def test_lead_names_a_segment_only_if_it_explains_the_change(effects: tuple[str, str], sentence: str | None) -> None:
+    side = (Decimal(1), Decimal(2))
+    rows = tuple(Driver(name, Decimal(effect), side, side) for name, effect in zip(("Ada", "Bruno"), effects, strict=True))
+    sentences = lead([LINES["win_rate"]], Drivers("win_rate", "owner", Decimal("-0.021"), rows))
+    assert [one for one in sentences if "explains" in one] == ([sentence] if sentence else [])
 
 
 def test_joined_stops_at_three_names() -> None:

@@ -182,7 +182,7 @@ def test_unknown_reports_are_refused(store: Store) -> None:
 def test_needs_are_totals_and_the_cut_by_owner() -> None:
     needs = needs_of(JOB, REPORT, KPIS)
     assert SeriesNeed("win_rate", "week", periods=13) in needs
-    assert SeriesNeed("win_rate", "week", by=("owner",), periods=2) in needs
+    assert SeriesNeed("win_rate", "week", by=("owner",), periods=13) in needs
     assert {need.period for need in needs_of(JOB.model_copy(update={"period": "month"}), REPORT, KPIS)} == {"month"}
     assert needs_of(JOB, replace(REPORT, kpis=("unknown",)), KPIS) == []
     assert not any(need.by for need in needs_of(JOB, replace(REPORT, drivers=("planet",)), KPIS))
