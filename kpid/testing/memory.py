@@ -69,7 +69,7 @@ class MemorySync:
     def _bury(self, entity: str, page: DeletedPage, until: datetime) -> None:
         for stone in page.tombstones:
             row = self.rows.get(entity, {}).get(stone.native_id)
-            if row is not None:
+            if row is not None and row.get("deleted_at") is None:
                 row["deleted_at"] = stone.at or until
                 row |= {"deleted_reason": stone.reason, "merged_into_id": stone.merged_into}
         self.deleted_cursors[entity] = page.cursor

@@ -209,7 +209,8 @@ def test_values_get_their_types(bench):
     deal = portal.create(
         "deals",
         {"dealname": "Kessler Example rollout", "amount": "12900.50", "dealstage": "contractsent", "deal_currency_code": "USD",
-         "closedate": "2026-12-15T23:30:00Z", "hs_deal_stage_probability": "0.4", "dealtype": "newbusiness", "hubspot_owner_id": ""},
+         "closedate": "2026-12-15T23:30:00Z",
+         "hs_deal_stage_probability": "0.4", "dealtype": "newbusiness", "hubspot_owner_id": ""},
         at=created, links={"companies": [company, company + 1], "contacts": [7]},
     )  # fmt: skip
     row = bench.sync(MemorySync()).live("deals")[str(deal)]

@@ -223,20 +223,23 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         return rows
 
     def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
-        """All archived records each time, for their list knows no dates; then merges, and deals that left our pipelines."""
+        """What lives on elsewhere; then all archived records, each time anew, for their list knows no dates."""
         kinds = KINDS[entity]
         place = cursor or {}
         since = place.get("since")
         first, after = place.get("kind", kinds[0]), place.get("after")
-        started = place.get("started") or until.isoformat()
+        place = {"since": since, "started": place.get("started") or until.isoformat()}
         for kind in kinds[kinds.index(first) :]:
-            for batch in self._api.listed(kind, after if kind == first else None, archived=True):
+            start = after if kind == first else None
+            if start is None:  # merges come first: to the archived list their losers are deleted like any other
+                yield DeletedPage([*self._moved(kind, since)], {**place, "kind": kind, "after": None})
+            for batch in self._api.listed(kind, start, archived=True):
                 stones = [Tombstone(PREFIX.get(kind, "") + str(record["id"]), _archived_at(record)) for record in batch.records]
-                if batch.after:
-                    yield DeletedPage(stones, {"since": since, "started": started, "kind": kind, "after": batch.after})
+                following = kind if batch.after else _next(kinds, kind)
+                if following is None:
+                    yield DeletedPage(stones, {"since": place["started"]})
                 else:
-                    yield DeletedPage([*stones, *self._moved(kind, since)])
-        yield DeletedPage([], {"since": started})
+                    yield DeletedPage(stones, {**place, "kind": following, "after": batch.after})
 
     def _moved(self, kind: str, since: str | None) -> Iterator[Tombstone]:
         """Records that live on elsewhere: merged ones, and deals in pipelines that we do not read."""
