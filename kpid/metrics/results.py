@@ -44,6 +44,7 @@ class Answers:
     columns: Sequence[Columns]
     names: Sequence[str]
     rows: dict[tuple[str, tuple[str, ...], Period], dict[Ids, tuple[Any, ...]]] = field(default_factory=dict)
+    _places: list[tuple[int | None, ...]] = field(default_factory=list)
 
     def segments(self, ask: Ask, period: Period) -> dict[Ids, tuple[Any, ...]]:
         """The segments that have rows in a period."""
@@ -53,9 +54,13 @@ class Answers:
         """One measure of a row."""
         if row is None:
             return _NOTHING
-        c = self.columns[measure]
-        of = dict(zip(self.names, row, strict=True))
-        return Cell(of[c.value], of[c.n], of[c.rows], of[c.missing] if c.missing else 0, of[c.unknown] if c.unknown else 0)
+        if not self._places:
+            self._places.extend(self._place(columns) for columns in self.columns)
+        return Cell(*(0 if place is None else row[place] for place in self._places[measure]))
+
+    def _place(self, c: Columns) -> tuple[int | None, ...]:
+        place = {name: index for index, name in enumerate(self.names)}
+        return tuple(None if name is None else place[name] for name in (c.value, c.n, c.rows, c.missing, c.unknown))
 
 
 def read_answers(statement: Statement, names: Sequence[str], rows: Sequence[tuple[Any, ...]], *, is_now: bool) -> Answers:

@@ -136,7 +136,7 @@ def decimal_from_fraction(number: Fraction) -> Decimal:
         return Decimal(number.numerator)
     value = _EXACT.divide(Decimal(number.numerator), Decimal(number.denominator)).normalize(_EXACT)
     exponent = value.as_tuple().exponent
-    return value.quantize(Decimal(1)) if isinstance(exponent, int) and exponent > 0 else value
+    return Decimal(int(value)) if isinstance(exponent, int) and exponent > 0 else value
 
 
 def _quantity(number: Number) -> Quantity:
