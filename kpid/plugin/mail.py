@@ -27,6 +27,8 @@ _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f]+@[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f]+")
 _CID = re.compile(r"cid:([\w.-]+)")
 _IMG = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']cid:([\w.-]+)[\"'][^>]*>", re.IGNORECASE)
+_UNFOLDED = SMTP.clone(max_line_length=900)
+"""For the headers of parts: some mail programs do not find a Content-ID on a line of its own."""
 _HEADER_NAMES = (
     "Date", "From", "To", "Subject", "Message-ID", "In-Reply-To", "References", "List-Id", "Auto-Submitted",
     "X-Auto-Response-Suppress", "X-KPID-Key", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
@@ -137,7 +139,8 @@ def _body(message: Message, home: str, images: Sequence[Image]) -> bytes:
     mail = EmailMessage(policy=SMTP)
     mail.set_content(_NOT_TEXT.sub("", message.text), cte="quoted-printable")
     if message.html is not None:
-        ids = {image.name: f"{slug(image.name)}.{key_id(message.key)[:32]}@{home}" for image in images}
+        mark = key_id(message.key)[:32]
+        ids = {image.name: f"{slug(image.name, 32)}.{number}.{mark}@{home}" for number, image in enumerate(images)}
         html = _CID.sub(lambda found: f"cid:{ids.get(found[1], found[1])}", _NOT_TEXT.sub("", message.html))
         mail.add_alternative(html, subtype="html", cte="quoted-printable")
         page = mail.get_payload()[1]  # type: ignore[index]
@@ -147,7 +150,7 @@ def _body(message: Message, home: str, images: Sequence[Image]) -> bytes:
             page.add_related(image.png, "image", "png", cid=f"<{ids[image.name]}>", filename=name, disposition="inline")
     for number, part in enumerate(part for part in mail.walk() if part.is_multipart()):
         part.set_boundary(f"=_{key_id(message.key)[:40]}_{number}")  # "=_" cannot occur in quoted-printable or base64
-    return mail.as_bytes()
+    return mail.as_bytes(policy=_UNFOLDED)
 
 
 def _without_pictures(message: Message) -> Message:

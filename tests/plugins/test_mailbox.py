@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -96,6 +97,22 @@ def test_tree_is_alternative_of_plain_and_related() -> None:
     assert KEY[:32] in cid, "two mails on one phone must not show each other's pictures"
     assert png.get_content() == picture.png
     assert png.get_content_disposition() == "inline"
+
+
+def test_every_picture_is_found_under_the_name_that_the_page_uses() -> None:
+    names = ["a.b", "a-b", "a_b", "x" * 90, "spark-pipeline-open-amount"]
+    page = "".join(f'<img src="cid:{name}">' for name in names)
+    content = mail.mime_message(
+        message(html=page, images=tuple(Image(name, b"png" + name.encode(), "alt", 1, 1) for name in names)),
+        sender="kpid@reports.a-company-with-a-long-name.example.com",
+        recipient="",
+    )
+    tree = parsed(content)
+    pictures = {part["Content-ID"]: part.get_content() for part in tree.walk() if part.get_content_type() == "image/png"}
+    wanted = re.findall(r'cid:([^"]+)"', tree.get_body(("html",)).get_content())
+    assert [pictures[f"<{one}>"] for one in wanted] == [b"png" + name.encode() for name in names]
+    assert b"Content-ID: <" in content
+    assert max(len(line) for line in content.split(b"\r\n\r\n")[-1].split(b"\r\n")) <= 78
 
 
 def test_reply_refers_to_the_mails_before_it() -> None:
