@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from kpid.alerting.conditions import Change, Condition
+from kpid.analysis.wording import exact_text
 from kpid.model import Level, Measurement, MeasurementState
 
 _EPSILON = 1e-9
@@ -201,7 +202,8 @@ def _compared(conditions: RuleConditions, current: Measurement, previous: Measur
             continue
         verdict = _verdict(condition, value, previous, conditions)
         kind = verdict.unknown or (OutcomeKind.BREACH if verdict.holds else OutcomeKind.CLEAR)
-        found = replace(facts, kind=kind, threshold=condition.text, limit=verdict.limit, reason=verdict.reason)
+        reason = verdict.reason or _comparison(current, condition, verdict, conditions)
+        found = replace(facts, kind=kind, threshold=condition.text, limit=verdict.limit, reason=reason)
         if kind is OutcomeKind.BREACH:
             return replace(found, level=level)
         if kind is OutcomeKind.CLEAR:
@@ -210,25 +212,33 @@ def _compared(conditions: RuleConditions, current: Measurement, previous: Measur
             unknown = unknown or found
     if unknown is not None:
         return unknown
-    return _recovered(conditions, value, previous, clear)
-
-
-def _recovered(conditions: RuleConditions, value: Fraction, previous: Measurement | None, clear: Outcome) -> Outcome:
     if conditions.recover is None:
         return clear
-    verdict = _verdict(conditions.recover, value, previous, conditions)
+    return _recovered(conditions, conditions.recover, current, previous, clear)
+
+
+def _recovered(
+    conditions: RuleConditions, recover: Condition, current: Measurement, previous: Measurement | None, clear: Outcome
+) -> Outcome:
+    """Clear only if the value is also beyond the band between trigger and recovery."""
+    verdict = _verdict(recover, exact_value(current), previous, conditions)
     if verdict.unknown is not None:
-        return replace(clear, kind=verdict.unknown, reason=verdict.reason, threshold=conditions.recover.text)
+        return replace(clear, kind=verdict.unknown, reason=verdict.reason, threshold=recover.text)
+    reason = verdict.reason or _comparison(current, recover, verdict, conditions)
     if verdict.holds:
-        return replace(clear, threshold=conditions.recover.text, limit=verdict.limit, reason=verdict.reason)
-    return replace(clear, kind=OutcomeKind.HOLD, reason=f"between `{clear.threshold}` and `{conditions.recover.text}`")
+        return replace(clear, threshold=recover.text, limit=verdict.limit, reason=reason)
+    return replace(clear, kind=OutcomeKind.HOLD, reason=f"no longer {clear.threshold}, but {reason}")
+
+
+def _comparison(current: Measurement, condition: Condition, verdict: _Verdict, conditions: RuleConditions) -> str:
+    """``39.9% is < 40%``, with enough digits to see it."""
+    value = exact_text(current.value, verdict.limit, conditions.kpi_unit, current.currency)
+    return f"{value} is {'' if verdict.holds else 'not '}{condition.text}"
 
 
 def _verdict(condition: Condition, value: Fraction, previous: Measurement | None, conditions: RuleConditions) -> _Verdict:
     if not isinstance(condition, Change):
-        holds = condition.holds(value, conditions.kpi_unit)
-        reason = f"the value {'meets' if holds else 'does not meet'} `{condition.text}`"
-        return _Verdict(holds, reason=reason, limit=condition.limit(conditions.kpi_unit))
+        return _Verdict(condition.holds(value, conditions.kpi_unit), limit=condition.limit(conditions.kpi_unit))
     if previous is None:
         return _Verdict(unknown=OutcomeKind.NO_DATA, reason="there is no earlier period to compare with")
     if (unknown := _unusable(previous, conditions.min_sample)) is not None:

@@ -37,6 +37,7 @@ def test_highest_breached_level_wins_and_carries_its_figures() -> None:
         Decimal("0.4"),
     )
     assert (found.value, found.n, found.previous, found.previous_label) == (Decimal("0.3"), 10, Decimal("0.5"), "2026-10")
+    assert found.reason == "30.0% is < 40%"
     assert judge(rules, rate(45, 100), []).level is Level.WARN
     assert judge(rules, rate(50, 100), []).kind is OutcomeKind.CLEAR
 
@@ -45,6 +46,7 @@ def test_hold_needs_recover() -> None:
     assert judge(conditions(warn="< 50%"), rate(52, 100), []).kind is OutcomeKind.CLEAR
     banded = conditions(warn="< 50%", recover=">= 55%")
     assert judge(banded, rate(52, 100), []).kind is OutcomeKind.HOLD
+    assert judge(banded, rate(52, 100), []).reason == "no longer < 50%, but 52.0% is not >= 55%"
     assert judge(banded, rate(55, 100), []).kind is OutcomeKind.CLEAR
 
 
