@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from email.header import Header
 from email.message import EmailMessage, MIMEPart
 from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from html import escape
 
 from kpid.plugin.notifier import Image, Message
@@ -75,7 +75,7 @@ def address(text: str) -> str:
     Raises:
         ValueError: there is none, or it holds what would break a header.
     """
-    bare = parseaddr(text)[1] if "<" in text else text.strip()
+    bare = _name_and_address(text)[1]
     if not _ADDRESS.fullmatch(bare) or (_CONTROL.search(bare)):
         raise ValueError(f"{one_line(text, 80)!r} is no mail address; write name@example.com or Name <name@example.com>")
     local, _, host = bare.rpartition("@")
@@ -121,12 +121,18 @@ def _references(follows: Sequence[str]) -> Sequence[str]:
 
 def _mailbox(text: str) -> str:
     bare = address(text)
-    name = one_line(parseaddr(text)[0], 80) if "<" in text else ""
+    name = one_line(_name_and_address(text)[0], 80)
     if not name:
         return bare
     if name.isascii():
         return '"{}" <{}>'.format(re.sub(r'["\\]', "", name), bare)
     return f"{_encoded(name, 'From')}\r\n <{bare}>"
+
+
+def _name_and_address(text: str) -> tuple[str, str]:
+    """Parts of ``Name <a@b>``, where the name may be in quotes; ("", text) where there is no name."""
+    found = re.fullmatch(r"\s*\"?([^<>]*?)\"?\s*<([^<>]*)>\s*", text)
+    return (found[1], found[2]) if found else ("", text.strip())
 
 
 def _encoded(text: str, header: str) -> str:
