@@ -101,7 +101,7 @@ CASES = {
         says=("bad", "127.0.0.1:9"),
     ),
     "truncated-json-page": Case(
-        sources='  bad: {{connector: hubspot, token: "not-a-token", base_url: "http://127.0.0.1:{port}", allow_private: true, every: 15m}}',
+        sources='  bad: {connector: hubspot, token: "not-a-token", base_url: "http://127.0.0.1:PORT", allow_private: true, every: 15m}',
         says=("bad", "JSON"),
     ),
     "truncated-json-line": Case(
@@ -183,7 +183,7 @@ def lay_out(folder: Path, case: Case, port: int) -> Shell:
         folder,
         CONFIG.format(
             top=case.top,
-            sources=case.sources.replace("{port}", str(port)).replace("{{", "{").replace("}}", "}"),
+            sources=case.sources.replace("PORT", str(port)),
             rules=case.rules,
         ),
     )
