@@ -85,7 +85,7 @@ class Touched:
         """Whether a period may have changed."""
         if self.everything or (self.first is not None and self.first <= period.end):
             return True
-        return any(day < period.end and day + timedelta(days=1) > period.start for day in self.days)
+        return any(period.start - timedelta(days=1) < day < period.end for day in self.days)
 
     def _add(self, measure: Measure, ask: Ask) -> None:
         tables = tables_of(measure.entity)
