@@ -114,6 +114,14 @@ class _ReadingContract:
         _sync(bench, synced)
         _compare(bench, synced)
 
+    def test_records_that_come_with_an_instant_already_seen_are_not_lost(self, bench: SourceBench) -> None:
+        bench.add(5, same_instant=True)
+        synced = _synced(bench)
+        bench.add(5, same_instant=True)
+        _later(bench)
+        _sync(bench, synced)
+        _compare(bench, synced)
+
     def test_a_sync_killed_at_any_page_goes_on(self, bench: SourceBench) -> None:
         bench.add(220)
         synced = MemorySync()

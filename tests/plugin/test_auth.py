@@ -143,13 +143,13 @@ def test_a_token_server_that_is_down_is_transient(api, tokens):
 def test_a_token_server_that_is_busy_defers(api, tokens):
     TokenServer(api)
     api.fail(faults.limited("600"))
-    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
-        with pytest.raises(DeferredError):
-            client.get("/deals")
+    auth = OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)
+    with deals_client(api, auth) as client, pytest.raises(DeferredError):
+        client.get("/deals")
 
 
 def test_an_answer_without_a_token_is_an_error(api, tokens):
     api.route("POST", "/oauth/token", lambda _: {"token": "x"})
-    with deals_client(api, OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)) as client:
-        with pytest.raises(AuthError, match="no access token"):
-            client.get("/deals")
+    auth = OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)
+    with deals_client(api, auth) as client, pytest.raises(AuthError, match="no access token"):
+        client.get("/deals")
