@@ -127,6 +127,23 @@ def test_nothing_is_stored_if_a_message_cannot_be_written(tmp_path: Path) -> Non
     assert world.titles() == ["win-rate-low 2026-W02: Ana fired warn"]
 
 
+def test_two_that_judge_at_once_tell_people_once(world: World) -> None:
+    nested: list[int] = []
+
+    def judge_meanwhile(notice: Notice) -> Message:
+        if not nested:
+            nested.append(0)
+            nested.append(world.evaluate(week(2).end + HOUR).messages)
+        return compose(notice)
+
+    world.compose = judge_meanwhile
+    world.put(world.rules[0], week(2), {"ana": BAD})
+    outer = world.evaluate(week(2).end + HOUR)
+    assert (nested[-1], outer.messages, outer.events) == (1, 0, 0)
+    assert world.titles() == ["win-rate-low 2026-W02: Ana fired warn"]
+    assert world.events() == ["fired"]
+
+
 def test_rule_whose_notice_fails_is_a_problem_and_the_others_go_on(tmp_path: Path) -> None:
     def broken(notice: Notice) -> Message:
         if notice.rule == "broken":
