@@ -41,7 +41,6 @@ from kpid.testing import (
     NotifierContract,
     Request,
     SourceBench,
-    faults,
 )
 
 TOKEN = "token-1234567890"
@@ -264,7 +263,6 @@ class Horn(Notifier[HornSettings]):
             f"answered {response.status} {said}",
             permanent=response.status in self.final,
             retry_after=timedelta(seconds=int(wait)) if wait else None,
-        ) if wait else None,
         )
 
     def check(self) -> list[Finding]:
