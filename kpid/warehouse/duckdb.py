@@ -6,6 +6,7 @@ only. Nothing is ever downloaded: extensions that are not built in are switched 
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import threading
@@ -71,7 +72,15 @@ def _make_file(file: Path) -> None:
     beside = file.with_name(f"{file.name}.{os.getpid()}.new")
     beside.unlink(missing_ok=True)
     duckdb.connect(str(beside), config=dict(_CONFIG)).close()
-    beside.replace(file)
+    if file.exists():
+        file.unlink()  # an empty one
+    try:
+        os.link(beside, file)  # unlike a rename this never takes the place of a file that another process has just made
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        beside.replace(file)
+    beside.unlink(missing_ok=True)
 
 
 def _open_error(file: Path, error: Exception) -> StoreError | BusyError:
@@ -185,7 +194,8 @@ class DuckDBWarehouse:
         with self._copying, self._cursor() as cursor:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                beside.unlink(missing_ok=True)
+                for left in target.parent.glob(f"{glob.escape(target.name)}.*.new"):  # by a process that was killed
+                    left.unlink(missing_ok=True)
                 name = cursor.execute("SELECT current_database()").fetchall()[0][0]
                 place = str(beside).replace("'", "''")
                 cursor.execute(f"ATTACH '{place}' AS kpid_snapshot (STORAGE_VERSION '{_STORAGE}')")

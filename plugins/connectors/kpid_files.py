@@ -115,7 +115,7 @@ class FilesConnector(Connector[FilesSettings]):
         """All rows of the entity's file, from where an interrupted read of the same file was; none if it is unchanged."""
         wanted = self._wanted()[entity]
         file = self._file(wanted)
-        print_, age = _fingerprint(file, wanted, self.settings)
+        print_, age = _fingerprint(file, wanted, self.settings, self.context.timezone)
         through = min(age, until)
         same = cursor is not None and cursor.get("fingerprint") == print_
         if cursor is not None and same and cursor.get("complete"):
@@ -130,7 +130,7 @@ class FilesConnector(Connector[FilesSettings]):
             done += len(rows)
             yield Page({entity: rows}, cursor={"fingerprint": print_, "rows": done}, restarted=restarted)
             restarted = False
-        if _fingerprint(file, wanted, self.settings)[0] != print_:
+        if _fingerprint(file, wanted, self.settings, self.context.timezone)[0] != print_:
             raise ConnectorError("the file changed while it was read", where=str(file), hint="It is read again at the next sync")
         yield Page({}, cursor={"fingerprint": print_, "rows": done, "complete": True}, through=through, restarted=restarted)
 
@@ -182,10 +182,10 @@ class FilesConnector(Connector[FilesSettings]):
         return file
 
 
-def _fingerprint(file: Path, wanted: FileEntity, settings: FilesSettings) -> tuple[str, datetime]:
+def _fingerprint(file: Path, wanted: FileEntity, settings: FilesSettings, zone: ZoneInfo) -> tuple[str, datetime]:
     """What a file and the way it is read look like, and the file's age: another fingerprint means to read again."""
     stat = file.stat()
-    how = [wanted.model_dump(mode="json"), settings.model_dump(mode="json", exclude={"entities", "path"})]
+    how = [wanted.model_dump(mode="json"), settings.model_dump(mode="json", exclude={"entities", "path"}), str(zone)]
     seen = json.dumps([stat.st_size, stat.st_mtime_ns, how], sort_keys=True)
     return hashlib.sha256(seen.encode()).hexdigest()[:24], datetime.fromtimestamp(stat.st_mtime, UTC)
 

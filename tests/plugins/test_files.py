@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -240,6 +241,8 @@ def test_an_unchanged_file_is_not_read_again(source: Callable[..., FilesConnecto
     assert first.restarted
     mapped = source(entities={"deals": {**DEALS, "columns": {**DEALS["columns"], "name": "product"}}})
     assert len(rows(mapped, cursor=last.cursor)) == 4, "another mapping reads again"
+    moved = FilesConnector(connector.settings, replace(connector.context, timezone=ZoneInfo("America/New_York")))
+    assert len(rows(moved, cursor=last.cursor)) == 4, "so does another zone: its midnights are others"
 
 
 def test_the_data_is_as_old_as_the_file_but_never_newer_than_the_run(
