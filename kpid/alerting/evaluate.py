@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from kpid.alerting.ending import close_series, closing_notices
+from kpid.alerting.ending import ClosedTrack, close_series, closing_notices
 from kpid.alerting.health import RuleHealth
 from kpid.alerting.loading import load_facts
 from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, message_key, notices_of, told_of
@@ -214,26 +214,30 @@ def _end_rule(setup: AlertingSetup, row: alerts.RuleRow, store: Store, now: date
     """A rule that was judged before is paused or gone: its open alerts end, and people are told once."""
     paused = next((rule for rule in setup.rules if rule.uid == row.rule_uid), None)
     kind = EventKind.RULE_REMOVED if paused is None else EventKind.PAUSED
-    rule = paused or _rule_as_judged(row)
     with store.read() as conn:
         closed = close_series(alerts.load_series(conn, row.rule_uid), kind, Slot(row.last_slot or now, ""))
-    if paused is not None and not closed and not row.health.get("told"):
+    if paused is not None and not closed and not row.health:
         return EvaluateResult()
-    plan = None if rule is None or rule.kpi not in setup.kpis else _plan(setup, rule)
-    notices = [] if plan is None else closing_notices(plan, closed, now)
+    rule = paused or _rule_as_judged(row)
+    notices = [] if rule is None or rule.kpi not in setup.kpis else closing_notices(_plan(setup, rule), closed, now)
     letters = [(notice, setup.compose(notice.notice)) for notice in notices]
     with store.write() as conn:
         if alerts.load_rule(conn, row.rule_uid) != row:
-            return EvaluateResult()
-        happened = [event for track in closed for event in event_rows(row.rule_uid, track, now)]
-        alerts.save_series(conn, [track.closed_row(now) for track in closed])
-        alerts.add_events(conn, happened)
-        alerts.forget_rule(conn, row.rule_uid)
-        problems.clear(conn, f"rule:{row.rule_uid}/data")
+            return EvaluateResult()  # somebody else has just done it
+        happened = _store_end(conn, row, closed, now)
         if paused is not None:
             alerts.save_rule(conn, replace(row, health={}, updated_at=now))
-        sent = sum(_enqueue(conn, setup, plan.rule, notice, message, now) for notice, message in letters) if plan else 0
-        return EvaluateResult(0, len(happened), sent)
+        sent = sum(_enqueue(conn, setup, rule, notice, message, now) for notice, message in letters if rule is not None)
+        return EvaluateResult(0, happened, sent)
+
+
+def _store_end(conn: Connection, row: alerts.RuleRow, closed: Sequence[ClosedTrack], now: datetime) -> int:
+    happened = [event for track in closed for event in event_rows(row.rule_uid, track, now)]
+    alerts.save_series(conn, [track.closed_row(now) for track in closed])
+    alerts.add_events(conn, happened)
+    alerts.forget_rule(conn, row.rule_uid)
+    problems.clear(conn, f"rule:{row.rule_uid}/data")
+    return len(happened)
 
 
 def _rule_as_judged(row: alerts.RuleRow) -> Rule | None:

@@ -5,7 +5,6 @@ healthy -> degraded (first slot not judged) -> unhealthy (after ``no_data_after`
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,7 +14,6 @@ from typing import Any, NamedTuple
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.series import EventKind, RulePolicy, SeriesState, Slot, Tally, tally_from_dump
 
-_FAULTS = (OutcomeKind.ERROR, OutcomeKind.STALE, OutcomeKind.NO_DATA)
 _EMPTY = {OutcomeKind.NO_DATA, OutcomeKind.MISSING}
 
 
@@ -97,17 +95,24 @@ def find_fault(judged: Sequence[tuple[SeriesState, Outcome]], failure: str, *, n
     if failure:
         return Fault(OutcomeKind.ERROR, failure)
     outcomes = [outcome for _, outcome in judged]
-    kinds = Counter(outcome.kind for outcome in outcomes)
-    for kind in _FAULTS[:2]:
-        if kinds[kind] and (no_data_is_fault or kind is OutcomeKind.ERROR):
-            reason = next(outcome.reason for outcome in outcomes if outcome.kind is kind)
-            return Fault(kind, reason if len(outcomes) == 1 else f"{reason} ({kinds[kind]} of {len(outcomes)} series)")
-    if not no_data_is_fault:
+    if (error := _told_of(outcomes, OutcomeKind.ERROR)) is not None or not no_data_is_fault:
+        return error
+    return _told_of(outcomes, OutcomeKind.STALE) or _emptiness(judged)
+
+
+def _told_of(outcomes: Sequence[Outcome], kind: OutcomeKind) -> Fault | None:
+    found = [outcome for outcome in outcomes if outcome.kind is kind]
+    if not found:
         return None
-    if not outcomes:
+    many = f" ({len(found)} of {len(outcomes)} series)" if len(outcomes) > 1 else ""
+    return Fault(kind, found[0].reason + many)
+
+
+def _emptiness(judged: Sequence[tuple[SeriesState, Outcome]]) -> Fault | None:
+    if not judged:
         return Fault(OutcomeKind.NO_DATA, "nothing has been measured for this rule")
-    if all(outcome.kind in _EMPTY for outcome in outcomes):
-        return Fault(OutcomeKind.NO_DATA, outcomes[0].reason)
+    if all(outcome.kind in _EMPTY for _, outcome in judged):
+        return Fault(OutcomeKind.NO_DATA, judged[0][1].reason)
     hanging = [outcome for state, outcome in judged if state.status.is_on and outcome.kind is OutcomeKind.NO_DATA]
     return Fault(OutcomeKind.NO_DATA, f"an alert cannot be judged: {hanging[0].reason}") if hanging else None
 

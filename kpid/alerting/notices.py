@@ -49,18 +49,24 @@ def fold(start: SeriesState, end: SeriesState, events: Sequence[Event]) -> list[
         end: the state now.
         events: what has happened in between, oldest first.
     """
-    told: list[Event] = []
     was_on, is_on = start.status.is_on, end.status.is_on
-    if was_on and not (is_on and end.episode == start.episode):
-        told.extend([event for event in events if event.ends_episode and event.episode == start.episode][:1])
-    elif was_on and end.level is not start.level:
-        kind = EventKind.ESCALATED if end.level.rank > start.level.rank else EventKind.EASED
-        turned = [event for event in events if event.kind in _LEVEL_EVENTS and event.level is end.level][-1:]
-        told.extend(replace(event, kind=kind, level_was=start.level) for event in turned)
-    if is_on and not (was_on and end.episode == start.episode):
-        fired = [event for event in events if event.kind is EventKind.FIRED and event.episode == end.episode][-1:]
-        told.extend(replace(event, level=end.level) for event in fired)
+    stands = was_on and is_on and end.episode == start.episode
+    told: list[Event] = []
+    if stands and end.level is not start.level:
+        told = _turned(start, end, events)
+    elif was_on and not stands:
+        told = [event for event in events if event.ends_episode and event.episode == start.episode][:1]
+    if is_on and not stands:
+        fired = [event for event in events if event.kind is EventKind.FIRED and event.episode == end.episode]
+        told += [replace(event, level=end.level) for event in fired[-1:]]
     return told
+
+
+def _turned(start: SeriesState, end: SeriesState, events: Sequence[Event]) -> list[Event]:
+    """The event that brought an alert to the level where it stands now, called by what it means."""
+    kind = EventKind.ESCALATED if end.level.rank > start.level.rank else EventKind.EASED
+    turned = [event for event in events if event.kind in _LEVEL_EVENTS and event.level is end.level]
+    return [replace(event, kind=kind, level_was=start.level) for event in turned[-1:]]
 
 
 def _with_newest_figures(track: Track, event: Event) -> Event:
