@@ -89,11 +89,7 @@ class Touched:
 
     def _add(self, measure: Measure, ask: Ask) -> None:
         tables = tables_of(measure.entity)
-        names = {*ask.by, *(name for name, _ in ask.where)}
-        looked_up = {dimension.depends_on for name in names if (dimension := dimension_of(measure.entity, name)) is not None}
-        if measure.money is not None:
-            looked_up.add("fx_rates")
-        if looked_up & self._entities:
+        if _looked_up(measure, ask) & self._entities:
             self.everything = True
         if isinstance(measure.clock, Now) or not set(tables) & self._entities:
             return
@@ -107,6 +103,13 @@ class Touched:
             self.days.update(days)
         elif days:
             self.first = min([*days, self.first] if self.first else days)
+
+
+def _looked_up(measure: Measure, ask: Ask) -> set[str | None]:
+    """Tables whose changes move rows from one segment to another, or change what an amount is worth."""
+    names = {*ask.by, *(name for name, _ in ask.where)}
+    found = {dimension.depends_on for name in names if (dimension := dimension_of(measure.entity, name)) is not None}
+    return found | ({"fx_rates"} if measure.money is not None else set())
 
 
 def definition_hash(ask: Ask, calendar: Calendar, currency: str) -> str:

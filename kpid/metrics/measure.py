@@ -13,21 +13,20 @@ from kpid.analysis.periods import Calendar, periods_between
 from kpid.config.model import KpiSettings
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.dialects import compile_statement
-from kpid.metrics.dimensions import check_dimensions, labels_table
+from kpid.metrics.dimensions import check_dimensions
 from kpid.metrics.due import definition_hash, due_periods, wanted_periods
-from kpid.metrics.plan import Ask, Scan, Where, make_plan
+from kpid.metrics.labels import Labels
+from kpid.metrics.plan import Ask, Scan, make_plan
 from kpid.metrics.results import Answers, Maker, read_answers
 from kpid.metrics.statements import Setting, make_statement, population
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, SeriesNeed
-from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Definition, Kpi
 from kpid.store import history
 from kpid.store.engine import Store
 from kpid.warehouse import Changes, Warehouse
 
 Progress = Callable[[str, int, int | None], None]
-_MAX_LOOKED_UP = 2_000
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class _Run:
         self.problems: list[tuple[str, str]] = []
         self._changes: dict[int, Changes] = {}
         self._foreign: dict[str, bool] = {}
-        self._names: dict[str, dict[str, str]] = {}
+        self._labels = Labels(setup.warehouse)
 
     def ask(self, need: SeriesNeed) -> Ask:
         """Make a need concrete.
@@ -157,7 +156,7 @@ class _Run:
         tables = [measure.entity for measure in definition.measures.values()]
         check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)])
         min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
-        return Ask(need, kpi, definition, params, min_sample, where=self._where(need))
+        return Ask(need, kpi, definition, params, min_sample, where=self._labels.where(need))
 
     def due(self, needs: Sequence[SeriesNeed], store: Store) -> list[_Due]:
         """What has to be measured; needs that cannot be are noted as problems."""
@@ -200,7 +199,7 @@ class _Run:
         setting = Setting(self.now, self.setup.calendar.timezone, self.setup.currency, foreign)
         answers = [self._answer(scan, setting) for scan in plan.scans]
         coverage = Coverage(self.setup.warehouse.watermarks(), self.setup.max_ages)
-        return Maker(plan, answers, coverage, self._labels(asks, answers), self.setup.currency, self.now)
+        return Maker(plan, answers, coverage, self._labels.of(asks, answers), self.setup.currency, self.now)
 
     def _answer(self, scan: Scan, setting: Setting) -> Answers:
         if scan.is_empty:
@@ -226,52 +225,6 @@ class _Run:
                 sql, parameters = compile_statement(statement, self.setup.warehouse.dialect)
                 self._foreign[name] = self.setup.warehouse.query(sql, parameters).num_rows > 0
         return self._foreign.get(name, False)
-
-    # ---- names of owners, accounts, pipelines ...
-
-    def _where(self, need: SeriesNeed) -> Where:
-        found = []
-        for name, wanted in sorted(need.where):
-            table = labels_table(name)
-            ids = self._all_names(table) if table and any(wanted) else {}
-            chosen = [key for key, label in ids.items() if label in wanted] + [
-                value for value in wanted if value and value not in ids.values()
-            ]
-            found.append((name, (*sorted(set(chosen)), *((None,) if "" in wanted else ()))))
-        return tuple(found)
-
-    def _labels(self, asks: Sequence[Ask], answers: Sequence[Answers]) -> dict[str, dict[str, str]]:
-        labels = {}
-        for name in sorted({name for ask in asks for name in ask.by}):
-            if (table := labels_table(name)) is not None:
-                ids = {
-                    ids[cut.index(name)]
-                    for answer in answers
-                    for (_, cut, _), rows in answer.rows.items()
-                    if name in cut
-                    for ids in rows
-                }
-                labels[name] = self._names_of(table, sorted(key for key in ids if key is not None))
-        return labels
-
-    def _names_of(self, table: str, ids: Sequence[str]) -> dict[str, str]:
-        if table in self._names or len(ids) > _MAX_LOOKED_UP:
-            return self._all_names(table)
-        return self._query_names(table, ids) if ids else {}
-
-    def _all_names(self, table: str) -> dict[str, str]:
-        if table not in self._names:
-            self._names[table] = self._query_names(table, None)
-        return self._names[table]
-
-    def _query_names(self, table: str, ids: Sequence[str] | None) -> dict[str, str]:
-        t = ENTITIES[table]
-        statement = select(t.c.id, t.c.name).where(t.c.name.is_not(None))
-        if ids is not None:
-            statement = statement.where(t.c.id.in_(ids))
-        sql, parameters = compile_statement(statement, self.setup.warehouse.dialect)
-        found = self.setup.warehouse.query(sql, parameters)
-        return dict(zip(found["id"].to_pylist(), found["name"].to_pylist(), strict=True))
 
 
 def _define(kpi: Kpi, params: Mapping[str, str]) -> Definition:

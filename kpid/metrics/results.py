@@ -50,6 +50,10 @@ class Answers:
         """The segments that have rows in a period."""
         return self.rows.get((ask.need.period, ask.by, period), {})
 
+    def values_of(self, dimension: str) -> set[str | None]:
+        """All values of a dimension."""
+        return {ids[cut.index(dimension)] for (_, cut, _), rows in self.rows.items() if dimension in cut for ids in rows}
+
     def cell(self, row: tuple[Any, ...] | None, measure: int) -> Cell:
         """One measure of a row."""
         if row is None:
@@ -124,11 +128,8 @@ class Maker:
 
     def _measurement(self, ask: Ask, period: Period, dims: Dims, cells: Mapping[str, Cell], trust: _Doubts) -> Measurement:
         measures, definition = ask.definition.measures, ask.definition
-        doubts = trust.of(period)
         excludes = ask.params.get("missing_fx") == "exclude"
-        lacking = max((cell.missing for cell in cells.values()), default=0)
-        if lacking and not excludes:
-            doubts.append((MeasurementState.ERROR, f"no exchange rate to {self.currency} for {_counted(lacking, 'amount')}"))
+        doubts = trust.of(period) + ([] if excludes else self._lacking(cells))
         quantities = {name: _quantity(measures[name], cells[name], name) for name in measures}
         result = _apply(ask, quantities, doubts)
         sample = cells[definition.sample or next(iter(measures))]
@@ -156,6 +157,11 @@ class Maker:
             reason=reason,
             warnings=warnings + tuple(_warnings(measures, cells, excludes=excludes)),
         )
+
+    def _lacking(self, cells: Mapping[str, Cell]) -> list[Doubt]:
+        missing = max((cell.missing for cell in cells.values()), default=0)
+        text = f"no exchange rate to {self.currency} for {_counted(missing, 'amount')}"
+        return [(MeasurementState.ERROR, text)] if missing else []
 
 
 class _Doubts:

@@ -249,25 +249,34 @@ class _Writer:
         return select(*labelled).select_from(source).where(*self.conditions)
 
     def _outer(self, rows: FromClause, keys: list[str], dimensions: Mapping[str, str]) -> tuple[Select[Any], dict[int, Cut]]:
+        names = [*keys, *dimensions.values()]
+        sets = self._grouping_sets(keys, dimensions)
+        groups = {_grouping(names, used): cut for used, cut in sets.items()}
+        c = rows.c
+        columns = [c[name] for name in names]
+        measured = [expression.label(f"a{number}") for number, expression in enumerate(self.outer.values())]
+        if len(sets) == 1:
+            group = literal_column(str(next(iter(groups))), Integer).label("g")
+            return select(group, *columns, *measured).select_from(rows).group_by(*columns), groups
+        together = func.grouping_sets(*(tuple_(*(c[name] for name in used)) for used in sets))
+        return select(func.grouping(*columns).label("g"), *columns, *measured).select_from(rows).group_by(together), groups
+
+    def _grouping_sets(self, keys: list[str], dimensions: Mapping[str, str]) -> dict[tuple[str, ...], Cut]:
+        """Columns to group by for each cut; where periods have one number for all kinds, a cut serves them all."""
         kinds = list(self.scan.periods)
-        columns = [*keys, *dimensions.values()]
         sets: dict[tuple[str, ...], Cut] = {}
         for kind, names in self.scan.cuts:
-            key = keys[kinds.index(kind)] if self.scan.mode == "bisect" else "p"
-            sets[key, *(dimensions[name] for name in names)] = (kind if self.scan.mode == "bisect" else "", names)
-        groups = {
-            sum(1 << (len(columns) - 1 - i) for i, name in enumerate(columns) if name not in used): cut
-            for used, cut in sets.items()
-        }
-        c = rows.c
-        grouping = (
-            func.grouping(*(c[name] for name in columns)) if len(sets) > 1 else literal_column(str(next(iter(groups))), Integer)
-        )
-        measured = [expression.label(f"a{number}") for number, expression in enumerate(self.outer.values())]
-        statement = select(grouping.label("g"), *(c[name] for name in columns), *measured).select_from(rows)
-        if len(sets) == 1:
-            return statement.group_by(*(c[name] for name in next(iter(sets)))), groups
-        return statement.group_by(func.grouping_sets(*(tuple_(*(c[name] for name in used)) for used in sets))), groups
+            used = [dimensions[name] for name in names]
+            if self.scan.mode == "bisect":
+                sets[keys[kinds.index(kind)], *used] = (kind, names)
+            else:
+                sets["p", *used] = ("", names)
+        return sets
+
+
+def _grouping(names: list[str], used: tuple[str, ...]) -> int:
+    """What ``GROUPING`` says of a set: a bit per column that is not part of it, the first column the highest."""
+    return sum(1 << (len(names) - 1 - place) for place, name in enumerate(names) if name not in used)
 
 
 def _function(kind: str, q: float | None, x: ColumnElement[Any]) -> Any:

@@ -115,7 +115,7 @@ def measured_periods(conn: Connection, need: SeriesNeed) -> dict[SpanKey, tuple[
     m = measurements.c
     found: dict[SpanKey, tuple[Period, frozenset[str]]] = {}
     columns = (m.period_kind, m.period_start, m.period_end, m.period_label, m.state)
-    for kind, start, end, label, state in conn.execute(_newest(family_of(need), None, None, *columns)):
+    for kind, start, end, label, state in conn.execute(_newest(family_of(need), None, None, *columns).distinct()):
         _, states = found.get((start, end), (None, frozenset[str]()))
         found[start, end] = (Period(kind, start, end, label), states | {state})
     return found
