@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from kpid.clock import Clock
@@ -55,7 +56,7 @@ class NoAuth:
         return ()
 
 
-class HttpClient:
+class HttpClient(AbstractContextManager["HttpClient"]):
     """A client for one server. Used from one thread.
 
     Args:
@@ -121,9 +122,6 @@ class HttpClient:
         self._redactor = Redactor(lambda: (*own, *self._auth.secrets()), path=not secret_path)
         settings = WireSettings(timeout, total, allow_private, ca_file, max_bytes)
         self._wire = Wire(base_url, name, clock, self._redactor, settings)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
@@ -210,15 +208,11 @@ class HttpClient:
             if response.status not in REDIRECTS or call.method != "GET" or not location:
                 return response
             target = call.redirected(location)
-            if not self._wire.is_home(target.url) and not self._is_allowed(target.url):
+            if not self._wire.is_home(target.url) and not _is_allowed(target.url, self._redirect_hosts):
                 text = f"was redirected to another host ({self._redactor.url(target.url)}), which was refused"
                 raise self._failure(call, text, response, transient=False)
             call = target
         raise self._failure(call, "was redirected in a circle", response, transient=False)
-
-    def _is_allowed(self, url: str) -> bool:
-        parts = urlsplit(url)
-        return parts.scheme == "https" and parts.username is None and parts.hostname in self._redirect_hosts
 
     def _judge(self, call: Call, response: Response, *, parse: bool) -> None:
         """Raise what the answer means, if it is not a usable one."""
@@ -258,3 +252,8 @@ class HttpClient:
             raise failure
         pause = backoff(tries, self._rng) if asked is None else asked
         self._clock.sleep(pause.total_seconds())
+
+
+def _is_allowed(url: str, hosts: Collection[str]) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" and parts.username is None and parts.hostname in hosts

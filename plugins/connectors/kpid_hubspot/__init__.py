@@ -36,7 +36,7 @@ from kpid.plugin import (
     Tombstone,
     hookimpl,
 )  # fmt: skip
-from kpid_hubspot.endpoints import Access, Batch, Endpoints, modified_property
+from kpid_hubspot.endpoints import Access, Batch, Endpoints, changed_since
 from kpid_hubspot.mapping import MAPPERS, history_rows, owner_row, pipeline_row, stage_rows, stages_of
 from kpid_hubspot.values import Place, Stage, instant
 
@@ -243,18 +243,11 @@ class HubSpotConnector(Connector[HubSpotSettings]):
 
     def _moved(self, kind: str, since: str | None) -> Iterator[Tombstone]:
         """Records that live on elsewhere: merged ones, and deals in pipelines that we do not read."""
-        window = []
-        if since:
-            begin = datetime.fromisoformat(since) - OVERLAP - INDEX_LAG
-            value = str(round(begin.timestamp() * 1000))
-            window.append({"propertyName": modified_property(kind), "operator": "GTE", "value": value})
+        window = [changed_since(kind, datetime.fromisoformat(since) - OVERLAP - INDEX_LAG)] if since else []
         if kind in MERGEABLE:
             merged = {"propertyName": "hs_merged_object_ids", "operator": "HAS_PROPERTY"}
             for batch in self._api.search(kind, [*window, merged], names=["hs_merged_object_ids"]):
-                for record in batch.records:
-                    losers = (record["properties"].get("hs_merged_object_ids") or "").split(";")
-                    winner = str(record["id"])
-                    yield from (Tombstone(id_, None, "merged", winner) for id_ in losers if id_ and id_ != winner)
+                yield from (stone for record in batch.records for stone in _losers(record))
         wanted = self._pipelines.wanted() if kind == "deals" else set()
         if wanted and since:
             elsewhere = {"propertyName": "pipeline", "operator": "NOT_IN", "values": sorted(wanted)}
@@ -316,6 +309,13 @@ def _place_of(entity: str) -> str:
 def _next(kinds: Sequence[str], kind: str) -> str | None:
     place = kinds.index(kind) + 1
     return kinds[place] if place < len(kinds) else None
+
+
+def _losers(winner: Mapping[str, Any]) -> Iterator[Tombstone]:
+    """The records that were merged into ``winner``."""
+    for loser in (winner["properties"].get("hs_merged_object_ids") or "").split(";"):
+        if loser and loser != str(winner["id"]):
+            yield Tombstone(loser, None, "merged", str(winner["id"]))
 
 
 def _archived_at(record: Mapping[str, Any]) -> datetime | None:

@@ -129,26 +129,20 @@ class Endpoints:
     def listed(self, kind: str, after: str | None = None, *, archived: bool = False) -> Iterator[Batch]:
         """All records of a type in id order, from ``after`` on; the archived ones bare."""
         names = self._names(kind)
-        in_body = archived or len(",".join(names)) > LONGEST_QUERY
-        params: dict[str, Any] = {"limit": LIST_PAGE, "archived": "true" if archived else "false"}
-        if not in_body:
-            params["properties"] = ",".join(names)
-        if kind in HISTORY and not in_body:
-            params |= {"limit": HISTORY_PAGE, "propertiesWithHistory": ",".join(HISTORY[kind])}
-        if kind in LINKED and not archived:
-            params["associations"] = ",".join(LINKED[kind])
+        in_body = not archived and len(",".join(names)) > LONGEST_QUERY
+        params = _list_params(kind, () if in_body else names, archived=archived)
         if after:
             params["after"] = after
         for response in read_pages(self.http, self._objects(kind), NextToken("paging.next.after", "after"), params):
             page = results_of(response)
             links = {str(record["id"]): _inline_links(record) for record in page}
-            records = self.read(kind, [str(record["id"]) for record in page]) if in_body and not archived else page
+            records = self.read(kind, [str(record["id"]) for record in page]) if in_body else page
             following = dig(response.json(), "paging.next.after")
             yield Batch(records, links, str(following) if following else None)
 
     def changed(self, kind: str, since: datetime, until: datetime, after: str = "0") -> Iterator[Batch]:
         """Records changed in ``[since, until)``, complete with history and links, in id order from ``after`` on."""
-        window = [_at(kind, "GTE", since), _at(kind, "LT", until)]
+        window = [changed_since(kind, since), _at(kind, "LT", until)]
         for batch in self.search(kind, window, after=after, names=() if kind in HISTORY else self._names(kind)):
             ids = [str(record["id"]) for record in batch.records]
             records = self.read(kind, ids) if kind in HISTORY else batch.records
@@ -265,6 +259,25 @@ def results_of(response: Response) -> list[Mapping[str, Any]]:
     if not isinstance(results, list) or not all(isinstance(found, dict) for found in results):
         raise SchemaError("HubSpot's reply has no list of results", hint="Check base_url and api_version")
     return results
+
+
+def _list_params(kind: str, names: Sequence[str], *, archived: bool) -> dict[str, Any]:
+    """What to ask of a list. No names: ids and links only; archived: nothing but ids and times."""
+    params: dict[str, Any] = {"limit": LIST_PAGE, "archived": "true" if archived else "false"}
+    if archived:
+        return params
+    if names:
+        params["properties"] = ",".join(names)
+    if names and kind in HISTORY:
+        params |= {"limit": HISTORY_PAGE, "propertiesWithHistory": ",".join(HISTORY[kind])}
+    if kind in LINKED:
+        params["associations"] = ",".join(LINKED[kind])
+    return params
+
+
+def changed_since(kind: str, instant: datetime) -> Mapping[str, Any]:
+    """The search filter for what changed at ``instant`` or later."""
+    return _at(kind, "GTE", instant)
 
 
 def _at(kind: str, operator: str, instant: datetime) -> Mapping[str, Any]:
