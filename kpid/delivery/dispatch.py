@@ -1,4 +1,4 @@
-"""Send what is due in the outbox: one thread per receiver, so that a slow one holds nobody else up.
+"""Send what is due in the outbox: one thread per receiver, so that a slow one holds nobody else up; one send at a time otherwise.
 
 While threads send, the caller's thread renews their leases and looks for messages that have come due for the other receivers.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from kpid.clock import Clock
 from kpid.config.model import Receiver
 from kpid.delivery.attempt import Desk, Outcome, Result, bury, deliver_one
+from kpid.delivery.turns import Turns
 from kpid.delivery.undelivered import Compose, undelivered_message
 from kpid.plugin.notifier import Notifier
 from kpid.store import outbox, problems, sending
@@ -76,7 +77,7 @@ def deliver_due(
         Exception: the store failed; what was sent until then is marked, the rest comes due again by itself.
     """
     desk = Desk(store, notifiers, receivers, clock, fallback_message or undelivered_message, random.Random())  # noqa: S311
-    return _Round(desk, owner, stop, lease_for).run()
+    return _Round(desk, owner, stop, lease_for, Turns(clock)).run()
 
 
 @dataclass
@@ -96,6 +97,7 @@ class _Round:
     owner: str
     stop: Callable[[], bool]
     lease_for: timedelta
+    turns: Turns
     lines: dict[str, _Line] = field(default_factory=dict)
     left_alone: set[str] = field(default_factory=set)
     total: Delivered = field(default_factory=Delivered)
@@ -157,9 +159,10 @@ class _Round:
             for row in rows:
                 if self.stop() or self.failure:
                     return None
-                with self.lock:
-                    self.lines[name].busy_since = self.desk.clock.monotonic()
-                outcome = deliver_one(self.desk, row)
+                with self.turns.turn(name):
+                    with self.lock:
+                        self.lines[name].busy_since = self.desk.clock.monotonic()
+                    outcome = deliver_one(self.desk, row)
                 self._count(outcome)
                 failures = failures + 1 if outcome.result in {Result.RETRIED, Result.UNKNOWN} else 0
                 if outcome.pause is not None or failures >= FAILURES:

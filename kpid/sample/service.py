@@ -9,6 +9,7 @@ from typing import Any
 
 from kpid.sample.company import AGENTS, Span, instant_on, poisson
 
+RUSH_DAYS = 28
 TICKET_CATEGORIES = ("billing", "how-to", "defect", "access", "integration")
 
 
@@ -16,12 +17,13 @@ def tickets(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> Iter
     """Support requests; in the last four weeks there are more of them."""
     number = 0
     for day in span.days():
-        rush = 1.35 if (span.last - day).days <= 28 else 1.0
+        is_calm = (span.last - day).days > RUSH_DAYS
+        rush = 1.0 if is_calm else 1.3
         for _ in range(poisson(rng, rush * (7.5 if day.weekday() < 5 else 1.5))):
             number += 1
             created = instant_on(rng, day)
             reply = created + timedelta(hours=rng.expovariate(1 / 3.5))
-            solved = reply + timedelta(hours=rng.expovariate(1 / 40))
+            solved = reply + timedelta(hours=rng.expovariate(1 / (30 if is_calm else 150)))
             is_solved = solved <= span.now
             yield {
                 "native_id": f"t{number}",
