@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from kpid.config.model import Rule
 from kpid.errors import KpidError
@@ -57,6 +58,23 @@ def test_two_bad_weeks_fire_a_thin_week_does_not_resolve_recovery_does(tmp_path:
         "win-rate-low 2026-W08: Ana resolved critical",
     ]
     assert len({letter.thread for letter in world.letters()}) == 1
+
+
+def test_postgresql_keeps_the_same_story(tmp_path: Path, postgres: str) -> None:
+    url, engine = make_url(postgres), create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(text("CREATE DATABASE alerting"))
+    engine.dispose()
+    there = World(tmp_path, [rule(critical="< 20%")], url=url.set(database="alerting").render_as_string(hide_password=False))
+    here = World(tmp_path, [rule(critical="< 20%")])
+    with closing(there.store):
+        for world in (there, here):
+            weeks(world, {"ana": BAD, "bob": GOOD}, {"ana": WORSE, "bob": BAD}, {"ana": GOOD, "bob": BAD})
+            world.put(world.rules[0], week(4), {"ana": BAD, "bob": GOOD}, now=week(4).end + 5 * HOUR)
+            world.evaluate(week(4).end + 5 * HOUR)
+        assert there.titles() == here.titles()
+        assert there.events() == here.events()
+        assert here.events() == ["fired", "escalated", "fired", "resolved", "restated", "fired", "restated"]
 
 
 def test_running_again_changes_nothing(world: World) -> None:

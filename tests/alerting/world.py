@@ -81,9 +81,10 @@ class World:
     rules: Sequence[Rule] = ()
     recipients: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"team": ("ada@example.com",)})
     compose: Any = compose
+    url: str = ""
 
     def __post_init__(self) -> None:
-        self.store = Store(f"sqlite:///{self.folder / 'kpid.db'}")
+        self.store = Store(self.url or f"sqlite:///{self.folder / 'kpid.db'}")
         self.store.create()
 
     def need(self, rule: Rule) -> SeriesNeed:
