@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -95,14 +96,15 @@ class FakeApi:
 
     Args:
         clock: gives the ``Date`` header.
+        tls: speak TLS with this context's certificate.
 
     Attributes:
-        url: ``http://127.0.0.1:<port>``; clients need ``allow_private=True``.
+        url: ``http(s)://127.0.0.1:<port>``; clients need ``allow_private=True``.
         requests: everything that arrived, in order.
         calls: how often each route (``"GET pattern"``) was asked.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.clock = clock or FakeClock()
         self.requests: list[Request] = []
         self.calls: Counter[str] = Counter()
@@ -111,7 +113,9 @@ class FakeApi:
         self._lock = threading.Lock()
         self.closing = threading.Event()
         self._server = _Server(self)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import shutil
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from kpid.clock import SystemClock
 from kpid.errors import AuthError, ConfigError, DeferredError
 from kpid.plugin import BearerAuth, HttpClient, HttpFailure, RateLimit, Response, Secret
 from kpid.plugin.http import is_public
@@ -310,11 +313,44 @@ def test_a_server_that_is_silent_times_out(api, connect):
     assert caught.value.unknown
 
 
-def test_a_certificate_nobody_knows_is_refused():
-    with HttpClient("https://127.0.0.1:1", name="crm", clock=SystemClock(), allow_private=True, max_tries=1) as client:
-        with pytest.raises(HttpFailure, match="could not be reached") as caught:
-            client.get("/")
-        assert not caught.value.sent
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server with a certificate of its own making: its address and the certificate's file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here to make a certificate with")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
+    subprocess.run([openssl, *make, *subject, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with FakeApi(FakeClock(), tls=context) as api:
+        api.route("GET", "/things", lambda _: {"things": []})
+        yield api.url, cert
+
+
+def test_a_certificate_nobody_knows_is_refused_before_anything_is_sent(secure):
+    url, _ = secure
+    client = HttpClient(url, name="crm", clock=FakeClock(), allow_private=True)
+    with client, pytest.raises(HttpFailure, match="not trusted") as caught:
+        client.get("/things")
+    assert "ca_file" in str(caught.value)
+    assert not caught.value.sent
+    assert not caught.value.transient
+
+
+def test_a_companys_own_authority_is_trusted_when_named(secure):
+    url, cert = secure
+    with HttpClient(url, name="crm", clock=FakeClock(), allow_private=True, ca_file=cert) as client:
+        assert client.get("/things").ok
+
+
+def test_the_environment_cannot_replace_a_named_authority(secure, monkeypatch, tmp_path):
+    url, cert = secure
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nothing.pem"))
+    with HttpClient(url, name="crm", clock=FakeClock(), allow_private=True, ca_file=cert) as client:
+        assert client.get("/things").ok
 
 
 def test_an_empty_answer_is_an_empty_one(api, connect):
