@@ -81,6 +81,7 @@ class App:
             currency=config.currency,
             settings=config.kpis,
             max_ages={name: self.max_age(name) for name in config.sources},
+            sources=frozenset(config.sources),
         )
 
     def alerting_setup(self) -> AlertingSetup:
@@ -108,6 +109,7 @@ class App:
             currency=config.currency,
             company=config.company,
             max_ages={name: self.max_age(name) for name in config.sources},
+            sources=frozenset(config.sources),
         )
 
     def recipients(self) -> dict[str, tuple[str, ...]]:

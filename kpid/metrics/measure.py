@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -33,7 +33,9 @@ Progress = Callable[[str, int, int | None], None]
 class MetricsSetup:
     """What measuring needs: where the facts are, the KPIs, how time is cut, and what the company has set.
 
-    ``max_ages`` says from which age on a source's data is stale; sources that are not in it never are.
+    ``max_ages`` says from which age on a source's data is stale; sources that are not in it never are. ``sources`` names the
+    configured
+    ones: what a source that is configured no more has left behind makes nothing stale. None: all there are.
     """
 
     warehouse: Warehouse
@@ -42,6 +44,7 @@ class MetricsSetup:
     currency: str
     settings: Mapping[str, KpiSettings] = field(default_factory=dict)
     max_ages: Mapping[str, timedelta] = field(default_factory=dict)
+    sources: Collection[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,9 @@ class _Run:
         foreign = frozenset(str(scan.entity.description) for scan in plan.scans if self._has_foreign(scan))
         setting = Setting(self.now, self.setup.calendar.timezone, self.setup.currency, foreign)
         answers = [self._answer(scan, setting) for scan in plan.scans]
-        coverage = Coverage(self.setup.warehouse.watermarks(), self.setup.max_ages)
+        configured = self.setup.sources
+        marks = [mark for mark in self.setup.warehouse.watermarks() if configured is None or mark.source in configured]
+        coverage = Coverage(marks, self.setup.max_ages)
         return Maker(plan, answers, coverage, self._labels.of(asks, answers), self.setup.currency, self.now)
 
     def _answer(self, scan: Scan, setting: Setting) -> Answers:

@@ -240,6 +240,15 @@ def test_kpi_without_a_source_is_incomplete_not_zero_calls(world):
     assert state(world, need) == (MeasurementState.INCOMPLETE, "crm has not delivered activities yet")
 
 
+def test_source_that_is_configured_no_more_makes_nothing_stale(world):
+    world.put(deal(1))
+    with world.warehouse.batch() as batch:
+        batch.save_watermark(Watermark("old", "deals", None, datetime(2016, 1, 1, tzinfo=UTC), NOW))
+    assert state(world)[0] is MeasurementState.INCOMPLETE
+    world.setup = replace(world.setup, sources=("crm",))
+    assert state(world)[0] is MeasurementState.INSUFFICIENT_SAMPLE
+
+
 def test_gravest_state_wins_and_the_others_become_warnings(world):
     world.put(deal(1))
     late = NOW + timedelta(hours=3)
