@@ -109,7 +109,6 @@ class App:
             currency=config.currency,
             company=config.company,
             max_ages={name: self.max_age(name) for name in config.sources},
-            sources=frozenset(config.sources),
         )
 
     def recipients(self) -> dict[str, tuple[str, ...]]:
