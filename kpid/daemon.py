@@ -27,7 +27,7 @@ from kpid.app import App, open_app
 from kpid.clock import Clock, ShiftedClock, SystemClock
 from kpid.commands import COMMANDS, rounds
 from kpid.commands.overview import overview
-from kpid.commands.sync import Turns, failure, judge
+from kpid.commands.sync import Turns, sync_one
 from kpid.config.load import load_config
 from kpid.errors import KpidError
 from kpid.registry import secrets_of
@@ -159,7 +159,7 @@ class Daemon:
         kind, _, name = run.schedule.partition(":")
         with logs.about(schedule=run.schedule, due=run.due, run=str(run.fence)):
             if kind == "sync":
-                rounds.attempt(app, run, lambda: self._sync(app, name))
+                rounds.attempt(app, run, lambda: sync_one(app, name, self._turns))
                 for other in rounds.schedules(app.config):
                     if other.startswith(rounds.REPORT) and other in self._waiting:
                         self._wake(other)
@@ -169,13 +169,6 @@ class Daemon:
                     log.info("report %s is written", name)
         give_back_memory()
         self._wake(_DELIVER)
-
-    def _sync(self, app: App, name: str) -> str | None:
-        with self._turns.source(name):
-            result = cycle.sync(app, name)
-        log.info("synced: %d rows, %d changed", result.rows, result.changed)
-        judge(app, self._turns)
-        return failure(result)
 
     def _deliver(self) -> None:
         try:

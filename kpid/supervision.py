@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -64,5 +65,8 @@ def tell_systemd(state: str) -> None:
 def give_back_memory() -> None:
     """Return what a big job has freed to the system, where the C library can."""
     gc.collect()
+    arrow = sys.modules.get("pyarrow")  # its pool keeps what the last batches took
+    if arrow is not None:
+        arrow.default_memory_pool().release_unused()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -86,8 +86,9 @@ def _plan_one(app: App, connection: Connection, name: str, schedule: Schedule, n
     position = runs.position_of(connection, name)
     due = _due(app, name, schedule, position, now)
     new = runs.plan_runs(connection, name, schedule, due, now=now)
-    for skip in due.skipped:
-        log.warning("%s due %s is skipped: %s", name, runs.nominal_text(skip.nominal), skip.reason)
+    if due.skipped:
+        last = due.skipped[-1]
+        log.warning("%s: %d due times are skipped, the last %s: %s", name, len(due.skipped), last.nominal, last.reason)
     if position is None and (first or name.startswith(SYNC)):
         for nominal in schedule.newest(due.position.last - _LONG_AGO, due.position.last, 1):
             new += runs.add_run(connection, name, schedule, nominal, reason=_FIRST)

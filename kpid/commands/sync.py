@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from contextlib import AbstractContextManager
@@ -15,6 +16,8 @@ from kpid.errors import KpidError
 from kpid.ingest.sync import SyncResult
 from kpid.metrics.measure import MeasureResult
 from kpid.store import problems
+
+log = logging.getLogger(__name__)
 
 
 class Turns:
@@ -58,6 +61,15 @@ def sync_sources(
             done.append(cycle.sync(app, name, full=full, progress=progress))
     judge(app, turns, progress=progress)
     return [told(result) for result in done]
+
+
+def sync_one(app: App, name: str, turns: Turns) -> str | None:
+    """The job of a source: sync it, measure what changed, judge the rules; why it could not be read to its end, if so."""
+    with turns.source(name):
+        result = cycle.sync(app, name)
+    log.info("synced: %d rows, %d changed", result.rows, result.changed)
+    judge(app, turns)
+    return failure(result)
 
 
 def judge(app: App, turns: Turns, *, progress: cycle.Progress | None = None) -> None:

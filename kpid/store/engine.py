@@ -40,6 +40,8 @@ class Store:
         except ArgumentError as error:
             hint = "Write `sqlite:///var/kpid.db` or `postgresql+psycopg://user@host/name`"
             raise StoreError(f"{url.rsplit('@', maxsplit=1)[-1]!r} is not the URL of a state store", hint=hint) from error
+        if self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
         self._lock = threading.Lock()
         self._writing: int | None = None
         self._memory = self.is_sqlite and self.url.database in (None, "", ":memory:")

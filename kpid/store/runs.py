@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, or_, select, update
 
 from kpid.analysis.schedule import Due, Position, Schedule
+from kpid.store.messages import insert_new
 from kpid.store.tables import runs, schedule_positions
 
 LEASE = timedelta(seconds=90)
@@ -58,9 +59,8 @@ def position_of(connection: Connection, name: str) -> Position | None:
 def save_position(connection: Connection, name: str, position: Position) -> None:
     """Remember how far a schedule is planned."""
     values = {"spec": position.spec, "last_nominal": position.last.isoformat()}
-    changed = connection.execute(update(schedule_positions).where(schedule_positions.c.schedule == name).values(values))
-    if changed.rowcount == 0:
-        connection.execute(insert(schedule_positions).values(schedule=name, **values))
+    if not insert_new(connection, schedule_positions, {"schedule": name, **values}):
+        connection.execute(update(schedule_positions).where(schedule_positions.c.schedule == name).values(values))
 
 
 def plan_runs(connection: Connection, name: str, schedule: Schedule, due: Due, *, now: datetime) -> int:
@@ -78,7 +78,7 @@ def plan_runs(connection: Connection, name: str, schedule: Schedule, due: Due, *
     """
     new = 0
     for nominal in due.to_run:
-        new += _add(connection, name, schedule, nominal, {"state": "due"})
+        new += _add(connection, name, schedule, nominal, {"state": "due"}) or _revive(connection, name, nominal, now)
     for skip in due.skipped:
         _add(connection, name, schedule, skip.nominal, {"state": "skipped", "reason": skip.reason, "finished_at": now})
     save_position(connection, name, due.position)
@@ -91,13 +91,15 @@ def add_run(connection: Connection, name: str, schedule: Schedule, nominal: date
 
 
 def _add(connection: Connection, name: str, schedule: Schedule, nominal: datetime, values: dict[str, object]) -> bool:
-    due = nominal_text(nominal)
-    known = select(runs.c.due).where(runs.c.schedule == name, runs.c.due == due)
-    if connection.execute(known).first() is not None:
-        return False
     row = {"timezone": schedule.nominal_zone, "due_at": schedule.instant(nominal), **values}
-    connection.execute(insert(runs).values(schedule=name, due=due, **row))
-    return True
+    return insert_new(connection, runs, {"schedule": name, "due": nominal_text(nominal), "fence": 0, "reason": "", **row})
+
+
+def _revive(connection: Connection, name: str, nominal: datetime, now: datetime) -> bool:
+    """Make a due time to be run after all that was passed over by a clock that was ahead of its time."""
+    ahead = (runs.c.schedule == name, runs.c.due == nominal_text(nominal), runs.c.state == "skipped", runs.c.finished_at > now)
+    values = {"state": "due", "reason": "", "finished_at": None}
+    return connection.execute(update(runs).where(*ahead).values(values)).rowcount == 1
 
 
 def take_run(connection: Connection, names: Collection[str], *, now: datetime, lease: timedelta = LEASE) -> Run | None:
