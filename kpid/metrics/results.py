@@ -139,7 +139,7 @@ class Maker:
             label = _label(measures, definition.sample)
             doubts.append((MeasurementState.INSUFFICIENT_SAMPLE, f"{sample.n} {label}, at least {ask.min_sample} needed"))
         state, reason, warnings = verdict(doubts)
-        is_shown = result.is_defined and state is not MeasurementState.ERROR
+        is_shown = result.is_defined and state is not MeasurementState.ERROR and trust.is_delivered
         unit = definition.unit or ask.kpi.unit
         return Measurement(
             kpi=ask.kpi.id,
@@ -171,6 +171,11 @@ class _Doubts:
         self._entities = () if ask.is_now_only else entities_of(ask)
         self.through = coverage.through(self._entities)
         self._coverage, self._now, self._known = coverage, now, dict[Period, list[Doubt]]()
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether every entity has been delivered at all: before that nobody knows anything, and a count is not 0."""
+        return self.through is not None or not self._entities
 
     def of(self, period: Period) -> list[Doubt]:
         """A list of its own for each caller."""

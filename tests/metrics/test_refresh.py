@@ -238,6 +238,7 @@ def test_kpi_without_a_source_is_incomplete_not_zero_calls(world):
         batch.save_watermark(Watermark("crm", "activities", None, None, None))
     need = SeriesNeed("calls_made", "month", periods=2)
     assert state(world, need) == (MeasurementState.INCOMPLETE, "crm has not delivered activities yet")
+    assert world.value(need, "2017-12").value is None
 
 
 def test_source_that_is_configured_no_more_makes_nothing_stale(world):
