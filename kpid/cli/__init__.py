@@ -20,29 +20,6 @@ from kpid.errors import BusyError, ConfigError, KpidError
 
 WELL, WRONG, MISUSE, BUSY, MISCONFIGURED = 0, 1, 2, 75, 78
 
-app = typer.Typer(
-    name="kpid",
-    help="KPI alerts and scheduled reports for CRM data.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.command("run")(run.run)
-app.command("check")(check.check)
-app.command("sync")(sync.sync)
-app.command("measure")(measure.measure)
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(report.app, name="report")
-app.add_typer(outbox.app, name="outbox")
-app.command("runs")(listings.runs)
-app.command("schedule")(listings.schedule)
-app.command("plugins")(listings.plugins)
-app.command("doctor")(doctor.doctor)
-app.add_typer(database.app, name="db")
-app.add_typer(configuration.app, name="config")
-app.command("sample")(sample.sample)
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -50,7 +27,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     context: typer.Context,
     config: ConfigOption = None,
@@ -62,6 +38,37 @@ def options(
 ) -> None:
     """KPI alerts and scheduled reports for CRM data."""
     context.obj = Session(file=config, now=instant_option(now), debug=debug)
+
+
+def command_line() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        name="kpid",
+        help="KPI alerts and scheduled reports for CRM data.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.command("run")(run.run)
+    app.command("check")(check.check)
+    app.command("sync")(sync.sync)
+    app.command("measure")(measure.measure)
+    app.add_typer(alerts.app, name="alerts")
+    app.add_typer(report.app, name="report")
+    app.add_typer(outbox.app, name="outbox")
+    app.command("runs")(listings.runs)
+    app.command("schedule")(listings.schedule)
+    app.command("plugins")(listings.plugins)
+    app.command("doctor")(doctor.doctor)
+    app.add_typer(database.app, name="db")
+    app.add_typer(configuration.app, name="config")
+    app.command("sample")(sample.sample)
+    app.callback()(options)
+    return app
+
+
+app = command_line()
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
