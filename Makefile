@@ -26,6 +26,7 @@ test-exhaustive: $(VENV)/test.done ## every sequence of outcomes through the ale
 bench: $(VENV)/test.done ## prints the measured figures
 	$(BIN)/python tests/bench/bench_plan.py
 	$(BIN)/python tests/bench/bench_sync.py
+	$(BIN)/python -m tests.bench.bench_delivery
 	$(BIN)/python tests/bench/bench_process.py
 
 format: $(VENV)/test.done ## rewrite the code in the project's style

@@ -25,12 +25,15 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
+        """The current instant, in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Wait."""
         time.sleep(seconds)
 
 
@@ -47,11 +50,14 @@ class ShiftedClock:
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
+        """The shifted instant, in UTC."""
         with self._lock:
             return self._start + timedelta(seconds=time.monotonic() - self._origin)
 
     def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Wait."""
         time.sleep(seconds)

@@ -83,12 +83,11 @@ def needs(app: App) -> list[SeriesNeed]:
     return wanted
 
 
-def publish(
-    app: App, report: str, *, due: str, now: datetime, late_note: str = "", period: Period | None = None
-) -> Published:
+def publish(app: App, report: str, *, due: str, now: datetime, late_note: str = "", period: Period | None = None) -> Published:
     """Write one report from history and put it into the outbox, once per recipient.
 
     Args:
+        app: everything.
         report: name of the configured report.
         due: nominal local time that the run is for; the period reported is the last complete one before it.
         now: the current instant.

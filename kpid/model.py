@@ -159,8 +159,8 @@ class Finding:
 class NoticeItem:
     """What a notice says of one series: the event, and the figures that people need to judge it.
 
-    ``threshold`` is the condition as written (``< 40%``), ``limit`` its number; ``previous`` the value one period earlier, or what
-    the condition compared with. ``since`` labels the first bad period. ``reason`` is a sentence.
+    ``threshold`` is the condition as written (``< 40%``), ``limit`` its number; ``previous`` the value one period earlier, or
+    what the condition compared with. ``since`` labels the first bad period. ``reason`` is a sentence.
     """
 
     kind: str

@@ -122,7 +122,7 @@ def test_catching_everything_is_rare() -> None:
 
 
 def test_tests_do_not_patch_our_own_code() -> None:
-    words = ("mock" + ".patch", "monkeypatch" + ".setattr(\"kpid", "monkeypatch" + ".setattr(kpid")
+    words = ("mock" + ".patch", "monkeypatch" + '.setattr("kpid', "monkeypatch" + ".setattr(kpid")
     offenders = [_name(path) for path in (ROOT / "tests").rglob("*.py") if any(word in path.read_text() for word in words)]
     assert not offenders
 

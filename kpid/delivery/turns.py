@@ -1,7 +1,7 @@
 """One send at a time: a killed process then leaves at most one message in doubt, whatever the number of receivers.
 
-A receiver whose send takes longer than a moment loses its turn and goes its own way until it is quick again, so that a slow server
-holds nobody else up for longer than that moment.
+A receiver whose send takes longer than a moment loses its turn and goes its own way until it is quick again, so that a slow
+server holds nobody else up for longer than that moment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The contract of connectors: plugins that read a CRM into the canonical tables.
 
 A connector yields rows as plain dicts in canonical columns (see :mod:`kpid.plugin.entities`) with **native** ids; the ingest step
-adds the source, the keys and the bookkeeping. It does no retries of its own (:class:`~kpid.plugin.http.HttpClient` does), keeps no
+adds the source, the keys and the bookkeeping. It does no retries of its own (:class:`~kpid.plugin.HttpClient` does), keeps no
 state but what it puts in cursors, and never swallows an error.
 """
 
@@ -36,8 +36,8 @@ class EntityReads:
         entity: name of a canonical table.
         mode: ``incremental`` reads what changed since the cursor; ``full`` reads everything each time, and what is no longer
             there is marked as vanished.
-        deletes: ``pass`` if :meth:`Connector.deleted` finds deletions; ``inline`` if pages carry ``deleted_at``; ``absence`` for full
-            reads; ``none`` if the source cannot tell.
+        deletes: ``pass`` if :meth:`Connector.deleted` finds deletions; ``inline`` if pages carry ``deleted_at``; ``absence`` for
+            full reads; ``none`` if the source cannot tell.
         history: how well past states are known (``full`` from the CRM, ``since_sync`` observed by kpid, ``none``).
         overlap: how far before the cursor an incremental read begins again.
         carries: other entities whose rows come on the pages of this one (stage history on deals).
@@ -134,8 +134,8 @@ class Connector(ABC, Generic[S]):
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """Rows of ``entity`` changed since ``cursor`` (None: all rows) and up to ``until``, page by page.
 
-        The read is inclusive: equal timestamps come again rather than getting lost. ``until`` is fixed by the run, by the source's
-        clock where it has one, so that rows that change meanwhile wait for the next run.
+        The read is inclusive: equal timestamps come again rather than getting lost. ``until`` is fixed by the run, by the
+        source's clock where it has one, so that rows that change meanwhile wait for the next run.
         """
 
     def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
@@ -151,8 +151,7 @@ class Connector(ABC, Generic[S]):
         """Contact the source and say what works: reachability, credentials, each entity's scope or columns."""
 
     def close(self) -> None:
-        """Let go of connections."""
-        return None
+        """Let go of connections; the default has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ Connectors fill these tables, KPIs measure them. Conventions (all tables):
 
 * ``id`` is ``<source>:<native id>``: two CRMs never collide. Columns that point to another table hold such an id too; a connector
   yields native ids and the ingest step adds the source (columns marked ``ref``).
-* instants are UTC ``timestamptz``; dates are local calendar dates, never shifted by a zone; a date-only source value of an instant
-  column stands for local midnight in the organisation's zone;
+* instants are UTC ``timestamptz``; dates are local calendar dates, never shifted by a zone; a date-only source value of an
+  instant column stands for local midnight in the organisation's zone;
 * money is ``numeric(20, 6)`` beside an ISO ``currency``;
 * rows are never removed: ``deleted_at`` and ``merged_into_id`` mark the ones that KPIs leave out.
 """

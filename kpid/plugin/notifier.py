@@ -24,8 +24,8 @@ S = TypeVar("S", bound=Settings)
 class Section:
     """A part of a message in plain text; the notifier escapes it.
 
-    ``kind``: ``headline`` (one line, bold), ``text`` (a paragraph), ``facts`` (``pairs`` of label and value), ``rows`` (a short table in
-    ``pairs``: what, value), ``image`` (``image`` names one of the message's images), ``note`` (small print).
+    ``kind``: ``headline`` (one line, bold), ``text`` (a paragraph), ``facts`` (``pairs`` of label and value), ``rows`` (a short
+    table in ``pairs``: what, value), ``image`` (``image`` names one of the message's images), ``note`` (small print).
     """
 
     kind: Literal["headline", "text", "facts", "rows", "image", "note"]
@@ -150,5 +150,4 @@ class Notifier(ABC, Generic[S]):
         """Contact the provider and say what works, without sending anything to people."""
 
     def close(self) -> None:
-        """Let go of connections."""
-        return None
+        """Let go of connections; the default has none."""

@@ -10,7 +10,7 @@ class Report:
     """A kind of report.
 
     Args:
-        id: as used in YAML: ``report: <id>``; also the stem of its templates (``<id>.html.j2``, ``.txt.j2``, ``.subject.txt.j2``).
+        id: as used in YAML: ``report: <id>``; also the stem of its templates (``<id>.html.j2``, ``<id>.txt.j2`` ...).
         name: for people.
         kpis: ids of the KPIs it shows, in order.
         period: the period kind it covers unless the configuration says otherwise.

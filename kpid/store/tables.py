@@ -45,6 +45,7 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -52,6 +53,7 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From the database."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -64,9 +66,11 @@ class Exact(TypeDecorator[Decimal]):
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        """To the database."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
+        """From the database."""
         return None if value is None else Decimal(value)
 
 
@@ -138,7 +142,7 @@ rules = Table(
     Column("meaning", String(64), nullable=False),
     Column("last_slot", Instant, doc="slots up to here are evaluated"),
     Column("health", JSON, nullable=False, default=dict),
-    Column("rule", JSON, nullable=False, default=dict, doc="the rule as last judged: so that its end can be told when it is gone"),
+    Column("rule", JSON, nullable=False, default=dict, doc="the rule as last judged, to tell of its end when it is gone"),
     Column("updated_at", Instant, nullable=False),
 )
 
@@ -278,11 +282,10 @@ sync_runs = Table(
 problems = Table(
     "problems",
     metadata,
-    Column("subject", String(300), primary_key=True, doc="what is wrong: source:crm/deals, plugin:x, report:y, data:deals/closed_at"),
+    Column("subject", String(300), primary_key=True, doc="what is wrong: source:crm/deals, report:weekly, data:deals/amount"),
     Column("text", Text, nullable=False),
     Column("hint", Text, nullable=False, default=""),
     Column("count", Integer, nullable=False, default=1),
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
 )
-

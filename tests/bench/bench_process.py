@@ -36,9 +36,7 @@ def measure_import(times: int) -> None:
     bare = [child_cpu(sys.executable, "-c", "pass") for _ in range(times)]
     loaded = [child_cpu(sys.executable, "-c", "import kpid.cli") for _ in range(times)]
     cost = statistics.median(loaded) - statistics.median(bare)
-    print(
-        f"import kpid.cli      {cost:6.2f} s CPU  (bar 0.50; {times} runs, {min(loaded):.2f}-{max(loaded):.2f} with the interpreter)"
-    )
+    print(f"import kpid.cli      {cost:6.2f} s CPU  (bar 0.50; {times} runs, with Python {min(loaded):.2f}-{max(loaded):.2f})")
 
 
 def measure_daemon(seconds: int) -> None:
