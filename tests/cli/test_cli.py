@@ -273,6 +273,22 @@ def test_report_is_rendered_into_a_folder(kpid, world, tmp_path):
     assert "2026-W44" in out
 
 
+@pytest.mark.parametrize("command", ["render", "send"])
+def test_report_of_long_ago_is_measured_for_it(tmp_path, kpid, command):
+    """The history reaches back a quarter; a report of any period can be had all the same."""
+    shell = make_world(tmp_path)
+    shell.run("run", "--once", now="2027-09-01T09:00:00+02:00")
+    folder = tmp_path / "r"
+    rest = ("--out", folder) if command == "render" else ()
+    code, _, err = kpid(
+        "--now", "2027-09-01T10:00:00+02:00", "report", command, "weekly", "--period", "2026-W42", *rest, "--config", shell.config
+    )
+    assert (code, err) == (0, "")
+    files = list(folder.glob("*.txt")) if command == "render" else shell.mails()
+    texts = " ".join(file.read_text() for file in files)
+    assert "Won deals" in texts
+
+
 def test_report_by_hand_is_sent(tmp_path, kpid):
     shell = make_world(tmp_path)
     shell.run("run", "--once", now=NOW)
