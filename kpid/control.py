@@ -75,10 +75,13 @@ def hold(
     file = _open_lock(lock)
     try:
         _take(file, lock, clock, shared=shared, wait=wait)
-        if not shared:
-            _write_holder(file, {"pid": os.getpid(), "what": what, "socket": socket_path})
-        yield
-        if not shared:
+        if shared:
+            yield
+            return
+        _write_holder(file, {"pid": os.getpid(), "what": what, "socket": socket_path})
+        try:
+            yield
+        finally:
             _write_holder(file, None)
     finally:
         file.close()
@@ -163,6 +166,7 @@ def socket_path_for(state: Path) -> str:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
     answer: Answerer
 

@@ -123,6 +123,9 @@ class Daemon:
         except KpidError as error:
             log.error("the state store: %s", error)
             return
+        except Exception:  # the tick's end: the next one comes
+            log.exception("due times could not be looked up")
+            return
         for name in due - set(self._held):
             self._wake(name)
 

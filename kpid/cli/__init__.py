@@ -45,6 +45,7 @@ def command_line() -> typer.Typer:
     app = typer.Typer(
         name="kpid",
         help="KPI alerts and scheduled reports for CRM data.",
+        epilog="Exit codes: 0 well, 1 something is wrong, 2 wrong use, 75 another kpid holds the files, 78 wrong configuration.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,

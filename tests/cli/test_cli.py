@@ -78,7 +78,8 @@ def test_every_command_has_help(kpid, command):
 
 def test_the_list_of_commands_is_whole(kpid):
     _, out, _ = kpid("--help")
-    listed = {line.split()[0] for line in out.split("Commands:")[1].splitlines() if line.strip()}
+    listed = {line.split()[0] for line in out.split("Commands:")[1].split("Exit codes:")[0].splitlines() if line.strip()}
+    assert "75 another kpid" in " ".join(out.split())
     assert listed == {command.split()[0] for command in COMMANDS}
 
 
