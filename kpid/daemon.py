@@ -26,6 +26,7 @@ from kpid.analysis.schedule import Schedule
 from kpid.app import App, open_app
 from kpid.clock import Clock, ShiftedClock, SystemClock
 from kpid.commands import COMMANDS, rounds
+from kpid.commands.check import refuse_mistakes
 from kpid.commands.overview import overview
 from kpid.commands.sync import Turns, sync_one
 from kpid.config.load import load_config
@@ -113,8 +114,11 @@ class Daemon:
             if abs(step) > STEP:
                 log.warning("the clock was set by %+.0f s: all due times are looked up again", step)
                 self._schedule_all()
+        new_day = self._seen is not None and self._seen[0].date() != now.date()
         self._seen = now, ticks
         try:
+            if new_day:
+                rounds.tidy(self.app, now)
             rounds.plan(self.app, now)
             with self.app.store.write() as connection:
                 runs.beat(connection, now)
@@ -208,6 +212,7 @@ class Daemon:
         old = self.app
         try:
             new = open_app(self._file, old.clock, stores_of=old)
+            refuse_mistakes(new.loaded, new.plugins)
         except Exception as error:
             text = str(error) if isinstance(error, KpidError) else f"{type(error).__name__}: {error}"
             log.error(
@@ -277,6 +282,8 @@ def run_daemon(file: Path, clock: Clock) -> int:
         stack.enter_context(control.hold(lock, "daemon", machine, wait=TICK, socket_path=path))
         stack.enter_context(signals.caught())
         app = open_app(file, clock)
+        stack.callback(app.close)
+        refuse_mistakes(app.loaded, app.plugins)
         _started(app)
         log.info("kpid %s, process %d, configuration %s", __version__, os.getpid(), file)
         daemon = Daemon(app, file, rounds.begin(app, app.clock.now()))

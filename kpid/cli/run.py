@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,10 +21,10 @@ def run(
 ) -> int:
     """Start the daemon. SIGTERM drains and stops it, SIGHUP makes it read its configuration again.
 
-    In a folder without a configuration, a sample configuration and sample data are written first.
+    In an empty folder, a sample configuration and sample data are written first.
     """
     session = session_of(context, config)
-    if not session.explicit and not session.config_file.exists():
+    if not session.explicit and not any(Path.cwd().iterdir()):
         _write_sample(session)
     need_config(session)
     if once:
@@ -47,6 +48,7 @@ def _write_sample(session: Session) -> None:
 def _one_round(session: Session) -> int:
     from kpid import control, logs  # noqa: PLC0415
     from kpid.clock import SystemClock  # noqa: PLC0415
+    from kpid.commands.check import refuse_mistakes  # noqa: PLC0415
     from kpid.commands.once import run_once  # noqa: PLC0415
     from kpid.commands.overview import overview  # noqa: PLC0415
     from kpid.config.load import load_config  # noqa: PLC0415
@@ -54,6 +56,7 @@ def _one_round(session: Session) -> int:
 
     lock = control.lock_path_for(control.guarded_file(load_config(session.config_file).config))
     with control.hold(lock, "kpid run --once", SystemClock(), wait=30), opened(session, "write") as app:
+        refuse_mistakes(app.loaded, app.plugins)
         logs.set_up(app.config.logging.format, "warning", secrets_of(app.loaded, app.plugins))
         with progress_shown() as progress:
             done = run_once(app, progress=progress)

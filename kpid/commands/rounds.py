@@ -22,7 +22,7 @@ from kpid.config.model import Config, ReportJob
 from kpid.config.secrets import redact
 from kpid.errors import KpidError
 from kpid.registry import secrets_of
-from kpid.store import problems, runs, sending
+from kpid.store import outbox, problems, runs, sending
 from kpid.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ SYNC, REPORT = "sync:", "report:"
 PAUSE = timedelta(minutes=2)
 """Without a beat for so long, kpid was not running."""
 KEEP_SYNC_RUNS = timedelta(days=30)
+KEEP_SENT = timedelta(days=90)
+"""Sent messages keep their contents so long; keys, receipts and titles stay for good."""
 _FIRST = "first"
 _LONG_AGO = timedelta(days=800)
 
@@ -57,9 +59,16 @@ def begin(app: App, now: datetime) -> Pause | None:
             log.warning("%d runs were interrupted; they are taken up again", left)
         if app.store.is_sqlite:
             sending.expire_leases(connection, now)
-        runs.prune_runs(connection, before=now - KEEP_SYNC_RUNS, schedule_prefix=SYNC)
         before = runs.beat(connection, now)
+    tidy(app, now)
     return Pause(before, now) if before is not None and now - before > PAUSE else None
+
+
+def tidy(app: App, now: datetime) -> None:
+    """Once a day: forget what nobody looks at any more."""
+    with app.store.write() as connection:
+        runs.prune_runs(connection, before=now - KEEP_SYNC_RUNS, schedule_prefix=SYNC)
+        outbox.purge(connection, now - KEEP_SENT)
 
 
 def plan(app: App, now: datetime) -> int:

@@ -91,7 +91,7 @@ def bury(desk: Desk, row: Claimed, reason: str, *, fault: bool = False) -> Outco
     with desk.store.write() as conn:
         if not sending.mark_dead(conn, row, reason, now):
             return Outcome(Result.LOST, fault)
-        hint = f"After curing the cause: `kpid outbox requeue {row.id}`"
+        hint = f"After curing the cause: `kpid outbox retry {row.id}`"
         text = f"{row.message.title!r} was not delivered to {row.receiver}: {reason}"
         problems.note(conn, outbox.problem_of(row.id), text, hint, now)
         _tell_fallback(desk, conn, row, reason)

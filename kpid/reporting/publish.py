@@ -106,7 +106,7 @@ def _check_fresh(name: str, context: ReportContext, *, hold: bool) -> None:
     if hold and stale:
         raise KpidError(
             f"report {name} is held back: the data of {', '.join(stale)} is too old",
-            hint="Sync it (`kpid sources` says what is wrong), or set when_stale: send",
+            hint="Sync it (`kpid doctor` says what is wrong), or set when_stale: send",
         )
 
 
