@@ -157,8 +157,10 @@ def socket_path_for(state: Path) -> str:
     if len(os.fsencode(path)) <= MAX_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return str(Path(folder) / f"kpid-{os.getuid()}-{digest}.sock")
+    name = f"kpid-{os.getuid()}-{digest}.sock"
+    folders = [os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), tempfile.gettempdir(), "/tmp"]  # noqa: S108 - last resort
+    short = [path for folder in folders if len(os.fsencode(path := str(Path(folder) / name))) <= MAX_PATH]
+    return short[0] if short else str(Path(folders[0]) / name)
 
 
 # ---- the daemon's side

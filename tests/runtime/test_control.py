@@ -134,5 +134,5 @@ def test_long_paths_get_a_short_socket(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     state = tmp_path / ("d" * 120) / "kpid.db"
     path = control.socket_path_for(state)
-    assert len(path) < control.MAX_PATH
+    assert len(path) <= control.MAX_PATH
     assert path != control.socket_path_for(state.with_name("other.db"))
