@@ -13,6 +13,7 @@ from kpid.cli import app
 from kpid.config.model import Config, ReportJob, Rule
 from kpid.model import MeasurementState
 from kpid.plugin import entities
+from kpid.registry import load_plugins
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +45,17 @@ def test_every_state_of_a_number_is_explained() -> None:
 
 def test_every_entity_is_named() -> None:
     assert {name for name in entities.ENTITIES if f"`{name}`" not in README} == set()
+
+
+def test_every_kpi_parameter_and_kind_of_plugin_is_documented() -> None:
+    plugins = load_plugins()
+    ours = {row.name for row in plugins.listing() if row.distribution == "kpid"}
+    ways = ("`{}`", "connector: {}", "notifier: {}", "report: {}")
+    assert {name for name in ours if not any(way.format(name) in README for way in ways)} == set()
+    for kpi in plugins.kpis.values():
+        for name, param in kpi.params.items():
+            assert f"`{name}" in README, (kpi.id, name)
+            assert all(choice in README for choice in param.choices), (kpi.id, name)
 
 
 def test_yaml_in_the_readme_is_yaml() -> None:
