@@ -148,7 +148,8 @@ class Daemon:
                     return
                 self._held[name] = run
                 try:
-                    self._do(app, run)
+                    if self._do(app, run) is not None:
+                        return  # what failed or waits is not taken again in the same breath
                 finally:
                     del self._held[name]
         except Exception:  # the job's end: the tick comes again
@@ -162,11 +163,11 @@ class Daemon:
         since = self._waiting.setdefault(name, app.clock.monotonic())
         return app.clock.monotonic() - since < REPORT_PATIENCE
 
-    def _do(self, app: App, run: Run) -> None:
+    def _do(self, app: App, run: Run) -> str | None:
         kind, _, name = run.schedule.partition(":")
         with logs.about(schedule=run.schedule, due=run.due, run=str(run.fence)):
             if kind == "sync":
-                rounds.attempt(app, run, lambda: sync_one(app, name, self._turns))
+                why = rounds.attempt(app, run, lambda: sync_one(app, name, self._turns))
                 for other in rounds.schedules(app.config):
                     if other.startswith(rounds.REPORT) and other in self._waiting:
                         self._wake(other)
@@ -176,6 +177,7 @@ class Daemon:
                     log.info("report %s is written", name)
         give_back_memory()
         self._wake(_DELIVER)
+        return why
 
     def _deliver(self) -> None:
         try:

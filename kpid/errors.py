@@ -41,6 +41,10 @@ class BusyError(KpidError):
     """Another kpid process holds what this one needs."""
 
 
+class HeldError(KpidError):
+    """It must wait: not a failure, it is to be tried again when what it waits for has come."""
+
+
 class ConnectorError(KpidError):
     """A source could not be read. Raised by connectors; other sources go on.
 

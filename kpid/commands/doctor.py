@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kpid import cycle
-from kpid.analysis.wording import age_text, when_text
+from kpid.analysis.wording import age_text, count_text, when_text
 from kpid.app import App
 from kpid.commands.plain import plain
-from kpid.commands.rounds import REPORT, SYNC, schedules
+from kpid.commands.rounds import HELD, REPORT, SYNC, schedules
 from kpid.config.secrets import redact
 from kpid.model import Finding, MeasurementState
 from kpid.registry import secrets_of
@@ -63,9 +63,9 @@ def _plugins(app: App) -> Iterator[Finding]:
 def _sources(app: App, now: datetime) -> Iterator[Finding]:
     """Sources whose data is older than it may be, or that never gave any."""
     with app.store.read() as connection:
-        latest = syncs.latest(connection)
+        ends = syncs.newest_through(connection)
     for name in app.config.sources:
-        through = [run.through for run in latest if run.source == name and run.through is not None]
+        through = [end for (source, _), end in ends.items() if source == name]
         if not through:
             yield Finding(f"source:{name}", False, "no data has come from it yet", f"Try `kpid sync {name}`")
             continue
@@ -92,10 +92,11 @@ def _messages(app: App) -> Iterator[Finding]:
         counts = outbox.count_by_state(connection)
         dead = outbox.list_outbox(connection, "dead", 1)
     if counts.get("dead"):
-        text = f"{counts['dead']} messages could not be delivered; the last: {dead[0].last_error or 'no reason given'}"
+        text = f"{count_text(counts['dead'], 'message')} could not be delivered; the last: {dead[0].last_error or 'no reason given'}"
         yield Finding("outbox", False, text, "See `kpid outbox list --state dead`; `kpid outbox retry --all` tries again")
     if counts.get("hold"):
-        yield Finding("outbox", False, f"{counts['hold']} messages are held back", "`kpid outbox release ID` sends one")
+        text = f"{count_text(counts['hold'], 'message')} held back"
+        yield Finding("outbox", False, text, "`kpid outbox release ID` sends one, `kpid outbox dismiss ID` lets it rest")
 
 
 def _runs(app: App, now: datetime) -> Iterator[Finding]:
@@ -111,8 +112,11 @@ def _runs(app: App, now: datetime) -> Iterator[Finding]:
             yield Finding(
                 run.schedule, False, f"a run of {run.due} was abandoned: it is not configured any more", "Nothing to do"
             )
+        elif HELD in run.reason:
+            text = f"the report due {run.due} is {run.reason}"
+            yield Finding(run.schedule, False, text, "It goes out once the data is fresh: see the source; or set when_stale: send")
         elif run.fence > 1:
-            yield Finding(run.schedule, False, f"a run of {run.due} was interrupted {run.fence - 1} times", "See the log")
+            yield Finding(run.schedule, False, f"a run of {run.due} was interrupted {count_text(run.fence - 1, 'time')}", "See the log")
 
 
 def _machine(app: App) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from kpid.app import App
 from kpid.commands import rounds
 from kpid.commands.sync import failure, note_kpis
 from kpid.delivery.dispatch import Delivered
-from kpid.store import outbox
+from kpid.store import outbox, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,11 @@ def run_once(app: App, *, progress: cycle.Progress | None = None) -> Round:
             published.append(name)
         else:
             failures[run.schedule] = why
+            reports.remove(run.schedule)
     delivered = cycle.deliver(app)
     with app.store.read() as connection:
+        waits = [run for run in runs.unended_runs(connection, rounds.REPORT) if rounds.HELD in run.reason]
+        failures |= {run.schedule: run.reason for run in waits}
         waiting = outbox.count_by_state(connection).get("ready", 0)
     return Round(done, tuple(published), delivered, waiting, tuple(failures.items()))
 

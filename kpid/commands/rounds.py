@@ -20,8 +20,9 @@ from kpid.analysis.wording import when_text
 from kpid.app import App
 from kpid.config.model import Config, ReportJob
 from kpid.config.secrets import redact
-from kpid.errors import KpidError
+from kpid.errors import HeldError, KpidError
 from kpid.registry import secrets_of
+from kpid.reporting.assemble import freshness_of
 from kpid.store import outbox, problems, runs, sending
 from kpid.store.runs import Run
 
@@ -34,6 +35,8 @@ KEEP_SYNC_RUNS = timedelta(days=30)
 KEEP_SENT = timedelta(days=90)
 """Sent messages keep their contents so long; keys, receipts and titles stay for good."""
 _FIRST = "first"
+HELD = "held back: "
+"""How the reason of a run begins that is due and waits for fresh data."""
 _LONG_AGO = timedelta(days=800)
 
 
@@ -122,6 +125,7 @@ def _max_age(job: ReportJob, schedule: Schedule, nominal: datetime) -> timedelta
 def take(app: App, names: Collection[str], now: datetime) -> Run | None:
     """The next run of these schedules, ours from now on; those that are of no use any more are passed over."""
     wanted = schedules(app.config)
+    names = set(names) - _hold_back(app, names, wanted, now)
     while True:
         with app.store.write() as connection:
             run = runs.take_run(connection, names, now=now)
@@ -134,18 +138,48 @@ def take(app: App, names: Collection[str], now: datetime) -> Run | None:
         log.warning("%s due %s is skipped: %s", run.schedule, run.due, refusal)
 
 
+def _hold_back(app: App, names: Collection[str], wanted: dict[str, Schedule], now: datetime) -> set[str]:
+    """The reports whose data is too old to be sent now: their runs stay due and say what they wait for, or it is too late."""
+    jobs = app.config.reports
+    strict = {name for name in names if name.startswith(REPORT) and jobs[name.removeprefix(REPORT)].when_stale == "hold"}
+    with app.store.read() as connection:
+        found = [run for run in runs.unended_runs(connection, REPORT) if run.schedule in strict and run.state == "due"]
+    stale = _stale_sources(app, now) if found else []
+    if not stale:
+        return set()
+    reason = f"{HELD}the data of {', '.join(stale)} is too old"
+    for run in found:
+        with app.store.write() as connection:
+            refusal = _refusal(app, connection, run, wanted[run.schedule], now)
+            if refusal is None:
+                first = f"{_FIRST}, " if run.reason.startswith(_FIRST) else ""
+                runs.put_off_run(connection, run, f"{first}{reason}")
+            else:
+                runs.pass_over_run(connection, run, now=now, reason=refusal)
+        if refusal is not None or HELD not in run.reason:
+            log.warning("%s due %s %s", run.schedule, run.due, f"is skipped: {refusal}" if refusal else f"is {reason}")
+    return {run.schedule for run in found}
+
+
+def _stale_sources(app: App, now: datetime) -> list[str]:
+    max_ages = {name: app.max_age(name) for name in app.config.sources}
+    marks = [mark for mark in app.warehouse.watermarks() if mark.source in max_ages]
+    return [one.source for one in freshness_of(marks, max_ages, now) if one.stale]
+
+
 def _refusal(app: App, connection: Connection, run: Run, schedule: Schedule, now: datetime) -> str | None:
     """Why a run that was planned long ago (and never got its turn) is not run now."""
-    if run.reason == _FIRST:
+    first, held = run.reason.startswith(_FIRST), HELD in run.reason
+    if first and not held:
         return None
     job = app.config.reports.get(run.schedule.removeprefix(REPORT)) if run.schedule.startswith(REPORT) else None
     newest = runs.newest_due(connection, run.schedule)
     if (job is None or job.catch_up == "latest") and newest is not None and newest > run.due_at:
         return "a later one was due as well"
-    if job is not None:
+    if job is not None and not first:
         max_age = _max_age(job, schedule, datetime.fromisoformat(run.due))
         if max_age is not None and now - run.due_at > max_age:
-            return "its turn came too late"
+            return "its data did not become fresh in time" if held else "its turn came too late"
     return None
 
 
@@ -168,6 +202,11 @@ def attempt(app: App, run: Run, work: Callable[[], str | None]) -> str | None:
     """
     try:
         failure = work()
+    except HeldError as error:
+        with app.store.write() as connection:
+            runs.put_off_run(connection, run, f"{HELD}{error.what}")
+        log.warning("%s due %s waits: %s", run.schedule, run.due, error)
+        return str(error)
     except KpidError as error:
         failure = str(error)
     except Exception as error:
@@ -203,10 +242,10 @@ def publish(app: App, run: Run, pause: Pause | None) -> None:
 
 def late_note(app: App, run: Run, now: datetime, pause: Pause | None) -> str:
     """What the reader of a late report is told: why, since when, and which others were passed over. Empty if it is not late."""
-    if run.reason == _FIRST or now - run.due_at <= ON_TIME:
+    if run.reason.startswith(_FIRST) or now - run.due_at <= ON_TIME:
         return ""
     zone = app.config.timezone
-    why = "it could not be written earlier"
+    why = "its data was too old until now" if HELD in run.reason else "it could not be written earlier"
     if pause is not None and pause.start <= run.due_at <= pause.end:
         why = f"kpid was not running from {when_text(pause.start, zone)} to {when_text(pause.end, zone)}"
     note = f"This report was due {when_text(run.due_at, zone)} and is late: {why}."

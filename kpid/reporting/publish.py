@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kpid.analysis.periods import last_complete
-from kpid.errors import KpidError
+from kpid.errors import HeldError
 from kpid.model import Period, canonical_json
 from kpid.plugin.notifier import Message
 from kpid.reporting.context import ReportContext, context_to_json
@@ -65,7 +65,8 @@ def publish_report(
         period: report this period; default: the last one complete at the due time.
 
     Raises:
-        KpidError: a source is stale and the report is to be held back then; or a template is faulty.
+        HeldError: a source is stale and the report is to be held back then.
+        KpidError: a template is faulty.
         ConfigError: there is no such report.
     """
     job, _ = setup.job(name)
@@ -75,7 +76,7 @@ def publish_report(
         if earlier is not None:
             return Published(name, shown, due, "", 0, earlier.id)
         context = gather_context(name, setup, conn, period=shown, watermarks=watermarks, now=now, late_note=late_note)
-    _check_fresh(name, context, hold=job.when_stale == "hold" and not due.startswith(BY_HAND))
+    _check_fresh(name, context, setup.max_ages, hold=job.when_stale == "hold" and not due.startswith(BY_HAND))
     rendered = setup.renderer.report(context)
     expires_at = now + max(_SHORTEST_USE, shown.end - shown.start)
     with store.write() as conn:
@@ -101,10 +102,10 @@ def reported_period(name: str, setup: ReportingSetup, due: str, now: datetime) -
     return last_complete(job.period or report.period, instant, setup.calendar, 1)[-1]
 
 
-def _check_fresh(name: str, context: ReportContext, *, hold: bool) -> None:
-    stale = [entry.source for entry in context.freshness if entry.stale]
+def _check_fresh(name: str, context: ReportContext, sources: Collection[str], *, hold: bool) -> None:
+    stale = [entry.source for entry in context.freshness if entry.stale and entry.source in sources]
     if hold and stale:
-        raise KpidError(
+        raise HeldError(
             f"report {name} is held back: the data of {', '.join(stale)} is too old",
             hint="Sync it (`kpid doctor` says what is wrong), or set when_stale: send",
         )

@@ -168,6 +168,13 @@ def release_run(connection: Connection, run: Run) -> None:
     connection.execute(update(runs).where(_this(run), runs.c.state == "running").values(values))
 
 
+def put_off_run(connection: Connection, run: Run, reason: str) -> bool:
+    """Leave a run due, or make it due again, and say what it waits for; False = somebody else has taken it since."""
+    values = {"state": "due", "reason": reason, "lease_until": None, "started_at": None}
+    mine = (_this(run), runs.c.state.in_(("due", "running")))
+    return connection.execute(update(runs).where(*mine).values(values)).rowcount == 1
+
+
 def reclaim_runs(connection: Connection) -> int:
     """Let go of all leases: for a process that knows it is the only one (the lock of a SQLite store). How many there were."""
     return connection.execute(update(runs).where(runs.c.state == "running").values(lease_until=_PAST)).rowcount

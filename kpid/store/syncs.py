@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from kpid.store.tables import sync_runs
 
@@ -90,6 +90,22 @@ def latest(connection: Connection) -> list[SyncRun]:
         select(sync_runs).where(sync_runs.c.id.in_(newest)).order_by(sync_runs.c.source, sync_runs.c.entity)
     )
     return [_run(row._mapping) for row in rows]
+
+
+def newest_through(connection: Connection) -> dict[tuple[str, str], datetime]:
+    """How far each source and entity was complete when it last came to its end, whatever has happened since."""
+    names = (sync_runs.c.source, sync_runs.c.entity)
+    query = select(*names, func.max(sync_runs.c.through)).where(sync_runs.c.through.is_not(None)).group_by(*names)
+    return {(source, entity): through for source, entity, through in connection.execute(query)}
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Forget syncs that ended before an instant, but the newest of each source and entity and the newest that was done."""
+    names = (sync_runs.c.source, sync_runs.c.entity)
+    newest = select(func.max(sync_runs.c.id)).group_by(*names)
+    done = select(func.max(sync_runs.c.id)).where(sync_runs.c.state == "done").group_by(*names)
+    old = (sync_runs.c.finished_at < before, sync_runs.c.id.not_in(newest), sync_runs.c.id.not_in(done))
+    return connection.execute(delete(sync_runs).where(*old)).rowcount
 
 
 def list_runs(connection: Connection, source: str | None = None, *, limit: int = 50) -> list[SyncRun]:
