@@ -175,7 +175,7 @@ def _whole_column(column: Column[Any], values: list[Any], kinds: set[type], kind
     if pa.types.is_string(kind):
         return _texts(values) if given is str else None
     if given is str:
-        found = None if pa.types.is_boolean(kind) else pa.array(values, pa.string()).cast(kind)
+        found = None if pa.types.is_boolean(kind) or pa.types.is_integer(kind) else pa.array(values, pa.string()).cast(kind)
     elif given in _PLAIN.get(type(column.type), ()):
         found = pa.array(values, kind)
     else:

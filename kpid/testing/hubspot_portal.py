@@ -153,11 +153,17 @@ class HubSpotPortal:
         self._put(kind, replace(old, archived_at=None, updated=_whole_ms(self.clock.now()) if touched else old.updated))
 
     def merge(self, kind: str, winner: int, loser: int) -> None:
-        """Merge one record into another: the loser goes for good, the winner remembers its id."""
+        """Merge one record into another: the loser goes for good, the winner remembers its id.
+
+        Records that were associated with the loser now are with the winner; that is no change of their own modified time.
+        """
         self.merged.add((kind, loser))
         names = [name for name in (self.records[kind][winner].properties.get("hs_merged_object_ids") or "").split(";") if name]
         self.archive(kind, loser)
         self.edit(kind, winner, hs_merged_object_ids=";".join([*names, str(loser)]))
+        for other, records in self.records.items():
+            for number, record in records.items():
+                records[number] = _moved_over(record, kind, winner, loser) if (other, number) != (kind, loser) else record
 
     def purge(self, kind: str, number: int) -> None:
         """Remove a record without a trace (a request under data protection law)."""
@@ -180,6 +186,16 @@ class HubSpotPortal:
         self.before[kind, record.id] = self.records[kind].get(record.id)
         self.records[kind][record.id] = record
         self.version += 1
+
+
+def _moved_over(record: Record, kind: str, winner: int, loser: int) -> Record:
+    """A record that now belongs to the winner of a merge, if it belonged to the loser."""
+    if loser in record.links.get(kind, ()):
+        linked = dict.fromkeys(winner if number == loser else number for number in record.links[kind])
+        record = replace(record, links={**record.links, kind: list(linked)})
+    if kind == "companies" and record.properties.get("associatedcompanyid") == str(loser):
+        record = replace(record, properties={**record.properties, "associatedcompanyid": str(winner)})
+    return record
 
 
 # -- invented contents -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Batch(Protocol):
         """Store rows by ``id``: the last of a batch wins, rows equal to the stored ones are left alone."""
 
     def tombstone(self, entity: str, gone: Sequence[tuple[str, datetime, str, str | None]]) -> int:
-        """Mark rows ``(id, at, reason, merged_into_id)`` as deleted; how many were still alive."""
+        """Mark rows ``(id, at, reason, merged_into_id)`` as deleted; how many were still alive, or not known to be merged."""
 
     def mark_seen(self, source: str, entity: str, run: str, ids: pa.Array | pa.ChunkedArray) -> None:
         """Remember, in the same transaction as the rows, that the full read ``run`` has met these ids."""
@@ -86,6 +86,9 @@ class Warehouse(Protocol):
 
     def snapshot_to(self, path: Path | str) -> Path:
         """A consistent copy for readers in other processes, put in place at once."""
+
+    def give_back_memory(self) -> None:
+        """Let go of what only makes the next reads faster, unless somebody is reading or writing."""
 
     def close(self) -> None:
         """Flush and let go of the files."""

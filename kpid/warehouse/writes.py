@@ -26,7 +26,9 @@ NEXT_SEQ = "SELECT greatest(coalesce(max(seq), 0) + 1, epoch_ms(now())) FROM tou
 """A position larger than all before it: larger, too, than those of a file that this one took the place of."""
 
 WAS = f"CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {{entity}} s SEMI JOIN {INCOMING} i ON s.id = i.id"
-WAS_ALIVE = WAS + " WHERE s.deleted_at IS NULL"
+WAS_ALIVE = f"""CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {{entity}} s JOIN {INCOMING} i ON s.id = i.id
+WHERE s.deleted_at IS NULL OR (s.merged_into_id IS NULL AND i.merged_into_id IS NOT NULL)"""
+"""Rows that a tombstone changes: living ones, and deleted ones of which it now turns out that they were merged."""
 WAS_UNSEEN = """CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {entity} s
 ANTI JOIN (SELECT id FROM seen WHERE source_id = $source AND entity = $entity AND run = $run) k ON s.id = k.id
 WHERE s.source_id = $source AND s.deleted_at IS NULL"""
@@ -34,9 +36,12 @@ WHERE s.source_id = $source AND s.deleted_at IS NULL"""
 DROP_OLD = "DELETE FROM {entity} WHERE id IN (SELECT w.id FROM was w SEMI JOIN fresh f ON w.id = f.id)"
 ADD_FRESH = "INSERT INTO {entity} BY NAME SELECT * FROM {rows}"
 
-BURY = f"""UPDATE {{entity}} t SET deleted_at = g.deleted_at, deleted_reason = g.deleted_reason, merged_into_id = g.merged_into_id
-FROM {INCOMING} g WHERE t.id = g.id AND t.deleted_at IS NULL"""
+BURY = f"""UPDATE {{entity}} t SET deleted_at = coalesce(t.deleted_at, g.deleted_at), deleted_reason = g.deleted_reason,
+merged_into_id = g.merged_into_id FROM {INCOMING} g WHERE t.id = g.id AND t.id IN (SELECT id FROM was)"""
 BURY_UNSEEN = "UPDATE {entity} SET deleted_at = ?, deleted_reason = 'vanished' WHERE id IN (SELECT id FROM was)"
+
+DROP_WORK = tuple(f"DROP TABLE IF EXISTS temp.{name}" for name in ("was", "fresh", "days"))
+"""The end of a batch: its temporary tables would stay in memory until the next one."""
 
 FORGET_SEEN = "DELETE FROM seen WHERE source_id = ? AND entity = ?"
 MARK_SEEN = f"INSERT INTO seen SELECT ?, ?, ?, id FROM {INCOMING}"
