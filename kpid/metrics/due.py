@@ -12,11 +12,11 @@ from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
 from kpid.metrics.dialects import text_of
-from kpid.metrics.dimensions import dimension_of
+from kpid.metrics.dimensions import dimension_of, labels_table
 from kpid.metrics.plan import Ask, clock_columns
 from kpid.metrics.results import tables_of
 from kpid.model import MeasurementState, Period, SeriesNeed, canonical_json
-from kpid.plugin.kpi import At, Measure, Now
+from kpid.plugin.kpi import At, Balance, During, Measure, Now
 from kpid.store.history import SpanKey
 from kpid.warehouse import Changes
 
@@ -98,6 +98,9 @@ class Touched:
         if not isinstance(measure.entity, Table) or any(key not in self._changes.days for key in keys):
             self.everything = True
             return
+        if isinstance(measure.clock, Balance | During) and None in self._changes.days[keys[0]]:
+            self.everything = True  # begun nobody knows when: every period warns of it
+            return
         days = [_instant(day) for key in keys for day in self._changes.days[key] if day is not None]
         if isinstance(measure.clock, At):
             self.days.update(days)
@@ -106,9 +109,10 @@ class Touched:
 
 
 def _looked_up(measure: Measure, ask: Ask) -> set[str | None]:
-    """Tables whose changes move rows from one segment to another, or change what an amount is worth."""
+    """Tables whose changes move rows from one segment to another, give segments another name, or amounts another worth."""
     names = {*ask.by, *(name for name, _ in ask.where)}
     found = {dimension.depends_on for name in names if (dimension := dimension_of(measure.entity, name)) is not None}
+    found |= {labels_table(name) for name in ask.by}
     return found | ({"fx_rates"} if measure.money is not None else set())
 
 

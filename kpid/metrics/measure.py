@@ -16,11 +16,13 @@ from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import check_dimensions
 from kpid.metrics.due import definition_hash, due_periods, wanted_periods
 from kpid.metrics.labels import Labels
+from kpid.metrics.late import Days, days_of_deletions, with_days
 from kpid.metrics.plan import Ask, Scan, make_plan
-from kpid.metrics.results import Answers, Maker, read_answers
+from kpid.metrics.results import Answers, Maker, entities_of, read_answers
 from kpid.metrics.statements import Setting, make_statement, population
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, SeriesNeed
+from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Definition, Kpi
 from kpid.store import history
 from kpid.store.engine import Store
@@ -142,6 +144,7 @@ class _Run:
         self.problems: list[tuple[str, str]] = []
         self._changes: dict[int, Changes] = {}
         self._foreign: dict[str, bool] = {}
+        self._deletions: dict[tuple[str, datetime], Days] = {}
         self._labels = Labels(setup.warehouse)
 
     def ask(self, need: SeriesNeed) -> Ask:
@@ -174,6 +177,8 @@ class _Run:
                 definition = definition_hash(ask, self.setup.calendar, self.setup.currency)
                 family = history.family(conn, need)
                 changes = self._changes_since(family.seen_change if family else 0)
+                if family is not None:
+                    changes = with_days(changes, self._days_of_deletions(ask, family.measured_at))
                 known = family is not None and family.definition == definition
                 measured = history.measured_periods(conn, need) if family else {}
                 wanted = wanted_periods(need, self.now, self.setup.calendar, is_now_only=ask.is_now_only)
@@ -219,6 +224,15 @@ class _Run:
         if position not in self._changes:
             self._changes[position] = self.setup.warehouse.changes(position)
         return self._changes[position]
+
+    def _days_of_deletions(self, ask: Ask, after: datetime) -> Days:
+        is_money = any(measure.money is not None for measure in ask.definition.measures.values())
+        found: Days = {}
+        for entity in {*entities_of(ask), *(("fx_rates",) if is_money else ())} & ENTITIES.keys():
+            if (entity, after) not in self._deletions:
+                self._deletions[entity, after] = days_of_deletions(self.setup.warehouse, entity, after, self.now)
+            found |= self._deletions[entity, after]
+        return found
 
     def _has_foreign(self, scan: Scan) -> bool:
         """Whether an entity has amounts in another currency than the reporting one."""

@@ -12,11 +12,12 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import is_daily
 from kpid.metrics.dialects import text_of
 from kpid.model import Period, SeriesNeed
-from kpid.plugin.kpi import At, Balance, Clock, Definition, During, Kpi, Measure, Now
+from kpid.plugin.kpi import AS_OF, At, Balance, Clock, Definition, During, Kpi, Measure, Now
 
 Mode: TypeAlias = Literal["bisect", "spine", "now"]
 Where: TypeAlias = tuple[tuple[str, tuple[str | None, ...]], ...]
@@ -86,7 +87,7 @@ def make_plan(asks: Sequence[Ask]) -> Plan:
     places = {}
     for index, ask in enumerate(asks):
         for name, measure in ask.definition.measures.items():
-            mode = _mode(measure.clock, ask.need.period)
+            mode = _mode(measure, ask.need.period)
             key = (id(measure.entity), _clock_text(measure.clock), mode, ask.where)
             scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, ask.where))
             number = numbers.setdefault(key, len(numbers))
@@ -110,10 +111,20 @@ def clock_columns(clock: Clock) -> tuple[ColumnElement[Any], ...]:
             return ()
 
 
-def _mode(clock: Clock, kind: str) -> Mode:
-    if isinstance(clock, Now):
+def _mode(measure: Measure, kind: str) -> Mode:
+    """How rows get to periods: found by their instant, or joined to the periods that they count in.
+
+    What speaks of the end of its period (``AS_OF``) needs that period beside it, or its figure would change with the clock.
+    """
+    if isinstance(measure.clock, Now):
         return "now"
-    return "bisect" if isinstance(clock, At) and not is_daily(kind) else "spine"
+    is_event = isinstance(measure.clock, At) and not is_daily(kind)
+    return "bisect" if is_event and not _speaks_of_end(measure) else "spine"
+
+
+def _speaks_of_end(measure: Measure) -> bool:
+    parts = (measure.agg.expression, measure.agg.where, measure.money, *measure.rate_at)
+    return any(element is AS_OF for part in parts if part is not None for element in iterate(part))
 
 
 def _widen(scan: Scan, ask: Ask) -> None:

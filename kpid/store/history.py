@@ -18,6 +18,9 @@ _WITHDRAWN = "withdrawn"
 """State of a revision that says: this segment has no rows in this period any more."""
 
 _JUDGED = ("state", "value", "numerator", "denominator", "n")
+"""What a figure is: if it changes in a finished period, the period is restated."""
+_TOLD = ("names", "currency", "reason", "warnings")
+"""What people read beside it: newer words make a revision, but restate nothing."""
 SpanKey = tuple[datetime, datetime]
 
 
@@ -78,11 +81,11 @@ def append(
     rows, restated = [], 0
     for measurement in found:
         place = (segment_key(measurement.dims), measurement.period.start, measurement.period.end)
-        old = was.pop(place, None)
-        if old is not None and _judgement(old) == _facts(measurement):
+        old, row = was.pop(place, None), _row(key, place[0], measurement, definition, now)
+        if old is not None and all(getattr(old, name) == row[name] for name in (*_JUDGED, *_TOLD)):
             continue
-        restated += old is not None and measurement.period.end <= now
-        rows.append(_row(key, place[0], measurement, definition, now))
+        restated += old is not None and measurement.period.end <= now and _judgement(old) != _facts(measurement)
+        rows.append(row)
     for (segment, start, end), old in was.items():
         if (start, end) in spans and old.state != _WITHDRAWN:
             restated += end <= now
@@ -132,7 +135,7 @@ def _newest(key: str, first: datetime | None, last: datetime | None, *columns: A
     return select(*columns).where(m.id.in_(newest))
 
 
-_COMPARED = tuple(measurements.c[name] for name in ("segment", "names", "period_start", "period_end", *_JUDGED))
+_COMPARED = tuple(measurements.c[name] for name in ("segment", "period_start", "period_end", *_JUDGED, *_TOLD))
 
 
 def _facts(measurement: Measurement) -> tuple[Any, ...]:

@@ -206,7 +206,7 @@ def created_amount(rows: list[dict[str, Any]], period: Period) -> Fraction:
             if row["state"] in ("won", "lost"):
                 dates = [local_day(row["closed_at"]) if row["closed_at"] else None]
             elif row["state"] == "open":
-                dates = [row["expected_close_date"], local_day(NOW)]
+                dates = [row["expected_close_date"], as_of(period)]
             if dates not in ([], [None]) or row["currency"] != "USD":
                 total += in_euro(row, dates) or 0
     return total
