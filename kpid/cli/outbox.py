@@ -37,11 +37,13 @@ def show(
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
-    """Every try of one message."""
+    """A message and every try of it."""
     found = perform(session_of(context, config), "outbox show", number=number)
     if format == "json":
         print_json(found)
         return 0
+    say(f"{found['id']}: {found['title']}")
+    say(f"to {found['receiver']}{found['recipient'] and ' ' + found['recipient']}, {found['state']}; about {found['origin']}")
     print_rows(found["attempts"], dict.fromkeys(("attempt", "at", "finished at", "result", "detail")), none="never tried")
     return 0
 
@@ -52,13 +54,25 @@ def retry(
     numbers: Annotated[list[int] | None, typer.Argument(help="Ids of dead or held messages.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every dead message.")] = False,
     config: ConfigOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
     """Try dead or held messages again, with a fresh budget."""
     if not numbers and not everything:
         raise typer.BadParameter("say which messages, or --all")
     done = perform(session_of(context, config), "outbox retry", numbers=numbers or [], all_dead=everything)
-    say(f"{len(done['requeued'])} messages will be tried again")
-    return 0
+    return _print(done, "requeued", "will be tried again", format)
+
+
+@app.command()
+def hold(
+    context: typer.Context,
+    numbers: Annotated[list[int], typer.Argument(help="Ids of messages that wait to be sent.")],
+    config: ConfigOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> int:
+    """Keep messages back until they are released."""
+    done = perform(session_of(context, config), "outbox hold", numbers=numbers)
+    return _print(done, "held", "held back", format)
 
 
 @app.command()
@@ -66,8 +80,29 @@ def release(
     context: typer.Context,
     numbers: Annotated[list[int], typer.Argument(help="Ids of held messages.")],
     config: ConfigOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
     """Let held messages go."""
     done = perform(session_of(context, config), "outbox release", numbers=numbers)
-    say(f"{len(done['released'])} messages will be sent")
+    return _print(done, "released", "will be sent", format)
+
+
+@app.command()
+def dismiss(
+    context: typer.Context,
+    numbers: Annotated[list[int], typer.Argument(help="Ids of dead or held messages.")],
+    config: ConfigOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> int:
+    """Let dead or held messages rest: `kpid doctor` speaks of them no more."""
+    done = perform(session_of(context, config), "outbox dismiss", numbers=numbers)
+    return _print(done, "dismissed", "dismissed", format)
+
+
+def _print(done: dict[str, list[int]], key: str, what: str, form: str) -> int:
+    if form == "json":
+        print_json(done)
+        return 0
+    count = len(done[key])
+    say(f"{count} {'message' if count == 1 else 'messages'} {what}")
     return 0

@@ -40,6 +40,8 @@ COMMANDS = {
     "outbox show": Command("messages:show_message", "store"),
     "outbox retry": Command("messages:retry", "write"),
     "outbox release": Command("messages:release", "write"),
+    "outbox hold": Command("messages:hold", "write"),
+    "outbox dismiss": Command("messages:dismiss", "write"),
     "runs": Command("listings:list_runs", "store"),
     "schedule": Command("listings:list_schedule", "store"),
     "doctor": Command("doctor:doctor", "store"),

@@ -22,6 +22,9 @@ from kpid.store import history, outbox, problems, runs, syncs
 SAFE_SQLITE = (3, 51, 3)
 LITTLE_DISK = 500_000_000
 RECENT = timedelta(days=8)
+FEW = 5
+"""So many messages that are stuck are told one by one."""
+_MESSAGE = "outbox:"
 RECENT_FIGURES = timedelta(days=62)
 
 
@@ -48,7 +51,13 @@ def doctor(app: App) -> list[dict[str, Any]]:
 def _problems(app: App) -> Iterator[Finding]:
     with app.store.read() as connection:
         noted = problems.list_problems(connection)
+    stuck = [one for one in noted if one.subject.startswith(_MESSAGE)]
+    if len(stuck) > FEW:
+        text = f"{count_text(len(stuck), 'message')} were not delivered or are held; the last: {stuck[-1].text}"
+        yield Finding("outbox", False, text, "See `kpid outbox list --state dead`; `kpid outbox retry --all` tries again")
     for one in noted:
+        if one in stuck and len(stuck) > FEW:
+            continue
         times = f" ({one.count} times, first {when_text(one.first_at, app.config.timezone)})" if one.count > 1 else ""
         yield Finding(one.subject, False, f"{one.text}{times}", one.hint)
 
@@ -88,14 +97,12 @@ def _kpis(app: App, now: datetime) -> Iterator[Finding]:
 
 
 def _messages(app: App) -> Iterator[Finding]:
+    """Messages that a person holds back; those that are stuck are problems of their own."""
     with app.store.read() as connection:
-        counts = outbox.count_by_state(connection)
-        dead = outbox.list_outbox(connection, "dead", 1)
-    if counts.get("dead"):
-        text = f"{count_text(counts['dead'], 'message')} could not be delivered; the last: {dead[0].last_error or 'no reason given'}"
-        yield Finding("outbox", False, text, "See `kpid outbox list --state dead`; `kpid outbox retry --all` tries again")
-    if counts.get("hold"):
-        text = f"{count_text(counts['hold'], 'message')} held back"
+        stuck = {one.subject for one in problems.list_problems(connection)}
+        held = [row for row in outbox.list_outbox(connection, "hold", 1000) if outbox.problem_of(row.id) not in stuck]
+    if held:
+        text = f"{count_text(len(held), 'message')} held back by hand"
         yield Finding("outbox", False, text, "`kpid outbox release ID` sends one, `kpid outbox dismiss ID` lets it rest")
 
 
@@ -114,9 +121,10 @@ def _runs(app: App, now: datetime) -> Iterator[Finding]:
             )
         elif HELD in run.reason:
             text = f"the report due {run.due} is {run.reason}"
-            yield Finding(run.schedule, False, text, "It goes out once the data is fresh: see the source; or set when_stale: send")
+            yield Finding(run.schedule, False, text, "It goes out once the data is fresh; `when_stale: send` does not wait")
         elif run.fence > 1:
-            yield Finding(run.schedule, False, f"a run of {run.due} was interrupted {count_text(run.fence - 1, 'time')}", "See the log")
+            text = f"a run of {run.due} was interrupted {count_text(run.fence - 1, 'time')}"
+            yield Finding(run.schedule, False, text, "See the log")
 
 
 def _machine(app: App) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from kpid.analysis.wording import count_text
 from kpid.warehouse import Warehouse
 
 LIVING = "deleted_at IS NULL AND merged_into_id IS NULL AND is_test IS NOT TRUE"
@@ -38,8 +39,14 @@ class Flaw:
     @property
     def text(self) -> str:
         """One sentence for people."""
-        return f"{self.count} {self.check.entity} {self.check.text}, for example {self.example}"
+        text = self.check.text
+        if self.count == 1:
+            verb, _, rest = text.partition(" ")
+            text = f"{_ONE[verb]} {rest}".replace("they were", "it was")
+        return f"{count_text(self.count, self.check.entity.removesuffix('s'))} {text}, for example {self.example}"
 
+
+_ONE = {"are": "is", "were": "was", "have": "has"}
 
 CHECKS = (
     Check("deals", "closed_at", "in the future", "closed_at > $1", "are closed in the future",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from kpid.analysis.wording import count_text
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, PluginError
 from kpid.ingest.quality import find_flaws
@@ -195,7 +196,7 @@ class _Book:
         subjects = []
         for problem in tally.problems.values():
             subject = f"data:{self._source}:{problem.entity}/{problem.column}"
-            text = f"{problem.count} rows of {problem.entity}: {problem.what}, for example {problem.example}"
+            text = f"{count_text(problem.count, 'row')} of {problem.entity}: {problem.what}, for example {problem.example}"
             note(
                 subject,
                 text,

@@ -149,8 +149,18 @@ def list_outbox(conn: Connection, state: str | None = None, limit: int = 50) -> 
     """Rows, newest first; of one state if given."""
     wanted = select(outbox) if state is None else select(outbox).where(outbox.c.state == state)
     rows = conn.execute(wanted.order_by(outbox.c.id.desc()).limit(limit))
+    return [_row(row) for row in rows]
+
+
+def _row(row: Row[Any]) -> OutboxRow:
     plain = [name for name in OutboxRow.__slots__ if name != "title"]
-    return [OutboxRow(title=row.message.get("title", ""), **{name: getattr(row, name) for name in plain}) for row in rows]
+    return OutboxRow(title=row.message.get("title", ""), **{name: getattr(row, name) for name in plain})
+
+
+def find(conn: Connection, outbox_id: int) -> OutboxRow | None:
+    """One row; None if there is none with this id."""
+    row = conn.execute(select(outbox).where(outbox.c.id == outbox_id)).first()
+    return None if row is None else _row(row)
 
 
 def list_attempts(conn: Connection, outbox_id: int) -> list[AttemptRow]:

@@ -29,6 +29,8 @@ COMMANDS = [
     "outbox show",
     "outbox retry",
     "outbox release",
+    "outbox hold",
+    "outbox dismiss",
     "runs",
     "schedule",
     "plugins",

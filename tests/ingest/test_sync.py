@@ -331,7 +331,7 @@ def test_bad_values_are_counted_and_cleared_by_a_complete_read(sync: Sync, wareh
     assert result.rows == 3
     assert trouble(store) == {
         "data:crm:deals/amount": "2 rows of deals: not a number: 'a lot', for example 1",
-        "data:crm:deals/native_id": "1 rows of deals: rows without an id, left out, for example row 4 of its page",
+        "data:crm:deals/native_id": "1 row of deals: rows without an id, left out, for example row 4 of its page",
     }
     assert "deals.amount: not a number: 'a lot' (2 rows)" in result.entities[0].warnings
     crm.script["deals"] = [page(deal(1, amount="1"), deal(2, amount="2"))]
@@ -352,13 +352,13 @@ def test_flaws_of_the_data_are_noted_and_cleared(sync: Sync, warehouse: DuckDBWa
     ]
     sync(crm)
     assert trouble(store) == {
-        "data:deals/amount missing": "1 deals are won without an amount, for example crm:1",
-        "data:deals/closed_at before created_at": "1 deals were closed before they were created, for example crm:2",
-        "data:deals/closed_at in the future": "1 deals are closed in the future, for example crm:1",
-        "data:deals/closed_at missing": "1 deals are won or lost without a close date, for example crm:3",
-        "data:deals/created_at missing": "1 deals have no creation date, for example crm:4",
-        "data:deals/currency unknown": "1 deals have a currency that is not an ISO code, for example crm:4",
-        "data:deals/state unknown": "1 deals have a state that is not open, won or lost, for example crm:4",
+        "data:deals/amount missing": "1 deal is won without an amount, for example crm:1",
+        "data:deals/closed_at before created_at": "1 deal was closed before it was created, for example crm:2",
+        "data:deals/closed_at in the future": "1 deal is closed in the future, for example crm:1",
+        "data:deals/closed_at missing": "1 deal is won or lost without a close date, for example crm:3",
+        "data:deals/created_at missing": "1 deal has no creation date, for example crm:4",
+        "data:deals/currency unknown": "1 deal has a currency that is not an ISO code, for example crm:4",
+        "data:deals/state unknown": "1 deal has a state that is not open, won or lost, for example crm:4",
     }
     assert warehouse.query("SELECT amount, closed_at FROM deals WHERE native_id = '1'").to_pylist() == [
         {"amount": None, "closed_at": later}
