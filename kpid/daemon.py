@@ -23,6 +23,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from kpid import __version__, control, cycle, logs
 from kpid.analysis.schedule import Schedule
+from kpid.analysis.wording import count_text
 from kpid.app import App, open_app
 from kpid.clock import Clock, ShiftedClock, SystemClock
 from kpid.commands import COMMANDS, rounds
@@ -187,7 +188,7 @@ class Daemon:
             log.exception("messages could not be delivered")
             return
         if done.sent or done.dead:
-            log.info("sent %d messages, %d given up", done.sent, done.dead)
+            log.info("sent %s, %d given up", count_text(done.sent, "message"), done.dead)
 
     def answer(self, name: str, args: dict[str, Any], now: str | None, progress: control.Progress) -> Any:
         """Do a command for somebody else."""

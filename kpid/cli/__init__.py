@@ -118,6 +118,8 @@ def _told(error: KpidError, *, debug: bool) -> int:
 
 
 def _unexpected(error: Exception, *, debug: bool) -> int:
+    if isinstance(error, OSError) and error.filename:
+        return _told(KpidError(error.strerror or str(error), where=str(error.filename)), debug=debug)
     if debug:
         traceback.print_exc()
     complain(f"kpid: this should not have happened: {type(error).__name__}: {error}")

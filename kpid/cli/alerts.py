@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from kpid.cli.output import print_json, print_rows, say
+from kpid.cli.output import minute, print_json, print_rows, say
 from kpid.cli.session import ConfigOption, FormatOption, perform, session_of
 
+Status: TypeAlias = Literal["firing", "recovering", "pending", "ok", "forgotten"]
 app = typer.Typer(help="What fires, and the story of an episode.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    status: Annotated[str | None, typer.Option("--status", help="firing, recovering, pending, ok ...")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only these.")] = None,
     rule: Annotated[str | None, typer.Option("--rule", help="Only this rule's.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Those that are well, too.")] = False,
     config: ConfigOption = None,
@@ -26,7 +27,7 @@ def list_(
     if format == "json":
         print_json(found)
         return 0
-    columns = dict.fromkeys(("rule", "segment", "status", "level", "episode", "slot", "reason"))
+    columns = dict.fromkeys(("rule", "segment", "status", "level", "episode", "slot", "reason")) | {"slot": minute}
     print_rows(found, columns, none="no alert is firing or pending")
     return 0
 
@@ -47,9 +48,30 @@ def show(
         return 0
     say(f"{story['rule']} - {story['segment']}: {story['status']}, level {story['level']}, episode {story['episode']}")
     say(story["reason"])
-    judged = [one | {"found": one["outcome"].get("reason", "")} for one in story["evaluations"]]
-    print_rows(judged, dict.fromkeys(("slot", "period label", "found")), none="no evaluations are kept of it")
-    happened = [one | {"reason": one["body"].get("reason", "")} for one in story["events"]]
-    print_rows(happened, dict.fromkeys(("slot", "kind", "reason")), none="it never fired")
-    print_rows(story["notices"], dict.fromkeys(("id", "receiver", "recipient", "state", "title")), none="nobody was told")
+    say("")
+    print_rows(_story(story), dict.fromkeys(("period", "judged", "found", "event")), none="it never fired")
+    say("")
+    columns = dict.fromkeys(("id", "receiver", "recipient", "state", "done at", "title")) | {"done at": minute}
+    print_rows(story["notices"], columns, none="nobody was told")
     return 0
+
+
+def _story(story: dict[str, Any]) -> list[dict[str, str]]:
+    """What was found of each period and what came of it, in the order of time."""
+    events: dict[str, list[dict[str, Any]]] = {}
+    for one in story["events"]:
+        events.setdefault(one["slot"], []).append(one)
+    lines = [
+        (
+            one["slot"],
+            one["period_label"],
+            one["outcome"].get("reason", ""),
+            [event["kind"] for event in events.pop(one["slot"], ())],
+        )
+        for one in story["evaluations"]
+    ]
+    lines += [(slot, "", told[-1]["body"].get("reason", ""), [one["kind"] for one in told]) for slot, told in events.items()]
+    return [
+        {"period": period, "judged": minute(slot), "found": found, "event": ", ".join(kinds)}
+        for slot, period, found, kinds in sorted(lines, key=lambda line: line[0])
+    ]

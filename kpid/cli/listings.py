@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import typer
@@ -10,11 +10,13 @@ import typer
 from kpid.cli.output import local, print_json, print_rows
 from kpid.cli.session import ConfigOption, FormatOption, perform, session_of
 
+State: TypeAlias = Literal["due", "running", "done", "failed", "skipped"]
+
 
 def runs(
     context: typer.Context,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Only `sync:NAME` or `report:NAME`.")] = None,
-    state: Annotated[str | None, typer.Option("--state", help="due, running, done, failed or skipped.")] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only these.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name

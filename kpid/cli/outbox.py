@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from kpid.cli.output import print_json, print_rows, say
+from kpid.cli.output import minute, print_json, print_rows, say
 from kpid.cli.session import ConfigOption, FormatOption, perform, session_of
 
+State: TypeAlias = Literal["ready", "sending", "sent", "dead", "hold"]
 app = typer.Typer(help="Messages and their fate.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option("--state", help="ready, sending, sent, dead or hold.")] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only these.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name
@@ -44,7 +45,8 @@ def show(
         return 0
     say(f"{found['id']}: {found['title']}")
     say(f"to {found['receiver']}{found['recipient'] and ' ' + found['recipient']}, {found['state']}; about {found['origin']}")
-    print_rows(found["attempts"], dict.fromkeys(("attempt", "at", "finished at", "result", "detail")), none="never tried")
+    columns = dict.fromkeys(("attempt", "at", "result", "detail")) | {"at": minute}
+    print_rows(found["attempts"], columns, none="never tried")
     return 0
 
 

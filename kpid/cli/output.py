@@ -73,6 +73,11 @@ def local(zone: ZoneInfo) -> Callable[[Any], str]:
     return lambda value: f"{datetime.fromisoformat(value).astimezone(zone):%Y-%m-%d %H:%M}"
 
 
+def minute(value: Any) -> str:
+    """An ISO instant to the minute, in UTC."""
+    return local(ZoneInfo("UTC"))(value) + " UTC"
+
+
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     """Findings as lines: what, where, and what to do."""
     for one in findings:

@@ -55,5 +55,5 @@ def send(
     if format == "json":
         print_json(done)
         return 0
-    say(f"{done['enqueued']} messages about {done['period']} are in the outbox; {done['sent']} messages were sent")
+    say(f"messages about {done['period']} put into the outbox: {done['enqueued']}; sent: {done['sent']}")
     return 0

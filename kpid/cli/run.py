@@ -67,10 +67,13 @@ def _one_round(session: Session) -> int:
 
 
 def _print(done: Round) -> None:
+    from kpid.analysis.wording import count_text  # noqa: PLC0415
+
     for result in done.refreshed.synced:
         say(f"synced {result.source}: {result.rows:,} rows read, {result.changed:,} changed")
     for name in done.published:
         say(f"wrote report {name}")
-    say(f"sent {done.delivered.sent} messages" + (f", {done.waiting} wait for another try" if done.waiting else ""))
+    waiting = f", waiting for another try: {done.waiting}" if done.waiting else ""
+    say(f"sent {count_text(done.delivered.sent, 'message')}{waiting}")
     for what, why in done.failures:
         complain(f"{what}: {why}")

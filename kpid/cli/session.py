@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -66,12 +67,16 @@ def session_of(context: typer.Context, config: Path | None) -> Session:
 @contextmanager
 def opened(session: Session, warehouse: Literal["write", "read", "none"] = "none") -> Iterator[App]:
     """Everything, for the length of the block. Whoever opens the warehouse holds the lock."""
+    from kpid import logs  # noqa: PLC0415
     from kpid.app import open_app  # noqa: PLC0415 - heavy, and not every command needs it
+    from kpid.registry import secrets_of  # noqa: PLC0415
 
     app = open_app(session.config_file, session.clock(), warehouse=warehouse)
+    handler = logs.set_up("text", "warning", secrets_of(app.loaded, app.plugins), stream=sys.stderr)
     try:
         yield app
     finally:
+        logs.take_down(handler)
         app.close()
 
 

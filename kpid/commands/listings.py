@@ -9,13 +9,23 @@ from kpid.app import App
 from kpid.commands.check import connect_checks
 from kpid.commands.plain import plain
 from kpid.commands.rounds import schedules
+from kpid.config.problems import near_miss
+from kpid.errors import KpidError
 from kpid.registry import Plugins
 from kpid.store import runs
 
 
 def list_runs(app: App, *, schedule: str | None = None, state: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-    """Runs, newest first: schedule, nominal due time, state and why."""
+    """Runs, newest first: schedule, nominal due time, state and why.
+
+    Raises:
+        KpidError: there is no such schedule, and never was.
+    """
     with app.store.read() as connection:
+        known = runs.planned_schedules(connection) | set(schedules(app.config))
+        if schedule is not None and schedule not in known:
+            hint = near_miss(schedule, sorted(known), what="There are")
+            raise KpidError(f"there is no schedule {schedule!r}", hint=hint)
         return [plain(run) for run in runs.list_runs(connection, schedule=schedule, state=state, limit=limit)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any
 
-from kpid.analysis.periods import Calendar, check_kind, last_complete
+from kpid.analysis.periods import KINDS, Calendar, is_kind, last_complete
 from kpid.app import App
 from kpid.commands.plain import number, plain
 from kpid.config.problems import near_miss
@@ -47,8 +47,7 @@ def measure(
     Raises:
         KpidError: there is no such KPI, period kind, dimension or parameter.
     """
-    _check_kpi(app, kpi)
-    check_kind(period)
+    _check_words(app, kpi, period, [*by, *(where or {})], params or {})
     need = SeriesNeed(
         kpi=kpi,
         period=period,
@@ -61,12 +60,27 @@ def measure(
     last = instant_from_text(end, app.calendar) if end else now
     if last <= first:
         raise KpidError(f"--to ({last.isoformat()}) is not after --from ({first.isoformat()})")
-    return [_told(one) for one in figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)]
+    defaults = app.plugins.kpis[kpi].params_from({})
+    return [_told(one, defaults) for one in figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)]
 
 
-def _check_kpi(app: App, kpi: str) -> None:
-    if kpi not in app.plugins.kpis:
-        raise KpidError(f"there is no KPI {kpi!r}", hint=near_miss(kpi, app.plugins.kpis, what="`kpid plugins` lists"))
+def _check_words(app: App, name: str, period: str, dimensions: Sequence[str], params: Mapping[str, str]) -> None:
+    """Refuse what is not there, with what was likely meant."""
+    kpi = app.plugins.kpis.get(name)
+    if kpi is None:
+        raise KpidError(f"there is no KPI {name!r}", hint=near_miss(name, app.plugins.kpis, what="`kpid plugins` lists"))
+    if not is_kind(period):
+        known = [kind.replace("_Nd", "_90d") for kind in KINDS]
+        raise KpidError(f"{period!r} is not a kind of period", hint=near_miss(period, known, what="Use one of"))
+    for dimension in dimensions:
+        if dimension not in kpi.dimensions:
+            hint = near_miss(dimension, kpi.dimensions, what="It can be cut by")
+            raise KpidError(f"KPI {name} cannot be cut by {dimension!r}", hint=hint)
+    for param, value in params.items():
+        if param not in kpi.params:
+            raise KpidError(f"KPI {name} has no parameter {param!r}", hint=near_miss(param, kpi.params, what="It has"))
+        if value not in (choices := kpi.params[param].choices):
+            raise KpidError(f"{param}={value} is not possible for KPI {name}", hint=near_miss(value, choices, what="Use one of"))
 
 
 def instant_from_text(text: str, calendar: Calendar) -> datetime:
@@ -86,10 +100,10 @@ def instant_from_text(text: str, calendar: Calendar) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=calendar.zone)
 
 
-def _told(one: Measurement) -> dict[str, Any]:
+def _told(one: Measurement, defaults: Mapping[str, str]) -> dict[str, Any]:
     return {
         "kpi": one.kpi,
-        "params": dict(one.params),
+        "params": {**defaults, **dict(one.params)},
         "dims": {segment.dimension: {"id": segment.id, "name": segment.name or segment.id} for segment in one.dims},
         "period": {"start": plain(one.period.start), "end": plain(one.period.end), "label": one.period.label},
         "state": one.state.value,

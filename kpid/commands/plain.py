@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,17 @@ def instant_text(value: datetime) -> str:
 
 
 def number(value: Decimal | None) -> int | float | None:
-    """A decimal as a JSON number: whole ones exactly, others with the digits of a double."""
+    """A decimal as a JSON number: whole ones exactly; what has more digits than a double holds is rounded to 15."""
     if value is None:
         return None
-    return int(value) if value == value.to_integral_value() else float(value)
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value if len(value.as_tuple().digits) <= _DIGITS else _ROUNDED.plus(value))
 
+
+_DIGITS = 17
+"""A decimal of so many digits that comes from a double is that double again."""
+_ROUNDED = Context(prec=15, rounding=ROUND_HALF_EVEN)
 
 _SIMPLE: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (Enum, lambda value: value.value),

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from kpid import cycle
 from kpid.analysis.periods import last_complete
 from kpid.analysis.schedule import ON_TIME, Due, Position, Schedule, due_runs, report_max_age, schedule_from_text
-from kpid.analysis.wording import when_text
+from kpid.analysis.wording import count_text, when_text
 from kpid.app import App
 from kpid.config.model import Config, ReportJob
 from kpid.config.secrets import redact
@@ -59,7 +59,7 @@ def begin(app: App, now: datetime) -> Pause | None:
     """What a process does first that holds the lock: take back what a dead one left, and see how long nobody ran."""
     with app.store.write() as connection:
         if app.store.is_sqlite and (left := runs.reclaim_runs(connection)):
-            log.warning("%d runs were interrupted; they are taken up again", left)
+            log.warning("interrupted and taken up again: %s", count_text(left, "run"))
         if app.store.is_sqlite:
             sending.expire_leases(connection, now)
         before = runs.beat(connection, now)
@@ -100,7 +100,7 @@ def _plan_one(app: App, connection: Connection, name: str, schedule: Schedule, n
     new = runs.plan_runs(connection, name, schedule, due, now=now)
     if due.skipped:
         last = due.skipped[-1]
-        log.warning("%s: %d due times are skipped, the last %s: %s", name, len(due.skipped), last.nominal, last.reason)
+        log.warning("%s: skipped %s, the last %s: %s", name, count_text(len(due.skipped), "due time"), last.nominal, last.reason)
     if position is None and (first or name.startswith(SYNC)):
         for nominal in schedule.newest(due.position.last - _LONG_AGO, due.position.last, 1):
             new += runs.add_run(connection, name, schedule, nominal, reason=_FIRST)
