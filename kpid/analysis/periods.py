@@ -99,12 +99,13 @@ def check_kind(kind: str) -> str:
     Raises:
         ConfigError: there is no such kind of period.
     """
-    if _is_kind(kind):
+    if is_kind(kind):
         return kind
     raise ConfigError(f"{kind!r} is not a kind of period", hint=f"Use one of {', '.join(KINDS)}, for example rolling_90d")
 
 
-def _is_kind(kind: str) -> bool:
+def is_kind(kind: str) -> bool:
+    """Whether there is such a kind of period."""
     return kind in {"day", "week"} or kind in _MONTHS or is_daily(kind)
 
 
@@ -193,7 +194,7 @@ def period_from_label(kind: str | None, label: str, calendar: Calendar) -> Perio
         found_kind, day = _parse(text, kind, calendar)
     except (ValueError, OverflowError):
         found_kind, day = None, date.min
-    if found_kind is None or (kind is not None and check_kind(kind) != found_kind) or not _is_kind(found_kind):
+    if found_kind is None or (kind is not None and check_kind(kind) != found_kind) or not is_kind(found_kind):
         meant = f"a period of kind {kind}" if kind else "a period"
         raise ConfigError(
             f"{label!r} is not {meant}", hint="Write it like 2017-12-31, 2017-W50, 2017-12, 2017-Q4, 2017 or FY2018-Q1"

@@ -36,6 +36,21 @@ class Labels:
             found.append((name, (*sorted(meant), *((None,) if "" in wanted else ()))))
         return tuple(found)
 
+    def unknown(self, need: SeriesNeed) -> tuple[tuple[str, ...], bool]:
+        """What to say of the names in ``where`` that nobody has, and whether a dimension has no others.
+
+        An id is taken as it is: the table of names need not be there.
+        """
+        texts, nobody = [], False
+        for name, wanted in sorted(need.where):
+            if (table := labels_table(name)) is None:
+                continue
+            names = set(self._all(table).values())
+            strange = [value for value in wanted if value and ":" not in value and value not in names]
+            texts += [f"no {name} is called {value!r}" for value in strange]
+            nobody = nobody or len(strange) == len(wanted) > 0
+        return tuple(texts), nobody
+
     def of(self, asks: Sequence[Ask], answers: Sequence[Answers]) -> dict[str, dict[str, str]]:
         """Names by id of every reference dimension that the answers are cut by."""
         labels = {}

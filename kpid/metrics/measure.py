@@ -22,7 +22,7 @@ from kpid.metrics.results import Answers, Maker, entities_of, read_answers
 from kpid.metrics.statements import Setting, make_statement, population
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, SeriesNeed
-from kpid.plugin.entities import ENTITIES
+from kpid.plugin.entities import ENTITIES, watermarks
 from kpid.plugin.kpi import Definition, Kpi
 from kpid.store import history
 from kpid.store.engine import Store
@@ -162,7 +162,11 @@ class _Run:
         tables = [measure.entity for measure in definition.measures.values()]
         check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)])
         min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
-        return Ask(need, kpi, definition, params, min_sample, where=self._labels.where(need))
+        unknown, is_about_nobody = self._labels.unknown(need)
+        where = self._labels.where(need)
+        if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:
+            where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
+        return Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody)
 
     def due(self, needs: Sequence[SeriesNeed], store: Store) -> list[_Due]:
         """What has to be measured; needs that cannot be are noted as problems."""

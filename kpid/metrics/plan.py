@@ -27,7 +27,10 @@ Cut: TypeAlias = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Ask:
-    """A need made concrete: its definition, the ids its ``where`` means, and the periods to measure."""
+    """A need made concrete: its definition, the ids its ``where`` means, and the periods to measure.
+
+    ``unknown`` has a sentence for each name in ``where`` that nobody has; ``is_about_nobody`` says that no other is left.
+    """
 
     need: SeriesNeed
     kpi: Kpi
@@ -36,6 +39,8 @@ class Ask:
     min_sample: int
     periods: tuple[Period, ...] = ()
     where: Where = ()
+    unknown: tuple[str, ...] = ()
+    is_about_nobody: bool = False
 
     @property
     def by(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -129,9 +129,10 @@ class Maker:
     def _measurement(self, ask: Ask, period: Period, dims: Dims, cells: Mapping[str, Cell], trust: _Doubts) -> Measurement:
         measures, definition = ask.definition.measures, ask.definition
         excludes = ask.params.get("missing_fx") == "exclude"
+        trust = trust.about(dims)
         doubts = trust.of(period) + ([] if excludes else self._lacking(cells))
         quantities = {name: _quantity(measures[name], cells[name], name) for name in measures}
-        result = _apply(ask, quantities, doubts)
+        result = Quantity(None, reason=ask.unknown[0]) if ask.is_about_nobody else _apply(ask, quantities, doubts)
         sample = cells[definition.sample or next(iter(measures))]
         if not result.is_defined:
             doubts.append((MeasurementState.UNDEFINED, result.reason))
@@ -155,7 +156,7 @@ class Maker:
             as_of=min(period.end, self.now),
             data_through=trust.through,
             reason=reason,
-            warnings=warnings + tuple(_warnings(measures, cells, excludes=excludes)),
+            warnings=(*warnings, *ask.unknown, *_warnings(measures, cells, excludes=excludes)),
         )
 
     def _lacking(self, cells: Mapping[str, Cell]) -> list[Doubt]:
@@ -165,12 +166,25 @@ class Maker:
 
 
 class _Doubts:
-    """Doubts about the data of an ask, looked up once per period."""
+    """Doubts about the data of an ask, looked up once per period. Figures of one source depend on that source alone."""
 
     def __init__(self, coverage: Coverage, ask: Ask, now: datetime) -> None:
+        wanted = {source for name, ids in ask.where if name == "source" for source in ids if source}
+        self._coverage = replace(coverage, sources=frozenset(wanted)) if wanted else coverage
         self._entities = () if ask.is_now_only else entities_of(ask)
-        self.through = coverage.through(self._entities)
-        self._coverage, self._now, self._known = coverage, now, dict[Period, list[Doubt]]()
+        self.through = self._coverage.through(self._entities)
+        self._ask, self._now, self._known = ask, now, dict[Period, list[Doubt]]()
+        self._narrowed: dict[str, _Doubts] = {}
+
+    def about(self, dims: Dims) -> _Doubts:
+        """The doubts about one segment: those about its source, if it is one of a source."""
+        source = next((segment.id for segment in dims if segment.dimension == "source"), None)
+        if source is None:
+            return self
+        if source not in self._narrowed:
+            ask = replace(self._ask, where=(("source", (source,)),))
+            self._narrowed[source] = _Doubts(self._coverage, ask, self._now)
+        return self._narrowed[source]
 
     @property
     def is_delivered(self) -> bool:
@@ -223,6 +237,9 @@ def _quantity(measure: Measure, cell: Cell, name: str) -> Quantity:
 
 
 def _exact(value: Any) -> Fraction | None:
+    """The number; one that an engine gives as a binary fraction stands for the shortest decimal that it can be."""
+    if isinstance(value, float):
+        value = repr(value)
     return None if value is None else Fraction(value)
 
 

@@ -16,10 +16,14 @@ Doubt = tuple[MeasurementState, str]
 
 @dataclass(frozen=True)
 class Coverage:
-    """How far each source has delivered each entity, and how old that may be before it is stale."""
+    """How far each source has delivered each entity, and how old that may be before it is stale.
+
+    ``sources`` narrows it to what the rows of these sources depend on; None: of all.
+    """
 
     watermarks: Sequence[Watermark]
     max_ages: Mapping[str, timedelta]
+    sources: frozenset[str] | None = None
 
     def through(self, entities: Iterable[str]) -> datetime | None:
         """Up to when all sources have delivered all of the entities; None if one never has."""
@@ -54,7 +58,8 @@ class Coverage:
         return []
 
     def _of(self, entity: str) -> list[Watermark]:
-        return [mark for mark in self.watermarks if mark.entity == entity]
+        marks = [mark for mark in self.watermarks if mark.entity == entity]
+        return [mark for mark in marks if self.sources is None or mark.source in self.sources] or marks
 
 
 def verdict(doubts: Sequence[Doubt]) -> tuple[MeasurementState, str, tuple[str, ...]]:

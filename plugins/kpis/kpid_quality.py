@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import case
+
 from kpid.plugin import AS_OF, Definition, Kpi, Measure, Now, entities, hookimpl, max_, seconds_between
 
 watermarks = entities.watermarks
+AGE = case((watermarks.c.through > AS_OF, 0), else_=seconds_between(watermarks.c.through, AS_OF))
+"""A source that was read just after the measuring instant, or whose clock is ahead, is as fresh as can be."""
 
 DATA_FRESHNESS = Kpi(
     id="data_freshness",
@@ -15,7 +19,7 @@ DATA_FRESHNESS = Kpi(
     unit="seconds",
     better="down",
     define=Definition(
-        {"age": Measure(watermarks, Now(), max_(seconds_between(watermarks.c.through, AS_OF)), label="synced entities")},
+        {"age": Measure(watermarks, Now(), max_(AGE), label="synced entities")},
         lambda m: m.age,
     ),
     period="day",

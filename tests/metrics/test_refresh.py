@@ -340,3 +340,56 @@ def test_progress_is_told(world):
     told = []
     refresh([WIN_RATE], world.setup, store=world.store, now=NOW, progress=lambda *report: told.append(report))
     assert told == [("measure", 0, 1), ("measure win_rate", 1, 1)]
+
+
+def two_sources(world):
+    store_rows(world.warehouse, {"deals": [deal(9)]}, now=NOW - timedelta(days=9), source="old")
+    world.put(deal(1))
+    world.setup = replace(world.setup, max_ages={"crm": timedelta(hours=2), "old": timedelta(hours=2)})
+
+
+def test_stale_source_spoils_the_total_and_its_own_segment_but_no_other(world):
+    two_sources(world)
+    [total] = ask(world, SeriesNeed("won_deals", "month"))
+    assert (total.state, total.value) == (MeasurementState.STALE, 2)
+    crm, old = ask(world, SeriesNeed("won_deals", "month", ("source",)))
+    assert (crm.dims[0].id, crm.state, crm.value, crm.data_through) == ("crm", MeasurementState.OK, 1, NOW)
+    assert (old.dims[0].id, old.state) == ("old", MeasurementState.STALE)
+    assert old.reason.startswith("old has delivered deals up to 2017-12-24")
+
+
+@pytest.mark.parametrize(("source", "state"), [("crm", MeasurementState.OK), ("old", MeasurementState.STALE)])
+def test_figures_of_one_source_depend_on_that_source(world, source, state):
+    two_sources(world)
+    [found] = ask(world, SeriesNeed("won_deals", "month", where=(("source", (source,)),)))
+    assert found.state is state
+    [found] = ask(world, SeriesNeed("won_deals", "month", ("owner",), where=(("source", (source,)),)))
+    assert found.state is state
+
+
+def test_age_of_the_data_is_that_of_the_configured_sources(world):
+    two_sources(world)
+    need = SeriesNeed("data_freshness", "day")
+    today = {"start": NOW.replace(hour=0), "end": NOW + timedelta(days=1), "now": NOW}
+    assert [m.value for m in figures(need, world.setup, **today)] == [9 * 86400]
+    world.setup = replace(world.setup, sources=frozenset({"crm"}))
+    assert [m.value for m in figures(need, world.setup, **today)] == [0]
+
+
+def test_source_read_after_the_measuring_instant_is_as_fresh_as_can_be(world):
+    world.put(now=NOW + timedelta(seconds=40))
+    [found] = figures(
+        SeriesNeed("data_freshness", "day"), world.setup, start=NOW.replace(hour=0), end=NOW + timedelta(days=1), now=NOW
+    )
+    assert (found.value, found.state) == (0, MeasurementState.OK)
+
+
+def test_rule_about_a_person_who_is_not_there_has_no_value(world):
+    need = SeriesNeed("won_deals", "month", periods=2, where=(("owner", ("Cy Example",)),))
+    world.put(deal(1, owner="cy"))
+    world.refresh(need)
+    found = world.value(need, "2017-12")
+    assert (found.value, found.state, found.reason) == (None, MeasurementState.UNDEFINED, "no owner is called 'Cy Example'")
+    store_rows(world.warehouse, {"users": [{"id": "cy", "name": "Cy Example"}]}, now=NOW)
+    world.refresh(need)
+    assert world.value(need, "2017-12").value == 1
