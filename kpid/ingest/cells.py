@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal, InvalidOperation
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -134,8 +134,13 @@ def json_text(value: Any) -> str | None:
     """JSON as text, keys in order, so that equal values are equal texts; nothing in it is nothing."""
     if value in ({}, [], ""):
         return None
-    return (
-        json.dumps(value, sort_keys=True, ensure_ascii=False, default=str, separators=(",", ":"))
-        .encode("utf-8", "replace")
-        .decode()
-    )
+    try:
+        written = _dumps(value)
+    except (TypeError, RecursionError) as error:
+        raise ValueError("not JSON") from error
+    except ValueError:  # NaN and infinities, which JSON does not have, are no values
+        written = _dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda _: None))
+    return written.encode("utf-8", "replace").decode()
+
+
+_dumps = partial(json.dumps, sort_keys=True, ensure_ascii=False, default=str, separators=(",", ":"), allow_nan=False)

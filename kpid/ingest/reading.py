@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from kpid.ingest.observed import observed_intervals
 from kpid.ingest.position import Position, position_from_json
 from kpid.ingest.reconcile import delete_pass, mark_vanished, suspicious_zero
 from kpid.ingest.rows import table_from_rows
-from kpid.ingest.run import Run, Tally, ask_each
+from kpid.ingest.run import Run, Tally, ask, ask_each
 from kpid.plugin import EntityReads, Page, Row
 from kpid.warehouse import Watermark
 from kpid.warehouse.types import arrow_schema
@@ -38,7 +39,7 @@ def read_entity(run: Run, reads: EntityReads, before: Watermark | None, tally: T
         ConnectorError, PluginError: the source or its connector failed; what was read before is stored.
     """
     reader = _Reader(run, reads, before, tally)
-    for page in ask_each(run.source, lambda: run.connector.pages(reads.entity, reader.position.read, run.until)):
+    for page in ask_each(run, lambda: run.connector.pages(reads.entity, reader.position.read, run.until)):
         reader.take(page)
     reader.store()
     if reads.deletes == "pass":
@@ -144,7 +145,9 @@ class _Reader:
                 batch.save_watermark(replace(done, entity=entity, cursor=None))
 
     def _table(self, entity: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> pa.Table:
-        converted = table_from_rows(entity, rows, source=self.run.source, synced_at=now, timezone=self.run.timezone)
+        run = self.run
+        convert = partial(table_from_rows, entity, rows, source=run.source, synced_at=now, timezone=run.timezone)
+        converted = ask(run.source, run.connector, convert)
         for problem in converted.problems:
             self.tally.add_problem(problem)
         return converted.table

@@ -24,7 +24,7 @@ def delete_pass(run: Run, entity: str, before: Watermark, position: Position, ta
     Each page is stored together with its cursor, so a killed pass goes on where it was.
     """
     begin = position.deleted
-    for page in ask_each(run.source, lambda: run.connector.deleted(entity, begin, run.until)):
+    for page in ask_each(run, lambda: run.connector.deleted(entity, begin, run.until)):
         gone = [_gone(run, tombstone) for tombstone in page.tombstones]
         position = replace(position, deleted=page.cursor if page.cursor is not None else position.deleted)
         with run.warehouse.batch() as batch:
