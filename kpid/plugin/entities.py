@@ -73,7 +73,10 @@ users = _entity(
     _text("region"),
     _ref("manager_id", "users"),
     _flag("is_active"),
+    _instant("active_from"),
+    _instant("active_to"),
     _text("timezone"),
+    _text("calendar_id"),
 )
 
 accounts = _entity(
@@ -115,8 +118,11 @@ leads = _entity(
     _text("status"),
     _ref("owner_id", "users"),
     _text("lead_source"),
+    _text("source_detail"),
     _text("campaign"),
+    _text("campaign_id"),
     _text("region"),
+    _instant("first_response_at", "first outbound touch by a person"),
     _instant("qualified_at"),
     _instant("disqualified_at"),
     _instant("converted_at"),
@@ -136,6 +142,8 @@ stages = _entity(
     _money("probability", "0 to 1"),
     _text("state", "open, won, lost"),
     _flag("is_qualified"),
+    _instant("active_from"),
+    _instant("active_to"),
 )
 
 deals = _entity(
@@ -151,17 +159,24 @@ deals = _entity(
     _text("state", "open, won, lost"),
     _money("amount"),
     _text("currency", "ISO 4217"),
+    _money("recurring_amount"),
+    _text("recurring_interval", "month, quarter, year"),
     _money("probability", "0 to 1"),
+    _text("forecast_category", "omitted, pipeline, best_case, commit, closed"),
     _text("deal_type", "new, expansion, renewal"),
     _text("product", "main product"),
     _text("region"),
     _text("lead_source"),
     _text("campaign"),
+    _text("campaign_id"),
     Column("expected_close_date", Date),
     Column("crm_close_date", Date),
+    _instant("opened_at", "last change into open, if it was ever closed"),
     _instant("closed_at", "last change into won or lost; null while open"),
+    _number("close_count", "how often it was closed"),
     _text("loss_reason"),
     _text("loss_competitor"),
+    _text("next_step"),
     _instant("last_activity_at"),
 )
 
@@ -173,6 +188,8 @@ deal_stage_history = _entity(
     _ref("pipeline_id", "pipelines"),
     _instant("valid_from"),
     _instant("valid_to"),
+    _ref("entered_by", "users"),
+    _number("seq", "position in the deal's history"),
     _text("origin", "crm: from the CRM's history; observed: seen by differing syncs"),
 )
 
@@ -216,11 +233,14 @@ tickets = _entity(
     _ref("account_id", "accounts"),
     _ref("requester_id", "contacts"),
     _ref("owner_id", "users"),
+    _text("group_id"),
     _text("subject"),
     _text("channel"),
     _text("priority"),
     _text("category"),
     _text("status", "new, open, pending, on_hold, solved, closed"),
+    _flag("created_by_agent"),
+    _text("schedule_id", "opening hours that count"),
     _instant("first_reply_at"),
     _instant("first_solved_at"),
     _instant("last_solved_at"),
@@ -239,7 +259,7 @@ survey_responses = _entity(
     _text("respondent_id"),
     _ref("account_id", "accounts"),
     _ref("ticket_id", "tickets"),
-    _ref("owner_id", "users"),
+    _ref("owner_id", "users", "the agent at the time of the answer"),
     _text("wave_id"),
     _instant("submitted_at"),
     _text("comment"),
@@ -255,6 +275,8 @@ targets = _entity(
     Column("period_end", Date, doc="exclusive"),
     _money("value"),
     _text("currency"),
+    _text("direction", "up, down"),
+    _text("origin", "who set it"),
     _instant("valid_from"),
 )
 
@@ -266,6 +288,7 @@ fx_rates = _entity(
     Column("valid_from", Date),
     Column("valid_to", Date),
     Column("rate", Numeric(20, 10)),
+    _text("origin", "who published it"),
 )
 
 watermarks = Table(
