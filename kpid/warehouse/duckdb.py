@@ -29,6 +29,7 @@ _STORAGE = "v1.5.0"
 _CONFIG = {
     "storage_compatibility_version": _STORAGE,
     "memory_limit": "1GB",
+    "async_threads": "1",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
@@ -119,6 +120,7 @@ class DuckDBWarehouse:
         self.path = path
         self._connection = connection
         self._cursors = threading.Lock()
+        self._readers = 0
         self._writing = threading.RLock()
         self._copying = threading.Lock()
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -153,6 +155,8 @@ class DuckDBWarehouse:
                 self._writer.execute("BEGIN")
                 try:
                     yield DuckDBBatch(self._writer)
+                    for statement in writes.DROP_WORK:
+                        self._writer.execute(statement)
                 except BaseException:
                     self._writer.execute("ROLLBACK")
                     raise
@@ -217,6 +221,20 @@ class DuckDBWarehouse:
                 self._writer.close()
             self._connection.close()
 
+    def give_back_memory(self) -> None:
+        """Let go of cached pages, unless somebody is reading or writing: a small limit makes DuckDB free them at once."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            with self._cursors, suppress(duckdb.Error):
+                if not self._readers:
+                    try:
+                        self._connection.execute("SET memory_limit = '8MB'")
+                    finally:
+                        self._connection.execute(f"SET memory_limit = '{_CONFIG['memory_limit']}'")
+        finally:
+            self._writing.release()
+
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._cursors:
@@ -224,10 +242,13 @@ class DuckDBWarehouse:
                 cursor = self._connection.cursor()
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse is closed: {error}", where=str(self.path)) from error
+            self._readers += 1
         try:
             yield cursor
         finally:
             cursor.close()
+            with self._cursors:
+                self._readers -= 1
 
 
 def _migrate(cursor: duckdb.DuckDBPyConnection) -> None:
