@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -22,7 +22,7 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
     last_slot = row.last_slot if row else None
     due = due_periods(rule.period, now=now, settle=plan.settle, last_slot=last_slot, catch_up=rule.catch_up, calendar=calendar)
     judged = judged_periods(rule.period, now=now, last_slot=last_slot, count=RECHECKED, calendar=calendar)
-    recheck = _changed(conn, plan, row, judged, calendar)
+    recheck = _changed(conn, plan, row, judged, calendar, now)
     family = history.family(conn, plan.need)
     measured_at = family.measured_at if family else None
     figures = _figures(conn, plan, [*recheck, *due], calendar)
@@ -46,14 +46,18 @@ def load_facts(conn: Connection, plan: RulePlan, calendar: Calendar, now: dateti
 
 
 def _changed(
-    conn: Connection, plan: RulePlan, row: alerts.RuleRow | None, judged: list[Period], calendar: Calendar
+    conn: Connection, plan: RulePlan, row: alerts.RuleRow | None, judged: list[Period], calendar: Calendar, now: datetime
 ) -> list[Period]:
-    """The judged periods, if any figure of them is newer than the judgement; else none."""
+    """The judged periods, if any figure of them is newer than the judgement; else none.
+
+    While the clock has not passed the judgement (it was set back), what was measured at this very instant is newer, too.
+    """
     if row is None or not judged:
         return []
     family, first = history.family_of(plan.need), previous_period(judged[0], calendar)
     start, end = min(first.start, judged[0].start), judged[-1].end
-    return judged if alerts.has_new_figures(conn, family, start=start, end=end, since=row.updated_at) else []
+    since = min(row.updated_at, now - timedelta(microseconds=1))
+    return judged if alerts.has_new_figures(conn, family, start=start, end=end, since=since) else []
 
 
 def _figures(conn: Connection, plan: RulePlan, periods: Sequence[Period], calendar: Calendar) -> list[Measurement]:

@@ -151,6 +151,7 @@ def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -
         runbook=rule.runbook,
         labels=tuple(sorted(rule.labels.items())),
         period_label=newest.label,
+        sample=kpi.sample_noun(rule.params),
     )
 
 

@@ -45,6 +45,7 @@ _DATA = {
     OutcomeKind.ERROR: Data.ERROR,
 }
 _SEEN = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR, OutcomeKind.INSUFFICIENT}
+_VERDICTS = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR}
 _MASK = (1 << REMEMBERED_SLOTS) - 1
 
 
@@ -90,7 +91,6 @@ def restate(policy: RulePolicy, before: SeriesState, slots: Sequence[tuple[Slot,
     for slot, outcome in slots:
         passed.append(state)
         state = step(policy, state, outcome, slot).state
-    slot, outcome = slots[-1]
     was_on, is_on = current.status.is_on, state.status.is_on
     state = replace(
         state,
@@ -100,11 +100,21 @@ def restate(policy: RulePolicy, before: SeriesState, slots: Sequence[tuple[Slot,
     )
     if (state.status, state.level) == (current.status, current.level):
         return Replay(state, (), tuple(passed))
-    told = replace(outcome, reason=f"earlier figures have changed: {outcome.reason}")
-    events = [replace(_event(EventKind.RESTATED, current, state, told, slot), episode=current.episode)]
+    slot, outcome = _last_of(slots, _VERDICTS)
+    events = [replace(_event(EventKind.RESTATED, current, state, _changed(outcome), slot), episode=current.episode)]
     if is_on and not was_on:
-        events.append(_event(EventKind.FIRED, current, state, told, slot))
+        slot, outcome = _last_of(slots, {OutcomeKind.BREACH})
+        events.append(_event(EventKind.FIRED, current, state, _changed(outcome), slot))
     return Replay(state, tuple(events), tuple(passed))
+
+
+def _last_of(slots: Sequence[tuple[Slot, Outcome]], kinds: set[OutcomeKind]) -> tuple[Slot, Outcome]:
+    """The newest slot with an outcome of these kinds: its figures say why. The newest of all if none has one."""
+    return next((found for found in reversed(slots) if found[1].kind in kinds), slots[-1])
+
+
+def _changed(outcome: Outcome) -> Outcome:
+    return replace(outcome, reason=f"earlier figures have changed: {outcome.reason}")
 
 
 _Moved = tuple[SeriesState, EventKind | None]

@@ -322,12 +322,36 @@ def test_restated_figures_end_an_alert_and_say_so(world: World) -> None:
     assert world.evaluate(week(3).end + 6 * HOUR).events == 0
 
 
+@pytest.mark.parametrize("hours", [1, 5])
+def test_restated_figures_are_seen_though_the_clock_was_set_back(world: World, hours: int) -> None:
+    weeks(world, {"ana": GOOD}, {"ana": BAD})
+    world.put(world.rules[0], week(3), {"ana": WORSE}, now=week(3).end + 5 * HOUR)
+    world.evaluate(week(3).end + 5 * HOUR)
+    world.put(world.rules[0], week(3), {"ana": GOOD}, now=week(3).end + hours * HOUR)
+    world.evaluate(week(3).end + hours * HOUR)
+    assert world.states() == {"Ana": "ok"}
+    world.evaluate(week(3).end + hours * HOUR)
+    assert world.events() == ["fired", "restated", "restated"]
+
+
 def test_restated_figures_may_fire_late(world: World) -> None:
     weeks(world, {"ana": GOOD}, {"ana": GOOD})
     world.put(world.rules[0], week(3), {"ana": BAD}, now=week(3).end + 5 * HOUR)
     world.evaluate(week(3).end + 5 * HOUR)
     assert world.events() == ["restated", "fired"]
     assert world.titles() == ["win-rate-low 2026-W03: Ana fired warn (found late)"]
+
+
+def test_late_alert_has_the_figures_of_the_bad_period_though_a_later_one_says_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, [rule(min_sample=20)])
+    weeks(world, {"ana": GOOD}, {"ana": (1, 3)})
+    notices: list[Notice] = []
+    world.compose = lambda notice: (notices.append(notice), compose(notice))[1]
+    world.put(world.rules[0], week(2), {"ana": BAD}, now=week(3).end + 5 * HOUR)
+    world.evaluate(week(3).end + 5 * HOUR)
+    (item,) = notices[0].items
+    assert (notices[0].period_label, item.kind, item.value, item.since) == ("2026-W02", "fired", Decimal("0.24"), "2026-W02")
+    assert item.warnings == ("2026-W03: n = 3, below the rule's minimum of 20",)
 
 
 def test_restated_level_is_told_as_what_it_means(world: World) -> None:
