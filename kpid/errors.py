@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 
@@ -24,6 +25,13 @@ class KpidError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}. {self.hint}" if self.hint else text
 
+    def mask(self, mask: Callable[[str], str]) -> None:
+        """Put its texts through ``mask``, in place: whoever raised it may have quoted a secret."""
+        self.what = mask(self.what)
+        self.where = mask(self.where) if self.where else self.where
+        self.hint = mask(self.hint) if self.hint else self.hint
+        self.args = (self.what,)
+
 
 class ConfigError(KpidError):
     """The configuration cannot be used as it is."""
@@ -35,6 +43,10 @@ class PluginError(KpidError):
 
 class StoreError(KpidError):
     """The state store or the warehouse cannot be opened or used."""
+
+
+class PlaceError(StoreError):
+    """The place of a store is not this user's to write: wrong path, owner or mode. Trying again cannot help."""
 
 
 class BusyError(KpidError):

@@ -37,8 +37,8 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = getattr(record, "about", {})
-        text = record.getMessage()
-        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        text = redact(record.getMessage(), self._secrets)  # before JSON quotes it once more, and after
+        trace = redact(self.formatException(record.exc_info), self._secrets) if record.exc_info else ""
         at = datetime.fromtimestamp(record.created, UTC)
         if self._kind == "json":
             told = {"at": at.isoformat(timespec="milliseconds"), "level": record.levelname.lower(), "logger": record.name}
@@ -46,7 +46,7 @@ class _Lines(logging.Formatter):
         else:
             tail = "".join(f" {key}={value}" for key, value in facts.items())
             line = f"{at:%Y-%m-%dT%H:%M:%SZ} {record.levelname.lower():<7} {_one_line(text)}{tail}" + (
-                f"\n{trace}" if trace else ""
+                "".join(f"\n{_one_line(traced)}" for traced in trace.split("\n")) if trace else ""
             )
         return redact(line, self._secrets)
 
@@ -59,6 +59,11 @@ def _one_line(text: str) -> str:
 def _with_facts(record: logging.LogRecord) -> bool:
     record.about = _ABOUT.get({})
     return True
+
+
+def take_down(handler: logging.Handler) -> None:
+    """Log to this handler no more."""
+    logging.getLogger().removeHandler(handler)
 
 
 def set_up(

@@ -15,23 +15,20 @@ shorter than four characters are never replaced, for the same reason.
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr
 
 from kpid.config.problems import near_miss
 from kpid.errors import ConfigError
+from kpid.plugin.redact import STARS, forms_of
 
-STARS = "***"
-MIN_LENGTH = 4
 MAX_FILE = 65_536
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}?")
@@ -154,6 +151,7 @@ def secrets_in(settings: object) -> frozenset[str]:
 def _walk(value: Any) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
+        yield from passwords_in(value.get_secret_value())
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _walk(getattr(value, name))
@@ -167,6 +165,12 @@ def _walk(value: Any) -> Iterator[str]:
         yield from passwords_in(value)
 
 
+def mask_of(settings: object) -> Callable[[str], str]:
+    """Replaces the secrets of a plugin's settings by stars, in what the plugin says."""
+    secrets = secrets_in(settings)
+    return lambda text: redact(text, secrets)
+
+
 def redact(text: str, secrets: Iterable[str]) -> str:
     """``text`` with every secret replaced by stars, also where it is URL-quoted, in base64 (at any offset) or in JSON."""
     pattern = _pattern(frozenset(secrets))
@@ -175,34 +179,6 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
-    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
+    forms = {form for secret in secrets for form in forms_of(secret)}
     longest_first = sorted(forms, key=lambda form: (-len(form), form))
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-
-
-def _forms(secret: str) -> Iterator[str]:
-    if len(secret.strip()) < MIN_LENGTH:
-        return
-    lines = [line for line in secret.splitlines() if len(line) >= 16]  # keys in PEM form are logged line by line
-    for plain in {secret, secret.strip(), *lines}:
-        yield plain
-        yield quote(plain, safe="")
-        yield quote(plain)
-        yield quote_plus(plain)
-        yield json.dumps(plain)[1:-1]
-        yield json.dumps(plain, ensure_ascii=False)[1:-1]
-        yield repr(plain)[1:-1]
-        yield from _base64_forms(plain.encode())
-
-
-def _base64_forms(secret: bytes) -> Iterator[str]:
-    """What of ``secret`` is visible in base64, at each of the three ways it can fall into the groups of three bytes."""
-    for before, unstable in ((0, 0), (1, 2), (2, 3)):
-        group = base64.b64encode(b"\0" * before + secret).rstrip(b"=").decode()
-        whole = (before + len(secret)) // 3 * 4
-        stable = group[unstable:whole]
-        if len(stable) >= 8:
-            yield stable
-            yield stable.translate(str.maketrans("+/", "-_"))
-    yield base64.b64encode(secret).decode()
-    yield base64.urlsafe_b64encode(secret).decode()

@@ -6,7 +6,7 @@ import logging
 import random
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from kpid.clock import Clock
 from kpid.config.model import Receiver
+from kpid.config.secrets import mask_of
 from kpid.delivery.backoff import next_attempt
 from kpid.delivery.undelivered import ORIGIN, Compose, addressed
 from kpid.errors import DeliveryError
@@ -75,14 +76,16 @@ def deliver_one(desk: Desk, row: Claimed) -> Outcome:
     if started is None:
         return Outcome(Result.LOST)
     notifier = desk.notifiers[row.receiver]
+    mask = mask_of(notifier.settings)  # what a plugin says is written down and logged: its author may have quoted a secret
     try:
         receipt = _earlier_receipt(desk, notifier, row) if row.unknown else None
         if receipt is None and row.unknown and desk.receivers[row.receiver].on_unknown == "hold":
             return _hold(desk, row, "an earlier attempt may have arrived")
         receipt = receipt or _send(notifier, row)
     except DeliveryError as error:
+        error.mask(mask)
         return _failed(desk, row, started, error)
-    return _sent(desk, row, receipt)
+    return _sent(desk, row, replace(receipt, detail=mask(receipt.detail)))
 
 
 def bury(desk: Desk, row: Claimed, reason: str, *, fault: bool = False) -> Outcome:

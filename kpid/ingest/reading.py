@@ -60,19 +60,27 @@ class _Reader:
         self.tally = tally
         self.position = position_from_json(self.before.cursor)
         self._entities = (reads.entity, *reads.carries)
+        is_whole = reads.mode == "full" or reads.deletes == "absence"
+        self._counted = self._entities if is_whole else (reads.entity,)  # history may be forgotten by the source, not by us
         self._buffer: dict[str, list[Row]] = {}
         self._gathered = 0
         self._stored_at = run.clock.monotonic()
         self._unchanged = False
-        if run.full:
+        again = run.full or self._slept_too_long()
+        if again:
             self.position = Position(deleted=self.position.deleted)
         self._begin = self.position.read
-        from_start = reads.mode == "full" or (reads.deletes == "absence" and self._begin is None)
+        from_start = reads.mode == "full" or (self._begin is None and (again or reads.deletes == "absence"))
         self._tracks = from_start or self.position.run is not None
         self._forget = self._tracks and (self.position.run is None or self._begin is None)
         if self._forget:
             self.position = replace(self.position, run=run.until.isoformat())
         self._resumed = self._tracks and not self._forget
+
+    def _slept_too_long(self) -> bool:
+        """The source may have forgotten deletions since the last complete read."""
+        kept, last = self.reads.deletes_kept, self.before.finished_at
+        return kept is not None and last is not None and self.position.run is None and self.run.clock.now() - last > kept
 
     def take(self, page: Page) -> None:
         """Take over a page; store when enough has come together."""
@@ -87,6 +95,7 @@ class _Reader:
         if page.restarted:
             self._forget, self._resumed = self._tracks, False
         self._unchanged = page.unchanged
+        self.tally.warnings.extend(warning for warning in page.warnings if warning not in self.tally.warnings)
         full = self.reads.mode == "full"
         self.position = replace(self.position, read=page.cursor if page.cursor is not None or full else self._begin)
         self.tally.through = page.through
@@ -101,13 +110,13 @@ class _Reader:
         history = self._observed(tables.get("deals"))
         with self.run.warehouse.batch() as batch:
             if self._forget:
-                for entity in self._entities:
+                for entity in self._counted:
                     batch.forget_seen(self.run.source, entity)
             for entity, table in tables.items():
                 written = batch.upsert(entity, table)
                 self.tally.rows += written.rows
                 self.tally.changed += written.changed
-                if self._tracks and self.position.run is not None:
+                if self._tracks and entity in self._counted and self.position.run is not None:
                     batch.mark_seen(self.run.source, entity, self.position.run, table.column("id"))
             if history is not None:
                 batch.upsert("deal_stage_history", history)
@@ -130,7 +139,7 @@ class _Reader:
         tally.suspicious = self.reads.entity in doubtful
         tally.complete = not tally.suspicious and (vanishes or (self._begin is None and not self._unchanged))
         with run.warehouse.batch() as batch:
-            for entity in self._entities if self._tracks else ():
+            for entity in self._counted if self._tracks else ():
                 if vanishes and entity not in doubtful and self.position.run is not None:
                     mark_vanished(batch, run, entity, self.position.run, tally)
                 batch.forget_seen(run.source, entity)
@@ -154,7 +163,7 @@ class _Reader:
 
     def _doubtful(self) -> dict[str, int]:
         read = self.position.run or ""
-        counts = {entity: suspicious_zero(self.run.warehouse, self.run.source, entity, read) for entity in self._entities}
+        counts = {entity: suspicious_zero(self.run.warehouse, self.run.source, entity, read) for entity in self._counted}
         return {entity: count for entity, count in counts.items() if count}
 
     def _observed(self, deals: pa.Table | None) -> pa.Table | None:

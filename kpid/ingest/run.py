@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from kpid.clock import Clock
+from kpid.config.secrets import mask_of
 from kpid.errors import ConnectorError, PluginError
 from kpid.ingest.rows import RowProblem
 from kpid.plugin import Connector
@@ -61,8 +62,8 @@ class Tally:
         self.problems[problem.entity, problem.column] = RowProblem(first.entity, first.column, first.what, count, first.example)
 
 
-def ask(source: str, call: Callable[[], T]) -> T:
-    """Call the connector.
+def ask(source: str, connector: Connector[Any], call: Callable[[], T]) -> T:
+    """Call the connector. Its secrets are stars in what is raised, whatever its author wrote.
 
     Raises:
         ConnectorError: as the connector raised it.
@@ -70,23 +71,24 @@ def ask(source: str, call: Callable[[], T]) -> T:
     """
     try:
         return call()
-    except ConnectorError:
+    except ConnectorError as error:
+        error.mask(mask_of(connector.settings))
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
-            f"the connector failed with {type(error).__name__}: {redact(str(error))}",
+            f"the connector failed with {type(error).__name__}: {redact(mask_of(connector.settings)(str(error)))}",
             where=f"source {source}",
             hint="This is a fault in the connector plugin: tell its author; the other sources go on",
         ) from error
 
 
-def ask_each(source: str, call: Callable[[], Iterator[T]]) -> Iterator[T]:
+def ask_each(run: Run, call: Callable[[], Iterator[T]]) -> Iterator[T]:
     """Ask the connector for one page after another; errors as in :func:`ask`."""
-    pages = ask(source, lambda: iter(call()))
+    pages = ask(run.source, run.connector, lambda: iter(call()))
     try:
-        while (page := ask(source, lambda: next(pages, None))) is not None:
+        while (page := ask(run.source, run.connector, lambda: next(pages, None))) is not None:
             yield page
     finally:
         close = getattr(pages, "close", None)
         if close is not None:
-            ask(source, close)
+            ask(run.source, run.connector, close)

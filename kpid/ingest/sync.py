@@ -102,11 +102,13 @@ def sync_source(
     started = clock.now()
     book.open()
     try:
-        until = ask(name, connector.server_time) or started
-        reads = _chosen(name, ask(name, connector.reads), entities)
+        until = ask(name, connector, connector.server_time) or started
+        reads = _chosen(name, ask(name, connector, connector.reads), entities)
     except (ConnectorError, PluginError) as error:
         book.source_failed(error)
         return SyncResult(name, (), started, clock.now(), error=str(error))
+    if entities is None:
+        book.unfilled(warehouse, reads)
     run = Run(name, connector, warehouse, clock, connector.context.timezone, until, full, progress)
     done: list[EntitySync] = []
     deferred: datetime | None = None
@@ -163,6 +165,20 @@ class _Book:
         with self._store.write() as connection:
             syncs.close_abandoned(connection, self._source, self._clock.now())
 
+    def unfilled(self, warehouse: Warehouse, reads: Sequence[EntityReads]) -> None:
+        """What the source filled once and does not any more: a file that was taken away, an entity that was left out."""
+        carried = {entity for wanted in reads for entity in wanted.carries}
+        filled = carried | {wanted.entity for wanted in reads}
+        now = self._clock.now()
+        with self._store.write() as connection:
+            for entity in carried:
+                problems.clear(connection, f"source:{self._source}/{entity}")
+            for mark in warehouse.watermarks():
+                if mark.source == self._source and mark.entity not in filled and mark.through is not None:
+                    text = f"{self._source} no longer fills {mark.entity}, as it did up to {mark.through:%Y-%m-%d %H:%M} UTC"
+                    hint = "Its rows stay as they were, and grow stale; check that its file or its place in `entities:` is there"
+                    problems.note(connection, f"source:{self._source}/{mark.entity}", text, hint, now)
+
     def start(self, entity: str) -> int:
         """An entity's sync begins."""
         with self._store.write() as connection:
@@ -185,6 +201,9 @@ class _Book:
             elif tally.suspicious:
                 hint = f"Check the source's permissions and filters; if it is really empty: `kpid sync {self._source} --full`"
                 problems.note(connection, subject, tally.warnings[0], hint, now)
+            elif state == "done" and tally.warnings:
+                hint = "The rest was read; look at the source's settings and at what it lets kpid see"
+                problems.note(connection, subject, "; ".join(tally.warnings), hint, now)
             elif state == "done":
                 problems.clear(connection, subject)
             noted = self._note_rows(tally, lambda s, t, h, n: problems.note(connection, s, t, h, now, count=n))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Callable, Iterable
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import quote, quote_plus, urlsplit
 
 STARS = "***"
 MAX_TEXT = 300
+MIN_LENGTH = 4
+"""Shorter secrets are not masked: stars for every "ab" would only garble the text."""
 
 _SECRET_KEY = re.compile(r"(token|key|secret|passw|pwd|auth|sig|code|session|credential|assertion)", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
@@ -25,11 +28,10 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
     Args:
         text: what a server or a library said.
-        secrets: the secrets in use; their URL-quoted and base64 forms are masked too.
+        secrets: the secrets in use; their other forms (:func:`forms_of`) are masked too.
     """
-    for secret in secrets:
-        for form in _forms(secret):
-            text = text.replace(form, STARS)
+    for form in sorted({form for secret in secrets for form in forms_of(secret)}, key=len, reverse=True):
+        text = text.replace(form, STARS)
     text = _CONTROL.sub(" ", text)
     text = _BEARER.sub(rf"\1 {STARS}", text)
     text = _PAIR.sub(rf"\g<key>\g<sep>{STARS}", text)
@@ -37,11 +39,37 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
-def _forms(secret: str) -> tuple[str, ...]:
-    if len(secret) < 4:  # masking "ab" everywhere would only garble the text
-        return ()
-    forms = {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
-    return tuple(sorted(forms, key=len, reverse=True))
+def forms_of(secret: str) -> frozenset[str]:
+    """How a secret may look in a text: as it is, quoted for URLs, JSON and Python, in base64. Empty for a very short one."""
+    return frozenset(form for form in _forms(secret) if len(form) >= MIN_LENGTH)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    if len(secret.strip()) < MIN_LENGTH:
+        return
+    lines = [line for line in secret.splitlines() if len(line) >= 16]  # keys in PEM form are logged line by line
+    for plain in {secret, secret.strip(), *lines}:
+        yield plain
+        yield quote(plain, safe="")
+        yield quote(plain)
+        yield quote_plus(plain)
+        yield json.dumps(plain)[1:-1]
+        yield json.dumps(plain, ensure_ascii=False)[1:-1]
+        yield repr(plain)[1:-1]
+        yield from _base64_forms(plain.encode())
+
+
+def _base64_forms(secret: bytes) -> Iterator[str]:
+    """What of ``secret`` is visible in base64, at each of the three ways it can fall into the groups of three bytes."""
+    for before, unstable in ((0, 0), (1, 2), (2, 3)):
+        group = base64.b64encode(b"\0" * before + secret).rstrip(b"=").decode()
+        whole = (before + len(secret)) // 3 * 4
+        stable = group[unstable:whole]
+        if len(stable) >= 8:
+            yield stable
+            yield stable.translate(str.maketrans("+/", "-_"))
+    yield base64.b64encode(secret).decode()
+    yield base64.urlsafe_b64encode(secret).decode()
 
 
 def redact_url(url: str, secrets: Iterable[str] = (), *, path: bool = True) -> str:

@@ -10,6 +10,7 @@ Microsoft 365 switches passwords for SMTP off (refusal 5.7.30): use a relay, or 
 
 from __future__ import annotations
 
+import base64
 import re
 import smtplib
 import socket
@@ -32,6 +33,7 @@ from kpid.plugin import (
     hookimpl,
     hosts,
     mail,
+    redact,
 )
 
 MAILS_PER_CONNECTION = 50
@@ -166,7 +168,7 @@ class Email(Notifier[EmailSettings]):
                 smtp.starttls(context=context)
                 smtp.ehlo_or_helo_if_needed()
             if settings.user is not None and settings.password is not None:
-                smtp.login(settings.user, settings.password.get_secret_value())
+                _log_in(smtp, settings.user, settings.password.get_secret_value())
         except BaseException:
             smtp.close()
             raise
@@ -275,9 +277,22 @@ class Email(Notifier[EmailSettings]):
 
     def _shown(self, reply: bytes | str) -> str:
         text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-        if self.settings.password is not None:
-            text = text.replace(self.settings.password.get_secret_value(), "***")
-        return mail.one_line(text)
+        user, password = self.settings.user or "", self.settings.password
+        secrets = [f"\0{user}\0{password.get_secret_value()}", password.get_secret_value()] if password else []
+        return mail.one_line(redact.redact(text, secrets))
+
+
+def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    """Log in; smtplib itself stops at passwords outside ASCII, which RFC 4616 sends as UTF-8."""
+    if (user + password).isascii():
+        smtp.login(user, password)
+        return
+    if "PLAIN" not in smtp.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError("no AUTH PLAIN")
+    blob = base64.b64encode("\0".join(("", user, password)).encode()).decode()
+    code, reply = smtp.docmd("AUTH", f"PLAIN {blob}")
+    if code not in {235, 503}:
+        raise smtplib.SMTPAuthenticationError(code, reply)
 
 
 @hookimpl

@@ -38,10 +38,10 @@ class Shell:
         return [sys.executable, "-m", "kpid", *clock, *arguments, "--config", str(self.config)]
 
     def start(self, *arguments: str, now: str | None = None, log: Path | None = None) -> subprocess.Popen[bytes]:
-        out = (log or self.folder / "kpid.log").open("ab")
-        return subprocess.Popen(
-            self.command(*arguments, now=now), cwd=self.folder, env=os.environ | self.env, stdout=out, stderr=out
-        )
+        with (log or self.folder / "kpid.log").open("ab") as out:
+            return subprocess.Popen(
+                self.command(*arguments, now=now), cwd=self.folder, env=os.environ | self.env, stdout=out, stderr=out
+            )
 
     def json(self, *arguments: str, now: str | None = None) -> Any:
         return json.loads(self.run(*arguments, "--format", "json", now=now).stdout)
