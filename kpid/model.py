@@ -204,3 +204,5 @@ class Notice:
     """``alert``, or ``health`` for a notice about the rule's own data."""
     period_label: str = ""
     """The newest period that was judged (``2017-12``); ``period`` is its kind."""
+    sample: str = "records"
+    """What an item's ``n`` counts, in the plural: ``closed deals``."""

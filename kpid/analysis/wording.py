@@ -132,6 +132,13 @@ def count_text(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def noun_text(number: int | Decimal, many: str) -> str:
+    """A noun, given in the plural, as it goes with a number: ``closed deal``, ``won deals with an amount``, ``activity``."""
+    if number != 1:
+        return many
+    return re.sub(r"\b(\w+?)(ies|s)\b", lambda found: f"{found[1]}{'y' if found[2] == 'ies' else ''}", many, count=1)
+
+
 # ---- time
 def period_text(period: Period, calendar: Calendar) -> str:
     """A period by name: ``week 46, 9–15 Nov 2026``, ``December 2017``, ``Q4 2017``, ``90 days to 31 Dec 2017``."""

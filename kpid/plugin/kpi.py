@@ -227,3 +227,10 @@ class Kpi:
         """Measures and formula for a choice of parameters."""
         params = self.params_from(given)
         return self.define(params) if callable(self.define) else self.define
+
+    def sample_noun(self, given: Mapping[str, str]) -> str:
+        """What the sample size counts, in the plural: ``closed deals``; ``records`` where no measure says."""
+        definition = self.definition(given)
+        only = next(iter(definition.measures)) if len(definition.measures) == 1 else ""
+        measure = definition.measures.get(definition.sample or only)
+        return (measure.label if measure else "") or "records"

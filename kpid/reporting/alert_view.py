@@ -17,6 +17,7 @@ from kpid.analysis.wording import (
     condition_text,
     count_text,
     exact_text,
+    noun_text,
     period_text,
     value_text,
     when_text,
@@ -267,21 +268,28 @@ def _group(kind: str, items: Sequence[NoticeItem], cap: int, notice: Notice, cal
         title = f"{title}: {condition_text(conditions.pop())}"
     return {
         "title": title,
-        "rows": [_row(item, notice, calendar) for item in items[:cap]],
+        "rows": [_row(item, notice, calendar, told=title.endswith(condition_text(item.threshold))) for item in items[:cap]],
         "more": max(0, len(items) - cap),
     }
 
 
-def _row(item: NoticeItem, notice: Notice, calendar: Calendar) -> dict[str, str]:
+def _row(item: NoticeItem, notice: Notice, calendar: Calendar, *, told: bool) -> dict[str, str]:
+    """One series of several; ``told``: the table's title names its threshold already."""
     ended = item.kind in _ENDED
     change = change_text(item.value, item.previous, notice.unit, notice.currency)
+    moved = item.previous is not None and item.previous != item.value
+    before = f"was {value_text(item.previous, notice.unit, notice.currency)}" if moved else ""
+    since = _label(item.since, notice, calendar, short=True)
+    threshold = condition_text(item.threshold)
+    story = [threshold if not told or ended else "", f"since {since}" if since else ""]
+    if ended:
+        story = ["had been", *story] if threshold or since else []
     return {
         "segment": one_line(item.segment, 80),
         "value": exact_text(item.value, item.limit, notice.unit, notice.currency),
-        "change": "" if change == "n/a" else change,
-        "sample": count_text(item.n, "record") if item.n else "",
-        "since": _label(item.since, notice, calendar, short=True),
-        "threshold": condition_text(item.threshold),
+        "change": ", ".join(part for part in ("" if change == "n/a" else change, before) if part),
+        "sample": _sample(item, notice),
+        "story": " ".join(part for part in story if part),
         "mark": "●" if ended else "▼" if item.level is Level.CRITICAL else "◆",
         "tone": "on" if ended else "off" if item.level is Level.CRITICAL else "watch",
     }
@@ -300,12 +308,17 @@ def _facts(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple[s
         ("Value", exact_text(item.value, item.limit, notice.unit, notice.currency) if item.value is not None else ""),
         ("Threshold", condition_text(item.threshold)),
         ("Before", before),
-        ("Sample", count_text(item.n, "record") if item.n else ""),
-        ("Since", _label(item.since, notice, calendar)),
+        ("Sample", _sample(item, notice)),
+        ("Began" if item.kind in _ENDED else "Since", _label(item.since, notice, calendar)),
         ("Why", one_line(item.reason, 300)),
         *(("Mind", one_line(warning, 240)) for warning in item.warnings[:3]),
     ]
     return [(name, text) for name, text in pairs if text]
+
+
+def _sample(item: NoticeItem, notice: Notice) -> str:
+    """``66 closed deals``; nothing for counts, which are their own sample."""
+    return f"{item.n:,} {noun_text(item.n, one_line(notice.sample, 40))}" if item.n and notice.unit != "count" else ""
 
 
 def _period(notice: Notice, calendar: Calendar) -> str:

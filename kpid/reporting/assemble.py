@@ -159,13 +159,6 @@ def _target_note(kpi: Kpi, settings: KpiSettings | None, target: Decimal | None,
     return (f"the target {limit} is per {_target_period(kpi, settings)}: set target_period to compare each {kind} with it",)
 
 
-def _sample_label(kpi: Kpi) -> str:
-    definition = kpi.definition({})
-    only = next(iter(definition.measures)) if len(definition.measures) == 1 else ""
-    measure = definition.measures.get(definition.sample or only)
-    return (measure.label if measure else "") or "records"
-
-
 def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine | None:
     kpi = given.kpis.get(kpi_id)
     by_start = {measurement.period.start: measurement for measurement in given.history.get(kpi_id, ())}
@@ -201,7 +194,7 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         run=_run(values, target, kpi.better),
         series=tuple(Point(short_period(p, given.calendar), v) for p, v in zip(periods, values, strict=True)),
         warnings=(*_target_note(kpi, settings, target, given.period.kind), *(last.warnings if last is not None else ())),
-        sample=_sample_label(kpi),
+        sample=kpi.sample_noun({}),
     )
 
 

@@ -125,4 +125,14 @@ def gather_context(
 def _open_alerts(conn: Connection) -> list[str]:
     """One line per open alert, worst first."""
     rows = alerts.list_series(conn, "firing")[:_MOST_ALERTS]
-    return [f"{row.rule_uid}: {', '.join(name or 'none' for name in row.names.values()) or 'all'} ({row.level})" for row in rows]
+    return [_open_alert(row) for row in rows]
+
+
+def _open_alert(row: alerts.SeriesRow) -> str:
+    """``▼ Bruno Example: 31.3% is < 40% since 2026-10 (win-rate-low, critical)``."""
+    who = ", ".join(name or "none" for name in row.names.values())
+    reason, since = (row.state.get("last") or {}).get("reason"), row.state.get("since")
+    story = " ".join(part for part in (reason, f"since {since}" if since else "") if part)
+    about = f"{row.rule_uid}, {row.level}" if who else row.level
+    said = ": ".join(part for part in (who or row.rule_uid, story) if part)
+    return f"{'▼' if row.level == 'critical' else '◆'} {said} ({about})"

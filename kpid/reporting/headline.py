@@ -130,8 +130,8 @@ def joined(names: Sequence[str]) -> str:
 
 
 def _lower(name: str) -> str:
-    """A name inside a sentence: ``win rate``, but ``NPS``."""
-    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+    """A name inside a sentence: ``win rate``, but ``NPS`` and ``Net Promoter Score``."""
+    return name if any(letter.isupper() for letter in name[1:]) else name[:1].lower() + name[1:]
 
 
 def number_text(line: KpiLine) -> str:

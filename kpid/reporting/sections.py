@@ -52,7 +52,10 @@ def alert_sections(view: Mapping[str, Any]) -> tuple[Section, ...]:
         sections.append(Section("facts", pairs=tuple(view["facts"])))
     for group in view["groups"]:
         pairs = tuple(
-            (f"{row['mark']} {row['segment']}", _with(row["value"], ", ".join(p for p in (row["change"], row["sample"]) if p)))
+            (
+                f"{row['mark']} {row['segment']}",
+                _with(row["value"], ", ".join(p for p in (row["change"], row["sample"], row["story"]) if p)),
+            )
             for row in group["rows"]
         )
         sections.append(Section("rows", group["title"], pairs))

@@ -9,7 +9,16 @@ from decimal import Decimal
 from typing import Any
 
 from kpid.analysis.periods import Calendar
-from kpid.analysis.wording import better_word, change_text, exact_text, limit_text, period_text, value_text, when_text
+from kpid.analysis.wording import (
+    better_word,
+    change_text,
+    exact_text,
+    limit_text,
+    noun_text,
+    period_text,
+    value_text,
+    when_text,
+)
 from kpid.reporting.charts import BIG, HALF, Line, Size, line_chart, sparkline, trend_word
 from kpid.reporting.cleaning import one_line
 from kpid.reporting.context import Driver, Drivers, Freshness, KpiLine, ReportContext
@@ -170,11 +179,11 @@ def sample_text(line: KpiLine) -> str:
     """What a number rests on: ``36 of 158 closed deals``, ``36 records``; empty for plain counts."""
     label = one_line(line.sample, 40)
     if line.unit == "ratio" and line.numerator is not None and line.denominator is not None:
-        known = "" if label == "records" else f" {label}"
+        known = "" if label == "records" else f" {noun_text(line.denominator, label)}"
         return f"{value_text(line.numerator, 'count')} of {value_text(line.denominator, 'count')}{known}"
     if not line.n or line.unit == "count":
         return ""
-    return f"{line.n:,} {label.removesuffix('s') if line.n == 1 else label}"
+    return f"{line.n:,} {noun_text(line.n, label)}"
 
 
 def _tally(lines: Sequence[KpiLine]) -> list[dict[str, str]]:
@@ -195,7 +204,7 @@ def _drivers(drivers: Drivers | None, lines: Sequence[KpiLine], noun: str) -> di
     scale = _BAR / (left + right)
     whole = change_text(drivers.change, Decimal(0), line.unit, line.currency)
     return {
-        "title": f"What moved it: {whole} since the {noun} before",
+        "title": f"What moved it: {whole} since the {noun} before, by {drivers.dimension.replace('_', ' ')}",
         "rows": [_driver(row, line, int(left * scale), int(right * scale), scale) for row in drivers.rows],
     }
 

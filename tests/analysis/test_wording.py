@@ -16,6 +16,7 @@ from kpid.analysis.wording import (
     count_text,
     exact_text,
     limit_text,
+    noun_text,
     period_text,
     share_text,
     short_period,
@@ -214,3 +215,18 @@ def test_count_text_minds_the_plural() -> None:
 )
 def test_change_text_of_amounts_has_no_more_digits_than_they_have(new: str, old: str, text: str) -> None:
     assert change_text(Decimal(new), Decimal(old), "currency", "EUR") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "many", "noun"),
+    [
+        (1, "closed deals", "closed deal"),
+        (1, "won deals with an amount", "won deal with an amount"),
+        (1, "activities", "activity"),
+        (1, "records", "record"),
+        (0, "answers", "answers"),
+        (2, "closed deals", "closed deals"),
+    ],
+)
+def test_noun_goes_with_its_number(number: int, many: str, noun: str) -> None:
+    assert noun_text(number, many) == noun

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kpid.reporting.context import Driver, Drivers, KpiLine
+from kpid.reporting.headline import _lower as lower
 from kpid.reporting.headline import headline, joined, lead, number_text, period_noun
 from kpid.reporting.samples import sample_lines
 from tests.reporting.weeks import CALENDAR
@@ -83,3 +84,8 @@ def test_number_text_of_a_thin_sample_is_the_sample() -> None:
 
 def test_period_noun_is_a_word_for_people() -> None:
     assert [period_noun(kind) for kind in ("week", "fiscal_quarter", "rolling_90d")] == ["week", "fiscal quarter", "period"]
+
+
+def test_names_of_their_own_keep_their_capitals_inside_a_sentence() -> None:
+    names = [lower(name) for name in ("Win rate", "NPS", "Net Promoter Score", "")]
+    assert names == ["win rate", "NPS", "Net Promoter Score", ""]
