@@ -41,6 +41,7 @@ class EntityReads:
         history: how well past states are known (``full`` from the CRM, ``since_sync`` observed by kpid, ``none``).
         overlap: how far before the cursor an incremental read begins again.
         carries: other entities whose rows come on the pages of this one (stage history on deals).
+        deletes_kept: how long the source remembers deletions; after a longer gap everything is read again, to see what is gone.
     """
 
     entity: str
@@ -49,6 +50,7 @@ class EntityReads:
     history: Literal["full", "since_sync", "none"] = "none"
     overlap: timedelta = timedelta(minutes=5)
     carries: tuple[str, ...] = ()
+    deletes_kept: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Page:
         total: how many rows the whole read will give, if the API says so: for progress.
         unchanged: of a full read: the source is as it was at the last complete read; no rows are coming, and none have vanished.
         restarted: of a full read: it could not go on at the cursor and began again; what it met before does not count.
+        warnings: what a person should look at though the read goes on: a field that is gone, a right that is missing.
     """
 
     rows: Mapping[str, Sequence[Row]]
@@ -70,6 +73,7 @@ class Page:
     total: int | None = None
     unchanged: bool = False
     restarted: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

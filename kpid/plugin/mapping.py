@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -95,6 +97,7 @@ class Mapper:
         self._place = place
         self._header = list(header)
         self._index = {name: at for at, name in enumerate(header)}
+        self._twice = {name for name, count in Counter(header).items() if count > 1}
         table = ENTITIES[entity]
         known = {column.name: column for column in table.columns if column.name not in _OWN}
         chosen: dict[str, ColumnMap] = {"native_id": ColumnMap(column=mapped.id)}
@@ -128,6 +131,10 @@ class Mapper:
             return None
         if column.column not in self._index:
             raise self._unknown("there is no column", column.column, self._header)
+        if column.column in self._twice:
+            raise SchemaError(
+                f"there is more than one column {column.column!r}", where=self._place, hint="Give each of them a name of its own"
+            )
         return self._index[column.column]
 
     def _unknown(self, what: str, name: str, there: Iterable[str]) -> SchemaError:
@@ -217,20 +224,26 @@ def _dates(pattern: str | None, zone: ZoneInfo | None) -> Convert:
 
 
 def _date_from_text(text: str, pattern: str | None, *, has_time: bool) -> date | datetime:
-    if pattern is None:
-        return date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text)
-    found = datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is added by the caller
-    return found if has_time else found.date()
+    if pattern is not None:
+        try:
+            found = datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is added by the caller
+            return found if has_time else found.date()
+        except ValueError:
+            pass  # an ISO date among others can mean only one thing
+    return date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text)
 
 
 def _number_with_comma(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    plain = value.replace(".", "").replace("\u00a0", "").replace(" ", "").replace(",", ".")
-    try:
-        return Decimal(plain)
-    except ArithmeticError:
-        return value
+    plain = re.sub("[ '\u00a0\u2009\u202f]", "", value)
+    if not _COMMA_NUMBER.fullmatch(plain):
+        return f"{value} (the decimal sign is a comma)" if any(sign.isdigit() for sign in value) else value
+    return Decimal(plain.replace(".", "").replace(",", "."))
+
+
+_COMMA_NUMBER = re.compile(r"[-+]?(([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]*)?|,[0-9]+)([eE][-+]?[0-9]{1,3})?")
+"""1.234,50 and 1234,5: a point only ever separates thousands. 1.5 is refused, for it would become 15."""
 
 
 def _parsed_json(value: Any) -> Any:

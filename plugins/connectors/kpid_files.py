@@ -18,13 +18,14 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TextIO
 from zoneinfo import ZoneInfo, available_timezones
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 from pydantic import Field, field_validator
 
 from kpid.plugin import (
@@ -48,6 +49,7 @@ from kpid.plugin import (
 
 CHUNK = 5_000
 """Rows per page."""
+csv.field_size_limit(16 * 1024 * 1024)  # a long e-mail in a cell is no fault; a quotation mark left open swallows no more
 SUFFIXES = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -113,6 +115,12 @@ class FilesConnector(Connector[FilesSettings]):
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """All rows of the entity's file, from where an interrupted read of the same file was; none if it is unchanged."""
+        try:
+            yield from self._pages(entity, cursor, until)
+        except OSError as error:  # gone or forbidden in the middle of it
+            raise _unreadable(self._path, error) from error
+
+    def _pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         wanted = self._wanted()[entity]
         file = self._file(wanted)
         print_, age = _fingerprint(file, wanted, self.settings, self.context.timezone)
@@ -125,6 +133,8 @@ class FilesConnector(Connector[FilesSettings]):
         restarted = cursor is not None and not same
         mapper: Mapper | None = None
         for header, columns in _chunks(file, wanted, self.settings, done):
+            if not header:  # JSON lines without a line
+                continue
             mapper = mapper or Mapper(entity, wanted, header, self._style, str(file))
             rows = mapper.rows(columns)
             done += len(rows)
@@ -152,6 +162,12 @@ class FilesConnector(Connector[FilesSettings]):
 
     def _wanted(self) -> Mapping[str, FileEntity]:
         """What is to be read: as set, or the files that are named like entities."""
+        try:
+            return self._set_or_found()
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+
+    def _set_or_found(self) -> Mapping[str, FileEntity]:
         for entity in self.settings.entities:
             if entity not in entities.ENTITIES:
                 raise SchemaError(f"there is no entity {entity!r}", hint=f"There are: {', '.join(entities.ENTITIES)}")
@@ -182,11 +198,19 @@ class FilesConnector(Connector[FilesSettings]):
         return file
 
 
+def _unreadable(path: Path, error: OSError) -> ConnectorError:
+    return ConnectorError(
+        f"it cannot be read: {error.strerror or error}",
+        where=str(error.filename or path),
+        hint="Check that it is there, and that the user that kpid runs as may read it and look into its folder",
+    )
+
+
 def _fingerprint(file: Path, wanted: FileEntity, settings: FilesSettings, zone: ZoneInfo) -> tuple[str, datetime]:
     """What a file and the way it is read look like, and the file's age: another fingerprint means to read again."""
     stat = file.stat()
     how = [wanted.model_dump(mode="json"), settings.model_dump(mode="json", exclude={"entities", "path"}), str(zone)]
-    seen = json.dumps([stat.st_size, stat.st_mtime_ns, how], sort_keys=True)
+    seen = json.dumps([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, how], sort_keys=True)
     return hashlib.sha256(seen.encode()).hexdigest()[:24], datetime.fromtimestamp(stat.st_mtime, UTC)
 
 
@@ -207,16 +231,26 @@ def _chunks(
                 raise ConnectorError(
                     f"{file.suffix!r} is no known ending", where=str(file), hint="Write `format:` csv, jsonl or parquet"
                 )
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise SchemaError(
-            f"byte {error.start} is not {settings.encoding}",
-            where=str(file),
+            f"this is not {settings.encoding}", where=_undecodable(file, settings.encoding),
             hint="Set `encoding:`, for example cp1252 or utf-16",
-        ) from error
+        ) from error  # fmt: skip
     except LookupError as error:
         raise SchemaError(str(error), where=str(file), hint="Set `encoding:` to a known one, for example cp1252") from error
-    except (OSError, csv.Error) as error:
-        raise ConnectorError(f"it cannot be read: {error}", where=str(file)) from error
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _undecodable(file: Path, encoding: str) -> str:
+    """The first line of a file that is not in the encoding, if that can be said."""
+    with suppress(OSError), file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode(encoding)
+            except UnicodeError:
+                return str(file) if encoding.lower().startswith(("utf-16", "utf-32", "utf16", "utf32")) else f"{file}:{number}"
+    return str(file)
 
 
 def _csv_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
@@ -227,7 +261,7 @@ def _csv_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> It
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
             raise SchemaError("the file has no header", where=str(file), hint="Its first line must name the columns")
-        lines = (_checked(line, len(header), file, reader) for line in reader if line)
+        lines = (_checked(line, len(header), file, reader) for line in _lines(reader, file) if line)
         for _ in islice(lines, skip):
             pass
         yield header, []
@@ -239,7 +273,17 @@ def _delimiter(line: str) -> str:
     return max(",;\t|", key=line.count)
 
 
+def _lines(reader: Any, file: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        where = f"{file}:{reader.line_num}"
+        raise ConnectorError(f"it cannot be read: {error}", where=where, hint="Is a quotation mark left open before it?") from error
+
+
 def _checked(line: list[str], width: int, file: Path, reader: Any) -> list[str]:
+    if len(line) > width and not any(line[width:]):
+        return line[:width]  # empty cells at the end, as spreadsheets leave them
     if len(line) != width:
         raise ConnectorError(
             f"the line has {len(line)} values, the header has {width}",
@@ -252,37 +296,40 @@ def _checked(line: list[str], width: int, file: Path, reader: Any) -> list[str]:
 def _json_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
     header: dict[str, None] = {}
     with file.open(encoding=settings.encoding) as stream:
-        records = (_record(line, file, number) for number, line in enumerate(stream, 1) if line.strip())
-        head = list(islice(records, size))  # the first records say which columns there are
+        head = list(islice(_records(stream, file), size))
         for record in head:
             header.update(dict.fromkeys(record))
+        if len(head) == size:  # a column may first appear far down: the names of all columns come before the first row
+            for record in _records(stream, file):
+                header.update(dict.fromkeys(record))
+        stream.seek(0)
+        records = _records(stream, file)
+        for _ in islice(records, skip):
+            pass
         names = list(header)
-        for chunk in _regrouped(head, records, skip, size):
+        yield names, [[] for _ in names]
+        while chunk := list(islice(records, size)):
             yield names, [[record.get(name) for record in chunk] for name in names]
 
 
-def _regrouped(head: list[Any], rest: Iterator[Any], skip: int, size: int) -> Iterator[list[Any]]:
-    """The records after the first ``skip`` of head and rest, in chunks; at least one chunk."""
-    yield head[skip:]
-    for _ in islice(rest, max(0, skip - len(head))):
-        pass
-    while chunk := list(islice(rest, size)):
-        yield chunk
+def _records(stream: TextIO, file: Path) -> Iterator[dict[str, Any]]:
+    return (_record(line, file, number) for number, line in enumerate(stream, 1) if line.strip())
 
 
 def _record(line: str, file: Path, number: int) -> dict[str, Any]:
+    where = f"{file}:{number}"
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise ConnectorError(
-            f"this line is not whole JSON: {error}", where=f"{file}:{number}", hint="The export was cut off"
-        ) from error
+        raise ConnectorError(f"this line is not whole JSON: {error}", where=where, hint="The export was cut off") from error
     if not isinstance(record, dict):
-        raise ConnectorError("this line is not a JSON object", where=f"{file}:{number}")
+        raise ConnectorError("this line is not a JSON object", where=where)
     return record
 
 
 def _parquet_chunks(file: Path, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - costs 15 MB, and most exports are CSV
+
     try:
         with pq.ParquetFile(file) as parquet:
             header = parquet.schema_arrow.names
@@ -291,9 +338,17 @@ def _parquet_chunks(file: Path, skip: int, size: int) -> Iterator[tuple[list[str
                 rest = batch.slice(min(skip, batch.num_rows))
                 skip -= batch.num_rows - rest.num_rows
                 if rest.num_rows:
-                    yield header, [column.to_pylist() for column in rest.columns]
-    except (ValueError, OSError) as error:  # Arrow's errors derive from these
+                    yield header, [_values(column) for column in rest.columns]
+    except (ValueError, OSError, OverflowError) as error:  # Arrow's errors derive from these
         raise ConnectorError(f"this is not a whole Parquet file: {error}", where=str(file)) from error
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Python values; of times only microseconds, for Python knows no finer ones."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+    return column.to_pylist()
 
 
 @hookimpl

@@ -171,7 +171,7 @@ def test_a_wrong_column_is_named_with_those_that_are_there(
     [
         ("deals.csv", b"native_id,name\n1,x\n2\n", r"deals\.csv:3: the line has 1 values, the header has 2"),
         ("deals.csv", b"native_id,name\n1,a,b\n", r"deals\.csv:2: the line has 3 values"),
-        ("deals.csv", b'native_id,name\n1,"unclosed\n', r"deals\.csv: it cannot be read: unexpected end of data"),
+        ("deals.csv", b'native_id,name\n1,"unclosed\n', r"deals\.csv:2: it cannot be read: unexpected end of data"),
         ("deals.csv", b"native_id,name\n1,M\xfcller\n", r"is not utf-8-sig\. Set `encoding:`"),
         ("deals.csv", b"", r"the file has no header"),
         ("deals.jsonl", b'{"native_id": "1"}\n{"native_id": "2", "na', r"deals\.jsonl:2: this line is not whole JSON"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -42,6 +43,8 @@ from kpid_hubspot.values import Place, Stage, instant
 
 INDEX_LAG = timedelta(minutes=1)
 OVERLAP = timedelta(minutes=5)
+BIN = timedelta(days=90)
+"""How long HubSpot lists what was deleted."""
 KINDS: Mapping[str, tuple[str, ...]] = {
     "accounts": ("companies",),
     "contacts": ("contacts",),
@@ -152,12 +155,13 @@ class HubSpotConnector(Connector[HubSpotSettings]):
 
     def reads(self) -> Sequence[EntityReads]:
         """The configured entities, those that others point to first."""
+        changing = partial(EntityReads, deletes="pass", overlap=OVERLAP, deletes_kept=BIN)
         everything = [
             EntityReads("users", mode="full"),
             EntityReads("pipelines", mode="full", carries=("stages",)),
-            *(EntityReads(entity, deletes="pass", overlap=OVERLAP) for entity in ("accounts", "contacts")),
-            EntityReads("deals", deletes="pass", history="full", overlap=OVERLAP, carries=("deal_stage_history",)),
-            *(EntityReads(entity, deletes="pass", overlap=OVERLAP) for entity in ("activities", "tickets", "leads")),
+            *(changing(entity) for entity in ("accounts", "contacts")),
+            changing("deals", history="full", carries=("deal_stage_history",)),
+            *(changing(entity) for entity in ("activities", "tickets", "leads")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -185,9 +189,10 @@ class HubSpotConnector(Connector[HubSpotSettings]):
                 following = kind if batch.after else _next(kinds, kind)
                 rows = self._rows(entity, kind, batch)
                 if following is None:
-                    yield Page(rows, cursor={"since": started}, through=datetime.fromisoformat(started))
+                    yield Page(rows, {"since": started}, datetime.fromisoformat(started), warnings=self._warnings(kind, batch))
                 else:
-                    yield Page(rows, cursor={"backfill": following, "after": batch.after, "started": started})
+                    place = {"backfill": following, "after": batch.after, "started": started}
+                    yield Page(rows, place, warnings=self._warnings(kind, batch))
 
     def _changes(self, entity: str, cursor: Cursor, until: datetime) -> Iterator[Page]:
         """What changed, by search, window by window: the one that an earlier run began, then the rest up to ``until``."""
@@ -207,7 +212,11 @@ class HubSpotConnector(Connector[HubSpotSettings]):
                     is_last = following is None
                     place = {"since": end.isoformat()} if is_last else {**place, "kind": following, "after": batch.after or "0"}
                     rows = self._rows(entity, kind, batch)
-                    yield Page(rows, cursor=place, through=end if is_last else None, total=batch.total)
+                    yield Page(rows, place, end if is_last else None, batch.total, warnings=self._warnings(kind, batch))
+
+    def _warnings(self, kind: str, batch: Batch) -> tuple[str, ...]:
+        absent = ", ".join(self._api.absent(kind, batch.records))
+        return (f"HubSpot's {kind} have no property {absent}: what it fills stays empty",) if absent else ()
 
     def _rows(self, entity: str, kind: str, batch: Batch) -> dict[str, list[dict[str, Any]]]:
         stages, fields = self._pipelines.stages_of(kind, batch), self.settings.fields.get(entity, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -112,6 +113,7 @@ class Endpoints:
         self._search_page = access.search_page
         self._fields = access.fields
         account_zone = access.account_zone or UTC
+        self._absent: dict[str, tuple[str, ...]] = {}
         self._searches = Pacer([SEARCHES], context.clock)
         self.http = HttpClient(
             access.base_url,
@@ -205,6 +207,18 @@ class Endpoints:
     def property_names(self, kind: str) -> set[str]:
         """The properties that records of this type have."""
         return {str(found["name"]) for found in results_of(self.http.get(f"/crm/properties/{self._version}/{kind}"))}
+
+    def absent(self, kind: str, records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """Properties that we ask for and that the portal does not have (any more), as far as these records show."""
+        if not records or kind in self._absent:
+            return self._absent.get(kind, ())
+        lacking = [name for name in self._names(kind) if all(name not in record["properties"] for record in records)]
+        known = set(lacking)
+        if lacking:
+            with suppress(ConnectorError):  # a token need not be allowed to list properties
+                known = self.property_names(kind)
+        self._absent[kind] = tuple(name for name in lacking if name not in known)
+        return self._absent[kind]
 
     def first(self, place: str) -> Response:
         """The smallest request that shows whether ``place`` (a type, ``owners``, ``pipelines``) may be read."""
