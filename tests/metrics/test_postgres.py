@@ -63,7 +63,7 @@ def both(postgres, kpis, tmp_path_factory):
     with admin.connect() as conn:
         conn.execute(text("CREATE DATABASE warehouse"))
     admin.dispose()
-    duck = open_warehouse(tmp_path_factory.mktemp("duck"), naive.random_rows(3), now=naive.NOW)
+    duck = open_warehouse(tmp_path_factory.mktemp("duck"), naive.random_rows(26), now=naive.NOW)
     other = PostgresWarehouse(url.set(database="warehouse"), duck)
     yield tuple(MetricsSetup(one, kpis, CALENDAR, "EUR") for one in (duck, other))
     other.engine.dispose()
