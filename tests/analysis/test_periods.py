@@ -52,6 +52,36 @@ def test_period_at_contains_its_instant_and_touches_its_neighbour(kind, instant,
     assert period_at(kind, period.start, calendar) == period
 
 
+def name_of(kind: str, day: date, calendar: Calendar) -> tuple[int, ...]:
+    """Which period a local date belongs to, worked out once more and otherwise: from the date alone."""
+    months = day.year * 12 + day.month - 1
+    fiscal = months - (calendar.fiscal_start - 1)
+    first = {"mon": 0, "sun": -1, "sat": -2}[calendar.week_start]
+    return {
+        "day": (day.toordinal(),),
+        "week": ((day.toordinal() - 1 - first) // 7,),
+        "month": (months,),
+        "quarter": (months // 3,),
+        "half": (months // 6,),
+        "year": (day.year,),
+        "fiscal_month": (fiscal,),
+        "fiscal_quarter": (fiscal // 3,),
+        "fiscal_year": (fiscal // 12,),
+    }[kind]
+
+
+@given(st.sampled_from(SIDE_BY_SIDE), instants, calendars)
+@settings(max_examples=150, deadline=None)
+def test_period_holds_the_local_dates_of_its_name_and_no_other(kind, instant, calendar):
+    def named(at: datetime) -> tuple[int, ...]:
+        return name_of(kind, at.astimezone(ZoneInfo(calendar.timezone)).date(), calendar)
+
+    period, microsecond = period_at(kind, instant, calendar), timedelta(microseconds=1)
+    name = named(instant)
+    assert [named(period.start), named(period.end - microsecond)] == [name, name]
+    assert named(period.start - microsecond) < name < named(period.end)
+
+
 @given(st.sampled_from(SIDE_BY_SIDE + DAILY), instants, calendars)
 @settings(max_examples=150, deadline=None)
 def test_label_leads_back_to_its_period(kind, instant, calendar):

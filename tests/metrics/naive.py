@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,27 +16,45 @@ from kpid.model import Period
 
 ZONE = ZoneInfo("Europe/Berlin")
 NOW = datetime(2018, 1, 2, 7, tzinfo=UTC)
+NIGHTS = {date(2017, 10, 29), date(2017, 11, 5), date(2018, 4, 1), date(2017, 8, 13), date(2011, 12, 30), date(2011, 12, 31)}
+"""Days on which clocks change, or that never were."""
 Rows = Mapping[str, list[dict[str, Any]]]
-RATES = {"USD": [(date(2017, 1, 1), date(2017, 12, 1), Decimal("0.9")), (date(2017, 12, 1), None, Decimal("0.85"))]}
+NEW_RATE = date(2017, 12, 1)
+RATES = {"USD": [(date(2000, 1, 1), NEW_RATE, Decimal("0.9")), (NEW_RATE, None, Decimal("0.85"))]}
+
+
+@contextmanager
+def elsewhere(timezone: str, now: datetime) -> Iterator[None]:
+    """The same company in another zone and at another time."""
+    global ZONE, NOW, NEW_RATE
+    before = ZONE, NOW, NEW_RATE, RATES["USD"]
+    ZONE, NOW = ZoneInfo(timezone), now
+    NEW_RATE = (now - timedelta(days=40)).date().replace(day=1)
+    RATES["USD"] = [(date(2000, 1, 1), NEW_RATE, Decimal("0.9")), (NEW_RATE, None, Decimal("0.85"))]
+    try:
+        yield
+    finally:
+        ZONE, NOW, NEW_RATE, RATES["USD"] = before
 
 
 def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:
     """A small, nasty CRM: edges of periods, nulls, deleted, merged and test rows, foreign currencies, future dates."""
     rng = random.Random(seed)
-    edges = [datetime(2017, month, 1, tzinfo=ZONE).astimezone(UTC) for month in (9, 10, 11, 12)]
-    edges += [datetime(2018, 1, 1, tzinfo=ZONE).astimezone(UTC), datetime(2017, 10, 29, tzinfo=ZONE).astimezone(UTC), NOW]
+    days = [NOW.date() - timedelta(days=back) for back in range(-3, 130)]
+    edges = [datetime(day.year, day.month, day.day, tzinfo=ZONE).astimezone(UTC) for day in days if day.day == 1 or day in NIGHTS]
+    edges.append(NOW)
 
     def instant(nulls: float = 0.1) -> datetime | None:
         if rng.random() < nulls:
             return None
         if rng.random() < 0.3:
             return rng.choice(edges) + rng.choice([-1, 0, 1]) * timedelta(microseconds=1)
-        return datetime(2017, 8, 20, tzinfo=UTC) + timedelta(minutes=rng.randrange(145 * 24 * 60))
+        return NOW - timedelta(days=135) + timedelta(minutes=rng.randrange(145 * 24 * 60))
 
     def marks() -> dict[str, Any]:
         kind = rng.random()
         return {
-            "deleted_at": datetime(2018, 1, rng.choice([1, 9]), tzinfo=UTC) if kind < 0.06 else None,
+            "deleted_at": NOW + timedelta(days=rng.choice([-1, 0, 7])) if kind < 0.06 else None,
             "merged_into_id": "1" if 0.06 < kind < 0.1 else None,
             "is_test": 0.1 < kind < 0.14,
         }
@@ -55,7 +74,7 @@ def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:
             "account_id": rng.choice(["a1", "a2", None]),
             "region": rng.choice([None, None, "own region"]),
             "product": rng.choice(["x", "y"]),
-            "expected_close_date": rng.choice([None, date(2017, 11, 30), date(2017, 12, 1), date(2018, 5, 1)]),
+            "expected_close_date": rng.choice([None, NEW_RATE - timedelta(days=1), NEW_RATE, date(2030, 5, 1)]),
             **marks(),
         }
         for number in range(rng.randrange(0, 60))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import sys
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -48,16 +49,16 @@ def agree(found: Decimal | None, expected: Fraction | float | None) -> bool:
     return abs(found - decimal_from_fraction(Fraction(expected))) <= Decimal("1e-6")
 
 
-def check(setup, rows, name, params, kind, by):
+def check(setup, rows, name, params, kind, by, span=None):
     expected_of = naive.KPIS[name, params]
     need = SeriesNeed(name, kind, (by,) if by else (), params)
-    start, end = (START, END) if not is_daily(kind) else (END.replace(year=2017, month=12, day=26), END)
+    start, end = span or ((START, END) if not is_daily(kind) else (END.replace(year=2017, month=12, day=26), END))
     found = {
         (m.period.label, m.dims[0].id if by else None): m
         for m in figures(need, setup, start=start, end=end, now=naive.NOW, fill=True)
     }
     parts = naive.slices(rows, by) if by else {None: naive.population(rows)}
-    for period in periods_between(kind, start, end, CALENDAR):
+    for period in periods_between(kind, start, end, setup.calendar):
         if period.start > naive.NOW:
             continue
         for segment, some in parts.items():
@@ -95,3 +96,36 @@ def test_engine_agrees_for_each_kpi_by_month(kpis, tmp_path, name, params):
             check(MetricsSetup(warehouse, kpis, CALENDAR, "EUR"), rows, name, params, "month", by)
     finally:
         warehouse.close()
+
+
+BOUNDARY = [
+    ("Europe/Berlin", datetime(2017, 10, 29, 1, tzinfo=UTC)),
+    ("America/New_York", datetime(2017, 11, 5, 6, 30, tzinfo=UTC)),
+    ("America/New_York", datetime(2018, 1, 1, 5, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2018, 4, 1, 15, tzinfo=UTC)),
+    ("America/Santiago", datetime(2017, 8, 13, 4, tzinfo=UTC)),
+    ("America/Santiago", datetime(2017, 9, 1, 4, tzinfo=UTC) - timedelta(microseconds=1)),
+    ("Pacific/Apia", datetime(2011, 12, 30, 10, tzinfo=UTC)),
+    ("Pacific/Apia", datetime(2012, 1, 2, 9, tzinfo=UTC)),
+    ("Asia/Kathmandu", datetime(2016, 2, 29, 12, tzinfo=UTC)),
+]
+KINDS = ("day", "week", "month", "fiscal_quarter", "fiscal_year", "rolling_7d", "rolling_90d", "wtd", "qtd", "fytd")
+
+
+@pytest.mark.parametrize(("timezone", "now"), BOUNDARY)
+def test_engine_agrees_where_clocks_change_and_at_the_bounds(kpis, tmp_path, timezone, now):
+    """At the end of a period, one microsecond before it, in it; where midnight is skipped, or a whole day."""
+    rng = random.Random(timezone + str(now))
+    calendar = Calendar(timezone, rng.choice(["mon", "sun", "sat"]), rng.choice([1, 4, 7]), rng.choice(["start", "end"]))
+    with naive.elsewhere(timezone, now):
+        rows = naive.random_rows(26)
+        warehouse = open_warehouse(tmp_path, rows, now=now)
+        setup = MetricsSetup(warehouse, kpis, calendar, "EUR")
+        try:
+            for name, params in naive.KPIS:
+                kind = rng.choice(KINDS)
+                back = timedelta(days=4 if is_daily(kind) else 40 if kind == "day" else 130)
+                by = rng.choice([None, *DIMENSIONS[ENTITY.get(name, "deals")]])
+                check(setup, rows, name, params, kind, by, (now - back, now + timedelta(days=3)))
+        finally:
+            warehouse.close()
