@@ -35,7 +35,7 @@ from kpid.errors import KpidError
 from kpid.registry import secrets_of
 from kpid.store import problems, runs
 from kpid.store.runs import Run
-from kpid.supervision import Signals, give_back_memory, tell_systemd
+from kpid.supervision import ProgramCode, Signals, give_back_memory, tell_systemd
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,8 @@ class Daemon:
         self._waiting: dict[str, float] = {}
         self._machine = SystemClock()
         self._seen: tuple[datetime, float] | None = None
+        self._code = ProgramCode()
+        self._rested = False
         self._timer = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(THREADS), _DELIVER: ThreadPoolExecutor(1)},
@@ -133,6 +135,15 @@ class Daemon:
             return
         for name in due - set(self._held):
             self._wake(name)
+        if not self._rested and not due:
+            self._rested = True
+            self._rest()
+
+    def _rest(self) -> None:
+        """Work is done: give back what it took."""
+        self.app.warehouse.give_back_memory()
+        give_back_memory()
+        self._code.let_go()
 
     def _wake(self, name: str) -> None:
         with suppress(JobLookupError):  # it is not configured any more
@@ -176,7 +187,8 @@ class Daemon:
                 why = rounds.attempt(app, run, lambda: rounds.publish(app, run, self._pause))
                 if why is None:
                     log.info("report %s is written", name)
-        give_back_memory()
+        self._rested = False
+        self._rest()
         self._wake(_DELIVER)
         return why
 
@@ -195,6 +207,7 @@ class Daemon:
         if name not in COMMANDS:
             raise KpidError(f"the running daemon (kpid {__version__}) does not know {name!r}", hint="Is it an older version?")
         command = COMMANDS[name]
+        self._rested = False
         app = self.app if now is None else replace(self.app, clock=ShiftedClock(datetime.fromisoformat(now)))
         told: dict[str, Any] = {"progress": progress} if command.progress else {}
         ours: dict[str, dict[str, Any]] = {"sync": {"turns": self._turns}, "report send": {"deliver": False}}

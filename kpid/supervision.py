@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
+import re
 import select
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
 class Signals:
@@ -70,3 +73,33 @@ def give_back_memory() -> None:
         arrow.default_memory_pool().release_unused()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class ProgramCode:
+    """The pages of program code that are in memory: shared libraries that start-up and jobs run through once.
+
+    An idle process needs a twentieth of them. To let go of them costs nothing but page faults at the next job: they are unchanged
+    pages of files. To be made while no other thread can be loading a library.
+    """
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []
+        with suppress(OSError):
+            self._ranges = list(_code_ranges(Path("/proc/self/smaps").read_text()))
+
+    def let_go(self) -> None:
+        """Give the pages back; those that are used come back by themselves."""
+        with suppress(OSError, AttributeError):
+            madvise = ctypes.CDLL(None).madvise
+            madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+            for start, end in self._ranges:
+                madvise(start, end - start, mmap.MADV_DONTNEED)
+
+
+def _code_ranges(smaps: str) -> Iterator[tuple[int, int]]:
+    """Mappings of files that cannot be written and hold no page of their own: nothing in them can be lost."""
+    for head, fields in re.findall(r"^([0-9a-f]+-[0-9a-f]+ .*)\n((?:[A-Z].*\n)+)", smaps, re.MULTILINE):
+        span, rights, _, _, inode, *file = head.split(maxsplit=5)
+        if rights in ("r-xp", "r--p") and inode != "0" and file and re.search(r"^Anonymous: +0 kB$", fields, re.MULTILINE):
+            start, _, end = span.partition("-")
+            yield int(start, 16), int(end, 16)

@@ -345,3 +345,40 @@ def test_a_kill_at_any_moment_leaves_whole_transactions(tmp_path: Path) -> None:
         assert found.to_pylist() == [{"batch": str(number), "n": 2000, "ids": 2000}]
         warehouse.close()
         done = number
+
+
+def cached(warehouse: DuckDBWarehouse) -> int:
+    """Bytes that the engine holds in memory."""
+    return sum(row["bytes"] for row in warehouse.query("SELECT memory_usage_bytes AS bytes FROM duckdb_memory()").to_pylist())
+
+
+def test_a_batch_leaves_no_working_tables_behind(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, {"id": "crm:1", "closed_at": NOON})
+    store(warehouse, {"id": "crm:1", "closed_at": NOON + timedelta(days=1)})
+    assert warehouse.query("SELECT table_name FROM duckdb_tables() WHERE temporary").num_rows == 0
+
+
+def test_memory_is_given_back_and_nothing_is_lost(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, *({"id": f"crm:{number}", "name": f"A deal with a name of its own {number}"} for number in range(20_000)))
+    total = warehouse.query("SELECT count(*) AS n, max(name) AS name FROM deals").to_pylist()
+    before = cached(warehouse)
+    warehouse.give_back_memory()
+    assert cached(warehouse) <= before
+    assert warehouse.query("SELECT current_setting('memory_limit') AS it").to_pylist() == [{"it": "953.6 MiB"}]
+    assert warehouse.query("SELECT count(*) AS n, max(name) AS name FROM deals").to_pylist() == total
+    store(warehouse, {"id": "crm:0", "name": "changed"})
+
+
+def test_memory_is_not_taken_from_under_a_writer(warehouse: DuckDBWarehouse) -> None:
+    with warehouse.batch() as batch:
+        other = threading.Thread(target=warehouse.give_back_memory)
+        other.start()
+        other.join()
+        batch.upsert("deals", deals(*({"id": f"crm:{number}"} for number in range(1000))))
+    assert warehouse.query("SELECT count(*) AS n FROM deals").to_pylist() == [{"n": 1000}]
+
+
+def test_memory_of_a_closed_warehouse_is_nobodys(tmp_path: Path) -> None:
+    opened = open_duckdb(tmp_path / "crm.duckdb")
+    opened.close()
+    opened.give_back_memory()
