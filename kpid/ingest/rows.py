@@ -112,7 +112,11 @@ def _check_columns(entity: str, given: set[str]) -> None:
 
 def _native_ids(entity: str, rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Array, Sequence[Mapping[str, Any]], list[RowProblem]]:
     values = _values(rows, "native_id")
-    ids = values if all(type(value) is str and value and value.isprintable() for value in values) else [_native_id(value) for value in values]
+    ids = (
+        values
+        if all(type(value) is str and value and value.isprintable() for value in values)
+        else [_native_id(value) for value in values]
+    )
     missing = ids.count(None)
     if not missing:
         return pa.array(ids, pa.string()), rows, []

@@ -278,7 +278,9 @@ def _lines(reader: Any, file: Path) -> Iterator[list[str]]:
         yield from reader
     except csv.Error as error:
         where = f"{file}:{reader.line_num}"
-        raise ConnectorError(f"it cannot be read: {error}", where=where, hint="Is a quotation mark left open before it?") from error
+        raise ConnectorError(
+            f"it cannot be read: {error}", where=where, hint="Is a quotation mark left open before it?"
+        ) from error
 
 
 def _checked(line: list[str], width: int, file: Path, reader: Any) -> list[str]:
@@ -348,7 +350,7 @@ def _values(column: pa.Array) -> list[Any]:
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         column = column.cast(pa.timestamp("us", kind.tz), safe=False)
-    return column.to_pylist()
+    return list(column.to_pylist())
 
 
 @hookimpl

@@ -16,15 +16,17 @@ Reads are inclusive and overlap by 5 minutes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
-from sqlalchemy import Connection, CursorResult, create_engine, text
+from sqlalchemy import URL, Connection, CursorResult, create_engine, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from kpid.plugin import (
@@ -64,6 +66,14 @@ class SqlEntity(Mapped):
         default=None, description="Column of the select that moves at every change: a time or a growing number."
     )
     overlap_minutes: int = Field(default=5, ge=0, description="How far before the cursor a read begins again.")
+
+    @field_validator("select")
+    @classmethod
+    def _only_reads(cls, value: str) -> str:
+        bare = re.sub(r"--[^\n]*|/\*.*?\*/", " ", value, flags=re.DOTALL).strip()
+        if not re.match(r"[\s(]*(select|with)\b", bare, re.IGNORECASE):
+            raise ValueError("kpid only reads: this must be one SELECT (it may begin with WITH)")
+        return value
 
 
 class SqlSettings(Settings):
@@ -139,14 +149,31 @@ class SqlConnector(Connector[SqlSettings]):
         engine = None
         try:
             engine = create_engine(self.settings.url.get_secret_value(), hide_parameters=True)
+            _check_there(engine.url)
             with engine.connect() as connection:
+                _forbid_writes(connection)
                 streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK)
-                yield _execute(streaming, wanted, last)
+                yield _execute(streaming, wanted, last, self._zone)
         except SQLAlchemyError as error:
             raise _explained(error, entity, self.settings.url.get_secret_value()) from None
         finally:
             if engine is not None:
                 engine.dispose()
+
+
+def _check_there(url: URL) -> None:
+    """SQLite would make an empty database where there is none."""
+    file = url.database if url.get_backend_name() == "sqlite" else None
+    if file and file != ":memory:" and not file.startswith("file:") and not Path(file).exists():
+        raise ConnectorError("the database file is not there", where=file, hint="Correct `url`")
+
+
+def _forbid_writes(connection: Connection) -> None:
+    """What is not committed is rolled back; but what some databases commit by themselves must fail, too."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    elif connection.dialect.name == "postgresql":
+        connection.execution_options(postgresql_readonly=True)
 
 
 def _reads(entity: str, wanted: SqlEntity, history: History) -> EntityReads:
@@ -157,9 +184,9 @@ def _reads(entity: str, wanted: SqlEntity, history: History) -> EntityReads:
     return EntityReads(entity, deletes="inline" if tells else "none", history=history, overlap=overlap)
 
 
-def _execute(connection: Connection, wanted: SqlEntity, last: Any) -> CursorResult[Any]:
+def _execute(connection: Connection, wanted: SqlEntity, last: Any, zone: ZoneInfo) -> CursorResult[Any]:
     select = wanted.select.strip().rstrip(";")
-    since = _since(last, timedelta(minutes=wanted.overlap_minutes))
+    since = _since(last, timedelta(minutes=wanted.overlap_minutes), zone)
     if ":since" in select:
         return connection.execute(text(select), {"since": FIRST if since is None else since})
     if wanted.cursor is None:
@@ -190,7 +217,11 @@ def _later(last: Any, values: Sequence[Any], until: datetime, zone: ZoneInfo) ->
     known = [value for value in values if value is not None]
     if not known:
         return last
-    newest = max(known)
+    try:
+        newest = max(known)
+    except TypeError:
+        kinds = ", ".join(sorted({type(value).__name__ for value in known}))
+        raise SchemaError(f"the column of `cursor` mixes kinds of values: {kinds}", hint="Cast it in the select") from None
     if isinstance(newest, date) and not isinstance(newest, datetime):
         newest = datetime.combine(newest, time())
     if isinstance(newest, datetime):
@@ -198,14 +229,44 @@ def _later(last: Any, values: Sequence[Any], until: datetime, zone: ZoneInfo) ->
         newest = min(newest, bound)
         earlier = datetime.fromisoformat(last["time"]) if isinstance(last, Mapping) else newest
         return {"time": max(newest, earlier).isoformat()}
-    plain = int(newest) if isinstance(newest, Decimal) else newest if isinstance(newest, int | str) else str(newest)
-    return max(plain, last) if type(last) is type(plain) else plain
+    if isinstance(newest, str):
+        newest = _bounded_text(newest, until, zone)
+    elif isinstance(newest, Decimal):
+        newest = int(newest)
+    elif not isinstance(newest, int | float):
+        kind = type(newest).__name__
+        raise SchemaError(
+            f"a cursor of the kind {kind} cannot be remembered", hint="Cast it in the select, to a time or a number"
+        )
+    return last if _is_comparable(last, newest) and last > newest else newest
 
 
-def _since(last: Any, overlap: timedelta) -> Any:
+def _is_comparable(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return numbers or (isinstance(one, str) and isinstance(other, str))
+
+
+def _bounded_text(newest: str, until: datetime, zone: ZoneInfo) -> str:
+    """A time that is kept as text, but never later than ``until``: one wrong date must not hide all that comes after it."""
+    try:
+        found = datetime.fromisoformat(newest)
+    except ValueError:
+        return newest
+    bound = until.astimezone(found.tzinfo or zone).replace(tzinfo=None, microsecond=0)
+    return min(newest, bound.isoformat(sep=newest[10])) if len(newest) > 10 else min(newest, f"{bound:%Y-%m-%d}")
+
+
+def _twice(local: datetime, zone: ZoneInfo) -> timedelta:
+    """How much of local time comes twice around an instant, when clocks are set back: changes in it may look older."""
+    first, second = (local.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+    return max(first - second, timedelta())
+
+
+def _since(last: Any, overlap: timedelta, zone: ZoneInfo) -> Any:
     """Where a read begins: the cursor less the overlap, for times; the cursor itself, inclusive, for numbers."""
     if isinstance(last, Mapping):
-        return datetime.fromisoformat(last["time"]) - overlap
+        time = datetime.fromisoformat(last["time"])
+        return time - overlap - (_twice(time, zone) if time.tzinfo is None else timedelta())
     if not isinstance(last, str):
         return last
     try:
@@ -213,7 +274,8 @@ def _since(last: Any, overlap: timedelta) -> Any:
     except ValueError:
         return last
     # Times kept as text compare as text: a bound cut to the second, in the same spelling, is below every text not earlier.
-    return (found - overlap).replace(tzinfo=None, microsecond=0).isoformat(sep=last[10] if len(last) > 10 else "T")
+    again = _twice(found, zone) if found.tzinfo is None else timedelta()
+    return (found - overlap - again).replace(tzinfo=None, microsecond=0).isoformat(sep=last[10] if len(last) > 10 else "T")
 
 
 def _explained(error: SQLAlchemyError, entity: str, url: str) -> ConnectorError:

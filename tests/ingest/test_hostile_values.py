@@ -71,10 +71,14 @@ def test_numbers_that_json_does_not_have_are_null_in_it(sync: Sync, warehouse: D
     crm = ScriptedConnector(EntityReads("deals"))
     crm.script["deals"] = [page(deal(1, extra={"score": float("nan"), "region": "North", "seen": [float("inf"), 1]}))]
     sync(crm)
-    assert warehouse.query("SELECT extra->>'region' AS r, extra->'seen' AS s FROM deals").to_pylist() == [{"r": "North", "s": "[null,1]"}]
+    assert warehouse.query("SELECT extra->>'region' AS r, extra->'seen' AS s FROM deals").to_pylist() == [
+        {"r": "North", "s": "[null,1]"}
+    ]
 
 
-@pytest.mark.parametrize("amount", ["N/A", "$1,200", "1.234,56", "-", "1,200", "0x10", "1 200", "1_200", "NaN", "12 EUR", "#REF!"])
+@pytest.mark.parametrize(
+    "amount", ["N/A", "$1,200", "1.234,56", "-", "1,200", "0x10", "1 200", "1_200", "NaN", "12 EUR", "#REF!"]
+)
 def test_a_text_that_is_no_number_is_null_and_counted_never_0(
     sync: Sync, warehouse: DuckDBWarehouse, store: Store, amount: str
 ) -> None:

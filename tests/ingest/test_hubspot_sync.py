@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,18 +18,32 @@ from kpid.testing.hubspot_portal import HubSpotPortal, fill, stamp
 from kpid.warehouse.duckdb import DuckDBWarehouse, open_duckdb
 
 
+class AheadClock:
+    """Our own clock, ahead of HubSpot's."""
+
+    def __init__(self, clock: FakeClock, ahead: timedelta) -> None:
+        self._clock, self._ahead = clock, ahead
+        self.monotonic, self.sleep = clock.monotonic, clock.sleep
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._ahead
+
+
 class Office:
     """A portal, its API, and a warehouse that follows it."""
 
     def __init__(self, folder: Path, api: FakeHubSpot, clock: FakeClock, warehouse: DuckDBWarehouse, store: Store) -> None:
         self.folder, self.api, self.clock, self.warehouse, self.store = folder, api, clock, warehouse, store
+        self.skew = timedelta()
+        """How far our own clock is ahead of HubSpot's."""
 
-    def sync(self) -> SyncResult:
+    def sync(self, *, full: bool = False) -> SyncResult:
         self.clock.advance(timedelta(minutes=15))
         settings = HubSpotSettings(token=Secret(TOKEN), base_url=self.api.url, allow_private=True)
-        connector = HubSpotConnector(settings, SourceContext("crm", ZoneInfo("Europe/Berlin"), self.folder, self.clock, "EUR"))
+        ours = AheadClock(self.clock, self.skew)
+        connector = HubSpotConnector(settings, SourceContext("crm", ZoneInfo("Europe/Berlin"), self.folder, ours, "EUR"))
         try:
-            return sync_source("crm", connector, warehouse=self.warehouse, store=self.store, clock=self.clock)
+            return sync_source("crm", connector, warehouse=self.warehouse, store=self.store, clock=ours, full=full)
         finally:
             connector.close()
 

@@ -77,7 +77,7 @@ def rows(connector: FilesConnector) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("settings", "content"),
     [
-        ({}, b"\xef\xbb\xbfnative_id,name,amount\r\n1,\"Ada\nExample\",5\r\n"),
+        ({}, b'\xef\xbb\xbfnative_id,name,amount\r\n1,"Ada\nExample",5\r\n'),
         ({}, b'native_id;name;amount\n1;"Ada\nExample";5\n'),
         ({}, b'native_id,name,amount,,\n1,"Ada\nExample",5,,,,\n'),
         ({}, b'native_id,name,amount\n\n1,"Ada\nExample",5\n\n'),

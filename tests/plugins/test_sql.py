@@ -136,12 +136,12 @@ def test_long_results_come_in_pages_that_can_be_resumed(
     ("change", "error", "message"),
     [
         ({"select": "select id as native_id from oportunity"}, SchemaError, "no such table: oportunity"),
-        ({"select": "selct 1"}, SchemaError, "the select does not work: near"),
+        ({"select": "select id frm opportunity"}, SchemaError, "the select does not work: near"),
         ({"select": "select id as native_id from opportunity", "cursor": "updated_at", "columns": {}}, SchemaError, "updated_at"),
         ({"columns": {"state": "stge"}}, SchemaError, "no column 'stge'. Did you mean 'stage'"),
         ({"url": "nonsense"}, SchemaError, "`url` is no database address"),
         ({"url": "nodb://x/y"}, SchemaError, "`url` is no database address"),
-        ({"url": "sqlite:////nonexistent/crm.db"}, ConnectorError, "cannot be read"),
+        ({"url": "sqlite:////nonexistent/crm.db"}, ConnectorError, "the database file is not there"),
         ({"url": "postgresql+psycopg://reader:hunter2-example@127.0.0.1:1/crm"}, ConnectorError, "cannot be read"),
     ],
 )
