@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, tzinfo
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,8 @@ _MONTHS = (
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 _MOST_DIGITS = 9
+_WIDE = Context(prec=400, rounding=ROUND_HALF_UP)
+"""Room for every number that a database can hold: an absurd amount must not keep an alert from being written."""
 
 
 # ---- values
@@ -217,7 +219,7 @@ def _round(value: Decimal, digits: int) -> Decimal:
 
 
 def _round_to(value: Decimal, step: Decimal) -> Decimal:
-    return (value / step).quantize(Decimal(1), ROUND_HALF_UP) * step
+    return _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step)
 
 
 def _same_side(rounded: Decimal, value: Decimal, limit: Decimal) -> bool:

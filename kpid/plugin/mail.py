@@ -23,7 +23,7 @@ MAX_BYTES = 8_000_000
 """Most relays take 10 MB and more; over this the pictures stay at home."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\s]+")
-_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f]+@[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f]+")
 _CID = re.compile(r"cid:([\w.-]+)")
 _IMG = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']cid:([\w.-]+)[\"'][^>]*>", re.IGNORECASE)
@@ -76,10 +76,14 @@ def address(text: str) -> str:
         ValueError: there is none, or it holds what would break a header.
     """
     bare = _name_and_address(text)[1]
-    if not _ADDRESS.fullmatch(bare) or (_CONTROL.search(bare)):
-        raise ValueError(f"{one_line(text, 80)!r} is no mail address; write name@example.com or Name <name@example.com>")
     local, _, host = bare.rpartition("@")
-    return f"{local}@{host if host.isascii() else host.encode('idna').decode('ascii')}"
+    wrong = ValueError(f"{one_line(text, 80)!r} is no mail address; write name@example.com or Name <name@example.com>")
+    if not _ADDRESS.fullmatch(bare) or (_CONTROL.search(bare)):
+        raise wrong
+    try:
+        return f"{local}@{host if host.isascii() else host.encode('idna').decode('ascii')}"
+    except UnicodeError:
+        raise wrong from None
 
 
 def one_line(text: str, limit: int = MAX_SUBJECT) -> str:

@@ -27,7 +27,7 @@ from kpid.model import Finding, Notice
 from kpid.plugin.notifier import Image, Link, Message, Section
 from kpid.reporting import raster
 from kpid.reporting.alert_view import notice_facts, notice_status, notice_view
-from kpid.reporting.cleaning import one_line, safe_url, strip_hostile
+from kpid.reporting.cleaning import cleaned, one_line, safe_url, strip_hostile
 from kpid.reporting.context import ReportContext
 from kpid.reporting.samples import sample_contexts, sample_notices
 from kpid.reporting.sections import alert_sections, report_facts, report_sections
@@ -107,6 +107,7 @@ class Renderer:
             KpidError: a template or a chart is faulty, or charts would come out without text: better nothing than half.
         """
         _probe_once()
+        context = cleaned(context)
         for rows in _ROWS:
             view = report_view(context, rows)
             subject = one_line(self._render(context.template, "subject.txt", r=view.words, context=context), 200)
@@ -131,6 +132,7 @@ class Renderer:
         Raises:
             KpidError: a template is faulty.
         """
+        notice = cleaned(notice)
         stem = "health" if notice.kind == "health" else "alert"
         view = notice_view(notice, self.calendar)
         subject = one_line(self._render(stem, "subject.txt", a=view, notice=notice), 200)

@@ -97,7 +97,7 @@ def body_of(message: Message) -> bytes:
 
 
 def _encoded(data: Mapping[str, Any]) -> bytes:
-    return json.dumps(data, ensure_ascii=True, separators=(",", ":"), default=str).encode()
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:

@@ -74,7 +74,7 @@ def test_body_holds_the_message(api: FakeApi) -> None:
     webhook.close()
     assert "X-KPID-Signature" not in api.requests[0].headers
     body = api.requests[0].json()
-    assert body == json.loads(json.dumps(payload(MESSAGE)))
+    assert body == json.loads(json.dumps(payload(MESSAGE)).replace("\\ud800", "?"))  # half a character is no JSON for many
     assert (body["key"], body["facts"], body["thread"], body["follows"]) == (MESSAGE.key, {"value": "0.41"}, "t", ["cd" * 32])
     assert body["sections"] == [{"kind": "facts", "text": "", "pairs": [["n", "21"]]}]
     assert "<!channel>" in body["text"]

@@ -14,7 +14,7 @@ MAX_SECTION = 3_000
 MAX_HEADER = 150
 MAX_FIELDS = 10
 MAX_ROWS = 25
-_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 ICONS = {"firing": "🔴 ", "resolved": "✅ ", "info": ""}
 
 
