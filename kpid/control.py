@@ -70,7 +70,7 @@ def hold(
 
     Raises:
         BusyError: somebody else holds it; names who.
-        StoreError: the file cannot be made.
+        PlaceError: the file cannot be made.
     """
     file = _open_lock(lock)
     try:
@@ -93,7 +93,7 @@ def _open_lock(lock: Path) -> IO[str]:
         return lock.open("a+", encoding="utf-8")
     except OSError as error:
         hint = "Make the folder writable for this user"
-        raise errors.StoreError(f"the lock cannot be made: {error.strerror}", where=str(lock), hint=hint) from error
+        raise errors.PlaceError(f"the lock cannot be made: {error.strerror}", where=str(lock), hint=hint) from error
 
 
 def _take(file: IO[str], lock: Path, clock: Clock, *, shared: bool, wait: float) -> None:
@@ -218,7 +218,7 @@ def answering(path: str, answer: Answerer) -> Iterator[None]:
     """Answer commands on a socket for the length of the block. The caller holds the lock, so a socket that lies there is dead.
 
     Raises:
-        StoreError: the socket cannot be made.
+        PlaceError: the socket cannot be made.
     """
     try:
         Path(path).unlink(missing_ok=True)
@@ -228,7 +228,7 @@ def answering(path: str, answer: Answerer) -> Iterator[None]:
         finally:
             os.umask(before)
     except OSError as error:
-        raise errors.StoreError(f"the socket for commands cannot be made: {error.strerror}", where=path) from error
+        raise errors.PlaceError(f"the socket for commands cannot be made: {error.strerror}", where=path) from error
     server.answer = answer
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="control", daemon=True)
     thread.start()
@@ -295,6 +295,14 @@ def _result(line: socket.socket, progress: Progress | None) -> Any:
 
 
 def _error_from(told: Mapping[str, Any]) -> KpidError:
-    plain = (errors.ConfigError, errors.StoreError, errors.BusyError, errors.PluginError, errors.ConnectorError, errors.AuthError)
+    plain = (
+        errors.ConfigError,
+        errors.StoreError,
+        errors.PlaceError,
+        errors.BusyError,
+        errors.PluginError,
+        errors.ConnectorError,
+        errors.AuthError,
+    )
     kind = {one.__name__: one for one in plain}.get(told["type"], KpidError)
     return kind(told["what"], where=told.get("where"), hint=told.get("hint"))

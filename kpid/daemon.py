@@ -164,7 +164,9 @@ class Daemon:
                         return  # what failed or waits is not taken again in the same breath
                 finally:
                     del self._held[name]
-        except Exception:  # the job's end: the tick comes again
+        except KpidError as error:
+            log.error("%s could not be done: %s", name, error)
+        except (Exception, SystemExit):  # the job's end: the tick comes again
             log.exception("%s could not be done", name)
 
     def _had_better_wait(self, app: App, name: str) -> bool:
@@ -196,7 +198,10 @@ class Daemon:
         try:
             with self._delivering:
                 done = cycle.deliver(self.app, stop=self.stopping.is_set)
-        except Exception:  # the job's end: it is tried again in seconds
+        except KpidError as error:
+            log.error("messages could not be delivered: %s", error)
+            return
+        except (Exception, SystemExit):  # the job's end: it is tried again in seconds
             log.exception("messages could not be delivered")
             return
         if done.sent or done.dead:
@@ -216,7 +221,7 @@ class Daemon:
             return command.function()(app, **args, **told)
         except KpidError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.exception("kpid %s failed", name)
             raise KpidError(f"{type(error).__name__}: {error}", hint="The daemon's log says more") from error
         finally:
@@ -229,7 +234,7 @@ class Daemon:
         try:
             new = open_app(self._file, old.clock, stores_of=old)
             refuse_mistakes(new.loaded, new.plugins)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = str(error) if isinstance(error, KpidError) else f"{type(error).__name__}: {error}"
             log.error(
                 "the new configuration is not used, the old one goes on: %s", text, exc_info=not isinstance(error, KpidError)

@@ -1,6 +1,7 @@
 """The command line: ``kpid COMMAND``. One file per group of commands; heavy imports happen inside the commands.
 
-Exit codes: 0 well; 1 something is wrong; 2 wrong use; 75 another kpid holds the files; 78 wrong configuration.
+Exit codes: 0 well; 1 something is wrong; 2 wrong use; 75 another kpid holds the files; 78 wrong configuration, or files where
+this user may not write.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from kpid import __version__
 from kpid.cli import alerts, check, configuration, database, doctor, listings, measure, outbox, report, run, sample, sync
 from kpid.cli.output import complain
 from kpid.cli.session import ConfigOption, Session, instant_option
-from kpid.errors import BusyError, ConfigError, KpidError
+from kpid.errors import BusyError, ConfigError, KpidError, PlaceError
 
-WELL, WRONG, MISUSE, BUSY, MISCONFIGURED = 0, 1, 2, 75, 78
+WELL, WRONG, MISUSE, BUSY, MISCONFIGURED, STOPPED = 0, 1, 2, 75, 78, 130
 
 
 def _version(wanted: bool) -> None:
@@ -89,7 +90,7 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
         return _told(error, debug=debug)
     except (typer.Abort, KeyboardInterrupt):
         complain("stopped")
-        return 130
+        return STOPPED
     except BrokenPipeError:
         sys.stderr.close()
         return WRONG
@@ -98,6 +99,8 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
             error.show()
             return int(error.exit_code)
         return _unexpected(error, debug=debug)
+    if code == STOPPED:  # Ctrl-C, caught below us
+        complain("stopped")
     return code if isinstance(code, int) else WELL
 
 
@@ -112,7 +115,7 @@ def _told(error: KpidError, *, debug: bool) -> int:
     match error:
         case BusyError():
             return BUSY
-        case ConfigError():
+        case ConfigError() | PlaceError():
             return MISCONFIGURED
     return WRONG
 

@@ -94,7 +94,7 @@ def _asked(subject: str, check: Callable[[], Sequence[Finding]], where: str) -> 
         found = list(check())
     except KpidError as error:
         return [Finding(subject, False, error.what, error.hint or "", error.where or where)]
-    except Exception as error:  # noqa: BLE001 - round a plugin call
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - round a plugin call
         return [Finding(subject, False, f"its check failed: {type(error).__name__}: {error}", "Tell the plugin's author", where)]
     return found or [Finding(subject, True, "nothing to check")]
 
@@ -229,7 +229,7 @@ def _coverage(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
         except KpidError as error:  # nobody knows yet what it brings
             yield Finding(f"source {name}", False, str(error), "", loaded.place("sources", name), warning=True)
             return
-        except Exception as error:  # noqa: BLE001 - round a plugin call
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - round a plugin call
             where = loaded.place("sources", name)
             yield Finding("data", False, f"source {name} cannot say what it reads: {type(error).__name__}: {error}", "", where)
             return

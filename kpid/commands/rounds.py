@@ -209,7 +209,7 @@ def attempt(app: App, run: Run, work: Callable[[], str | None]) -> str | None:
         return str(error)
     except KpidError as error:
         failure = str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may say exit: the run ends, not we
         log.exception("%s failed", run.schedule)
         failure = f"{type(error).__name__}: {error}"
     now = app.clock.now()

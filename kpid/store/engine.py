@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from kpid.errors import StoreError
+from kpid.errors import PlaceError, StoreError
 from kpid.store.tables import metadata
 
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")
@@ -31,7 +31,7 @@ class Store:
         url: SQLAlchemy URL; SQLite files get their folder made.
 
     Raises:
-        StoreError: the URL cannot be used, or the file's folder cannot be made.
+        StoreError: the URL cannot be used, or the file's folder cannot be made (PlaceError).
     """
 
     def __init__(self, url: str) -> None:
@@ -154,7 +154,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         hint = "Make it writable for this user, or set `state:` to a place that is"
-        raise StoreError(
+        raise PlaceError(
             f"the folder of the state store cannot be made: {error.strerror}", where=str(folder), hint=hint
         ) from error
 
@@ -191,6 +191,7 @@ _TOLD = (
     ("refused", "the database server does not answer", "Check that it runs and that `state:` names it"),
     ("authentication failed", "the database server refused our credentials", "Check user and password in `state:`"),
 )
+_PLACE = ("readonly", "unable to open")
 
 
 def store_error(error: DBAPIError | sqlite3.Error, where: str) -> StoreError | None:
@@ -198,7 +199,8 @@ def store_error(error: DBAPIError | sqlite3.Error, where: str) -> StoreError | N
     text = str(error.orig if isinstance(error, DBAPIError) else error).lower()
     for part, what, hint in _TOLD:
         if part in text:
-            return StoreError(what, where=where, hint=hint)
+            kind = PlaceError if part in _PLACE else StoreError
+            return kind(what, where=where, hint=hint)
     return None
 
 
