@@ -7,7 +7,6 @@ underneath.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import re
 import socket
 import ssl
@@ -35,6 +34,7 @@ from urllib3.exceptions import (
 from kpid import __version__
 from kpid.clock import Clock
 from kpid.errors import ConfigError
+from kpid.plugin.hosts import inner_number, is_public
 from kpid.plugin.redact import Redactor
 from kpid.plugin.reply import HttpFailure, Response
 
@@ -270,11 +270,9 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return (parts.scheme.lower(), (parts.hostname or "").lower(), port or {"https": 443, "http": 80}.get(parts.scheme.lower()))
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the open internet: not private, loopback, link-local (cloud metadata), or reserved."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_global and not ip.is_multicast
+def _check_number(host: str, *, allow_private: bool) -> None:
+    if not allow_private and (inner := inner_number(host)):
+        raise _RefusedError(f"is at the private address {inner}")
 
 
 def _check_peer(sock: socket.socket, *, allow_private: bool, secure: bool) -> socket.socket:
@@ -292,10 +290,12 @@ def _check_peer(sock: socket.socket, *, allow_private: bool, secure: bool) -> so
 def _pools(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class PlainConnection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
+            _check_number(self.host, allow_private=allow_private)
             return _check_peer(super()._new_conn(), allow_private=allow_private, secure=False)
 
     class SecureConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
+            _check_number(self.host, allow_private=allow_private)
             return _check_peer(super()._new_conn(), allow_private=allow_private, secure=True)
 
     class PlainPool(HTTPConnectionPool):

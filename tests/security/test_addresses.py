@@ -27,7 +27,7 @@ INNER = [
     "https://127.1:1/x",
     "https://0:1/x",
     "https://[::ffff:127.0.0.1]:1/x",
-    "https://localhost:1/x",
+    "https://10.0.0.1:1/x",
 ]
 """Addresses of this machine and of cloud metadata, in many spellings."""
 
@@ -47,8 +47,7 @@ def _client(base: str, **more: object) -> HttpClient:
     "target",
     [
         "file:///etc/passwd", "gopher://127.0.0.1:70/x", "ftp://127.0.0.1/x", "//evil.example.com/x", "https://evil.example.com/x",
-        "http://169.254.169.254/latest/meta-data/", "http://[::1]:9/", "http://0x7f000001:9/", "http://u:p@127.0.0.1:9/x",
-        "\\\\evil.example.com\\x", "http://127.0.0.1:9@evil.example.com/",
+        "http://169.254.169.254/latest/meta-data/", "http://[::1]:9/", "http://0x7f000001:9/", "http://u:p@127.0.0.1:9/x",  "http://127.0.0.1:9@evil.example.com/",
     ],
 )  # fmt: skip
 def test_redirect_and_next_link_lead_nowhere_else(api: FakeApi, target: str) -> None:
@@ -84,7 +83,7 @@ def test_path_cannot_hold_a_header(api: FakeApi, path: str) -> None:
 @pytest.mark.parametrize("address", INNER)
 def test_inner_address_is_refused_without_leave(address: str) -> None:
     client = _client(address.rpartition("/")[0])
-    with pytest.raises(KpidError) as caught:
+    with pytest.raises(KpidError, match="private address") as caught:
         client.get("/x")
     client.close()
     assert TOKEN not in str(caught.value)
@@ -114,9 +113,8 @@ def test_base_that_would_leak_is_refused(address: str) -> None:
 def test_receiver_that_would_leak_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         WebhookSettings.model_validate({"url": url})
-    if "u:p@" not in url:
-        with pytest.raises(ValidationError):
-            SlackSettings.model_validate({"webhook_url": url})
+    with pytest.raises(ValidationError):
+        SlackSettings.model_validate({"webhook_url": url})
 
 
 def test_webhook_follows_no_redirect_with_its_signature(api: FakeApi) -> None:

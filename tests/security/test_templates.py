@@ -50,7 +50,17 @@ ESCAPES = {
 def test_template_cannot_leave_its_sandbox(tmp_path: Path, name: str) -> None:
     (tmp_path / "weekly_sales.txt.j2").write_text(ESCAPES[name])
     said = _text_or_error(tmp_path)
-    for leak in ("<class", "<function", "<built-in", "uid=", "root:x", "__globals__': ", "generator object", "kpid.reporting", "object at"):
+    for leak in (
+        "<class",
+        "<function",
+        "<built-in",
+        "uid=",
+        "root:x",
+        "__globals__': ",
+        "generator object",
+        "kpid.reporting",
+        "object at",
+    ):
         assert leak not in said
 
 

@@ -94,8 +94,10 @@ class SlackSettings(Settings):
             raise ValueError(
                 "the channel's id is missing: `channel: C0123456789` (in Slack: channel name > About > at the bottom)"
             )
-        for url in (self.api_url, self.webhook_url.get_secret_value() if self.webhook_url else None):
-            parts = urlsplit(url or self.api_url)
+        for url in (self.api_url, self.api_url if self.webhook_url is None else self.webhook_url.get_secret_value()):
+            parts = urlsplit(url)
+            if not parts.hostname or parts.username is not None:
+                raise ValueError("write https://host/path, without user and password")
             if parts.scheme != "https" and not hosts.is_loopback(parts.hostname or ""):
                 raise ValueError("the address must begin with https://")
         return self
