@@ -143,7 +143,7 @@ def test_freshness_is_the_age_of_the_oldest_entity(tmp_path):
 
 # ---- the public data set
 
-DATA = os.environ.get("KPID_DATA", "")
+DATA = os.environ.get("KPID_DATA") or str(Path(__file__).parents[3] / "shared" / "data" / "crm_sales_opportunities")
 NOW = datetime(2018, 1, 2, 7, tzinfo=UTC)
 
 
