@@ -1,7 +1,6 @@
 """One exchange with a server, over requests: time-outs always, TLS verified, addresses checked, bodies limited.
 
-:class:`~kpid.plugin.client.HttpClient` decides what an answer means and whether to ask again; only this module knows the library
-underneath.
+:class:`~kpid.plugin.client.HttpClient` decides what an answer means and whether to ask again; only this module knows requests.
 """
 
 from __future__ import annotations
@@ -318,7 +317,16 @@ class _CheckingAdapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Leaves redirects alone: the library would read their bodies whole, without a limit."""
+    """Leaves redirects alone (the library would read their bodies whole); asks the environment for proxies once per server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._environment: dict[object, Any] = {}  # to ask for each request costs a fifth of its time
+
+    def merge_environment_settings(self, url: Any, *given: Any) -> Any:
+        if (origin := _origin(str(url))) not in self._environment:
+            self._environment[origin] = super().merge_environment_settings(url, *given)
+        return {**self._environment[origin], "proxies": dict(self._environment[origin]["proxies"])}
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         return None

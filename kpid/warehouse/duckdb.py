@@ -23,6 +23,7 @@ from kpid.errors import BusyError, StoreError
 from kpid.warehouse import Changes, Watermark, Written, writes
 from kpid.warehouse.types import INSTANT, conform, entity_table
 
+_TIDY_EVERY = 5  # batches, then cached pages are let go: a long sync takes no more memory than a short one
 _STORAGE = "v1.5.0"
 """File format: readable by DuckDB 1.5 and 2.x, until the one of 2.x has settled."""
 
@@ -121,6 +122,7 @@ class DuckDBWarehouse:
         self._connection = connection
         self._cursors = threading.Lock()
         self._readers = 0
+        self._batches = 0
         self._writing = threading.RLock()
         self._copying = threading.Lock()
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -161,6 +163,9 @@ class DuckDBWarehouse:
                     self._writer.execute("ROLLBACK")
                     raise
                 self._writer.execute("COMMIT")
+                self._batches += 1
+                if self._batches % _TIDY_EVERY == 0:
+                    self.give_back_memory()
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse could not store rows: {error}", where=str(self.path)) from error
 
@@ -225,15 +230,11 @@ class DuckDBWarehouse:
         """Let go of cached pages, unless somebody is reading or writing: a small limit makes DuckDB free them at once."""
         if not self._writing.acquire(blocking=False):
             return
-        try:
-            with self._cursors, suppress(duckdb.Error):
-                if not self._readers:
-                    try:
-                        self._connection.execute("SET memory_limit = '8MB'")
-                    finally:
-                        self._connection.execute(f"SET memory_limit = '{_CONFIG['memory_limit']}'")
-        finally:
-            self._writing.release()
+        with self._cursors:
+            for limit in () if self._readers else ("8MB", _CONFIG["memory_limit"]):
+                with suppress(duckdb.Error):  # closed, or more is held than that: what can be freed is
+                    self._connection.execute(f"SET memory_limit = '{limit}'")
+        self._writing.release()
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -246,8 +247,8 @@ class DuckDBWarehouse:
         try:
             yield cursor
         finally:
-            cursor.close()
             with self._cursors:
+                cursor.close()
                 self._readers -= 1
 
 

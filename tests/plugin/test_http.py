@@ -414,3 +414,13 @@ def test_netrc_and_user_agent(api, connect, tmp_path, monkeypatch):
     connect(auth=None).get("/things")
     assert "Authorization" not in api.requests[0].headers
     assert api.requests[0].headers["User-Agent"].startswith("kpid/")
+
+
+def test_proxies_are_asked_for_once_per_client(api, connect, monkeypatch):
+    client = connect(max_tries=1)
+    client.get("/things")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    assert client.get("/things").status == 200
+    with pytest.raises(HttpFailure):
+        connect(max_tries=1).get("/things")
