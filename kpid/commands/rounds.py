@@ -23,7 +23,7 @@ from kpid.config.secrets import redact
 from kpid.errors import HeldError, KpidError
 from kpid.registry import secrets_of
 from kpid.reporting.assemble import freshness_of
-from kpid.store import outbox, problems, runs, sending
+from kpid.store import outbox, problems, runs, sending, syncs
 from kpid.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ def tidy(app: App, now: datetime) -> None:
     """Once a day: forget what nobody looks at any more."""
     with app.store.write() as connection:
         runs.prune_runs(connection, before=now - KEEP_SYNC_RUNS, schedule_prefix=SYNC)
+        syncs.prune(connection, now - KEEP_SYNC_RUNS)
         outbox.purge(connection, now - KEEP_SENT)
 
 
