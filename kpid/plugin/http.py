@@ -269,11 +269,6 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return (parts.scheme.lower(), (parts.hostname or "").lower(), port or {"https": 443, "http": 80}.get(parts.scheme.lower()))
 
 
-def _check_number(host: str, *, allow_private: bool) -> None:
-    if not allow_private and (inner := inner_number(host)):
-        raise _RefusedError(f"is at the private address {inner}")
-
-
 def _check_peer(sock: socket.socket, *, allow_private: bool, secure: bool) -> socket.socket:
     """Look at the address that we are really connected to, before the first byte: a host name may resolve to anything."""
     address = str(sock.getpeername()[0])
@@ -289,12 +284,14 @@ def _check_peer(sock: socket.socket, *, allow_private: bool, secure: bool) -> so
 def _pools(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class PlainConnection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            _check_number(self.host, allow_private=allow_private)
+            if not allow_private and (inner := inner_number(self.host)):
+                raise _RefusedError(f"is at the private address {inner}")
             return _check_peer(super()._new_conn(), allow_private=allow_private, secure=False)
 
     class SecureConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            _check_number(self.host, allow_private=allow_private)
+            if not allow_private and (inner := inner_number(self.host)):
+                raise _RefusedError(f"is at the private address {inner}")
             return _check_peer(super()._new_conn(), allow_private=allow_private, secure=True)
 
     class PlainPool(HTTPConnectionPool):

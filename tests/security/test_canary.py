@@ -34,7 +34,7 @@ CANARIES = {
     "header": "C4n4ry-header-e7e7a0",
     "smtp": "C4n4ry-smtp-0c1d pä:ss",
     "sql": "C4n4ry-sql-44d9@pass/w:d",
-    "lite": "C4n4ry-lite-8c8c8c11",
+    "option": "C4n4ry-option-8c8c8c11",
     "leaky": "C4n4ry-leaky-b00b5<x>&\"y'",
 }
 LEAKY = '''
@@ -113,7 +113,7 @@ sources:
     {{connector: sql, url: "postgresql+psycopg://kpid:${{env:SQL}}@127.0.0.1:9/crm", entities: {{deals: {{select: select 1}}}}}}
   sql-broken:
     connector: sql
-    url: sqlite:///${{env:LITE}}/${{env:LITE}}.db
+    url: postgresql+psycopg://kpid@127.0.0.1:9/crm?sslpassword=${{env:OPTION}}&passfile=${{env:OPTION}}
     entities: {{deals: {{select: select 1 as native_id}}}}
   leaky-own: {{connector: leaky_source, secret: "${{env:LEAKY}}", how: own}}
   leaky-any: {{connector: leaky_source, secret: "${{env:LEAKY}}", how: any}}
@@ -176,7 +176,7 @@ def lay_out(folder: Path, ports: Mapping[str, int], log_format: str) -> Shell:
         HEADER=CANARIES["header"],
         SMTP=CANARIES["smtp"],
         SQL=quote(CANARIES["sql"], safe=""),
-        LITE=CANARIES["lite"],
+        OPTION=CANARIES["option"],
         LEAKY=CANARIES["leaky"],
         NO_COLOR="1",
         COLUMNS="4000",
