@@ -17,8 +17,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -49,16 +49,10 @@ from kpid.plugin import (
 
 CHUNK = 5_000
 """Rows per page."""
-csv.field_size_limit(16 * 1024 * 1024)  # a long e-mail in a cell is no fault; a quotation mark left open swallows no more
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
+LONGEST = 16 * 1024 * 1024
+"""A long e-mail in a cell is no fault; a quotation mark left open swallows no more than this."""
+_TEXTS = (".csv", ".tsv", ".txt")
+SUFFIXES = dict.fromkeys(_TEXTS, "csv") | {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 
 Columns = Sequence[Sequence[Any]]
 
@@ -148,16 +142,16 @@ class FilesConnector(Connector[FilesSettings]):
         """Each file is there and has the columns that the settings name; headers are read, no more."""
         findings = []
         for entity, wanted in self._wanted().items():
+            subject = f"{self.context.source_id}/{entity}"
             try:
                 file = self._file(wanted)
                 header, _ = next(iter(_chunks(file, wanted, self.settings, 0, size=1)))
-                Mapper(entity, wanted, header, self._style, str(file))
-                findings.append(
-                    Finding(f"{self.context.source_id}/{entity}", ok=True, text=f"{file.name}: {len(header)} columns")
-                )
-            except KpidError as error:
-                subject = f"{self.context.source_id}/{entity}"
-                findings.append(Finding(subject, ok=False, text=error.what, hint=error.hint or "", where=error.where or ""))
+                if header:
+                    Mapper(entity, wanted, header, self._style, str(file))
+                findings.append(Finding(subject, ok=True, text=f"{file.name}: {len(header)} columns"))
+            except (KpidError, OSError) as error:
+                told = error if isinstance(error, KpidError) else _unreadable(self._path, error)
+                findings.append(Finding(subject, ok=False, text=told.what, hint=told.hint or "", where=told.where or ""))
         return findings
 
     def _wanted(self) -> Mapping[str, FileEntity]:
@@ -228,14 +222,11 @@ def _chunks(
             case "parquet":
                 yield from _parquet_chunks(file, skip, size)
             case _:
-                raise ConnectorError(
-                    f"{file.suffix!r} is no known ending", where=str(file), hint="Write `format:` csv, jsonl or parquet"
-                )
+                hint = "Write `format:` csv, jsonl or parquet"
+                raise ConnectorError(f"{file.suffix!r} is no known ending", where=str(file), hint=hint)
     except UnicodeError as error:
-        raise SchemaError(
-            f"this is not {settings.encoding}", where=_undecodable(file, settings.encoding),
-            hint="Set `encoding:`, for example cp1252 or utf-16",
-        ) from error  # fmt: skip
+        where, hint = _undecodable(file, settings.encoding), "Set `encoding:`, for example cp1252 or utf-16"
+        raise SchemaError(f"this is not {settings.encoding}", where=where, hint=hint) from error
     except LookupError as error:
         raise SchemaError(str(error), where=str(file), hint="Set `encoding:` to a known one, for example cp1252") from error
     except OSError as error:
@@ -243,17 +234,18 @@ def _chunks(
 
 
 def _undecodable(file: Path, encoding: str) -> str:
-    """The first line of a file that is not in the encoding, if that can be said."""
-    with suppress(OSError), file.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
+    """Where a file is not in its encoding: the line, where bytes tell lines apart."""
+    with file.open("rb") as stream:
+        for number, line in enumerate(() if re.search("16|32", encoding) else stream, 1):
             try:
                 line.decode(encoding)
             except UnicodeError:
-                return str(file) if encoding.lower().startswith(("utf-16", "utf-32", "utf16", "utf32")) else f"{file}:{number}"
+                return f"{file}:{number}"
     return str(file)
 
 
 def _csv_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
+    csv.field_size_limit(LONGEST)
     with file.open(encoding=settings.encoding, newline="") as stream:
         first = stream.readline()
         stream.seek(0)

@@ -86,7 +86,8 @@ def test_a_property_that_is_gone_empties_its_column_and_says_so_until_it_is_back
 
 def test_a_pipeline_that_is_archived_keeps_its_names_and_its_deals_their_state(tmp_path: Path) -> None:
     with office(tmp_path) as (crm, portal):
-        portal.add_pipeline("deals", "old", {"old-open": ("Alt offen", "false", "0.1"), "old-won": ("Alt gewonnen", "true", "1.0")})
+        stages = {"old-open": ("Alt offen", "false", "0.1"), "old-won": ("Alt gewonnen", "true", "1.0")}
+        portal.add_pipeline("deals", "old", stages)
         company = min(portal.live("companies"))
         deal = add_deal(portal, 1, company=company, at=crm.clock.now())
         portal.edit("deals", deal, pipeline="old", dealstage="old-won", closedate=stamp(crm.clock.now()))

@@ -167,6 +167,8 @@ def test_a_path_that_cannot_be_looked_at_is_named(folder: Folder) -> None:
     (text,) = folder.trouble().values()
     assert "xxx.csv: it cannot be read: File name too long" in text
     assert "may read it" in text
+    (finding,) = folder.connector(entities={"deals": {"file": "x" * 300 + ".csv"}}).check()
+    assert (finding.ok, "too long" in finding.text) == (False, True)
 
 
 def test_a_file_replaced_while_it_is_read_is_read_again(folder: Folder) -> None:
