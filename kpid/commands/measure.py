@@ -8,7 +8,7 @@ from typing import Any
 
 from kpid.analysis.periods import KINDS, Calendar, is_kind, last_complete
 from kpid.app import App
-from kpid.commands.plain import number, plain
+from kpid.commands.plain import number
 from kpid.config.problems import near_miss
 from kpid.errors import KpidError
 from kpid.metrics.measure import figures
@@ -61,7 +61,8 @@ def measure(
     if last <= first:
         raise KpidError(f"--to ({last.isoformat()}) is not after --from ({first.isoformat()})")
     defaults = app.plugins.kpis[kpi].params_from({})
-    return [_told(one, defaults) for one in figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)]
+    found = figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)
+    return [_told(one, defaults, app.calendar) for one in found]
 
 
 def _check_words(app: App, name: str, period: str, dimensions: Sequence[str], params: Mapping[str, str]) -> None:
@@ -100,12 +101,13 @@ def instant_from_text(text: str, calendar: Calendar) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=calendar.zone)
 
 
-def _told(one: Measurement, defaults: Mapping[str, str]) -> dict[str, Any]:
+def _told(one: Measurement, defaults: Mapping[str, str], calendar: Calendar) -> dict[str, Any]:
+    start, end = (bound.astimezone(calendar.zone).isoformat() for bound in (one.period.start, one.period.end))
     return {
         "kpi": one.kpi,
         "params": {**defaults, **dict(one.params)},
         "dims": {segment.dimension: {"id": segment.id, "name": segment.name or segment.id} for segment in one.dims},
-        "period": {"start": plain(one.period.start), "end": plain(one.period.end), "label": one.period.label},
+        "period": {"start": start, "end": end, "label": one.period.label},
         "state": one.state.value,
         "value": number(one.value),
         "numerator": number(one.numerator),

@@ -194,7 +194,7 @@ def test_measure_prints_numbers(kpid, world):
     )
     (one,) = json.loads(out)
     assert code == 0
-    assert one["period"] == {"start": "2026-09-30T22:00:00+00:00", "end": "2026-10-31T23:00:00+00:00", "label": "2026-10"}
+    assert one["period"] == {"start": "2026-10-01T00:00:00+02:00", "end": "2026-11-01T00:00:00+01:00", "label": "2026-10"}
     assert (one["kpi"], one["dims"], one["numerator"], one["denominator"], one["n"]) == ("win_rate", {}, 21, 31, 31)
     assert one["value"] == pytest.approx(21 / 31, abs=1e-12)
     assert set(one) >= {"params", "state", "currency", "warnings"}

@@ -61,7 +61,7 @@ def test_ratio_has_fifteen_digits_and_the_exact_parts(app):
     [one] = measure(app, kpi="win_rate", period="fiscal_year", by=["team"], where={"owner": ["Ada Example"]}, start="2026-01-01")
     assert json.dumps([one["value"], one["numerator"], one["denominator"]]) == "[0.666666666666667, 2, 3]"
     assert one["dims"] == {"team": {"id": "north", "name": "north"}}
-    assert one["period"] == {"start": "2025-12-31T23:00:00+00:00", "end": "2026-12-31T23:00:00+00:00", "label": "FY2026"}
+    assert one["period"] == {"start": "2026-01-01T00:00:00+01:00", "end": "2027-01-01T00:00:00+01:00", "label": "FY2026"}
     assert (one["state"], one["reason"]) == ("incomplete", "the period is not over")
     assert one["warnings"] == ["3 closed deals, at least 30 needed"]
 
