@@ -225,7 +225,7 @@ def _chunks(
                 hint = "Write `format:` csv, jsonl or parquet"
                 raise ConnectorError(f"{file.suffix!r} is no known ending", where=str(file), hint=hint)
     except UnicodeError as error:
-        where, hint = _undecodable(file, settings.encoding), "Set `encoding:`, for example cp1252 or utf-16"
+        hint, where = "Set `encoding:`, for example cp1252 or utf-16", _undecodable(file, settings.encoding)
         raise SchemaError(f"this is not {settings.encoding}", where=where, hint=hint) from error
     except LookupError as error:
         raise SchemaError(str(error), where=str(file), hint="Set `encoding:` to a known one, for example cp1252") from error
@@ -339,9 +339,8 @@ def _parquet_chunks(file: Path, skip: int, size: int) -> Iterator[tuple[list[str
 
 def _values(column: pa.Array) -> list[Any]:
     """Python values; of times only microseconds, for Python knows no finer ones."""
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     return list(column.to_pylist())
 
 
