@@ -25,6 +25,6 @@ def test_refused_password_is_sent_whole_and_told_to_nobody(password: str) -> Non
         findings = email.check()
         email.close()
     said = f"{caught.value} {findings}"
-    assert "535 5.7.8 no such log-in: ***" in said
+    assert "535 5.7.8 no such log-in:" in said
     assert "4711" not in said
     assert base64.b64encode(f"\0kpid\0{password}".encode()).decode() not in said
