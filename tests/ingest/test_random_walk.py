@@ -26,17 +26,17 @@ def _walk(walk: Walk) -> None:
         walk.compare()
 
 
-@pytest.mark.parametrize("seed", range(WALKS or 8))
+@pytest.mark.parametrize("seed", range(WALKS or 5))
 def test_the_tables_follow_a_hubspot_portal(tmp_path: Path, seed: int) -> None:
     _walk(HubSpotWalk(tmp_path, random.Random(seed)))
 
 
-@pytest.mark.parametrize("seed", range(WALKS or 22))
+@pytest.mark.parametrize("seed", range(WALKS or 12))
 def test_the_tables_follow_a_folder_of_files(tmp_path: Path, seed: int) -> None:
     _walk(FilesWalk(tmp_path, random.Random(seed)))
 
 
 @pytest.mark.parametrize("options", [{}, {"cursor": "updated_at"}], ids=["everything", "cursor"])
-@pytest.mark.parametrize("seed", range(WALKS or 15))
+@pytest.mark.parametrize("seed", range(WALKS or 8))
 def test_the_tables_follow_a_database(tmp_path: Path, seed: int, options: dict[str, Any]) -> None:
     _walk(SqlWalk(tmp_path, random.Random(seed), **options))
