@@ -19,6 +19,9 @@ from kpid.store import problems
 
 log = logging.getLogger(__name__)
 
+KPI_HINT = "Rules on it neither fire nor resolve until it can be measured"
+RATES_HINT = "Deliver fx_rates from a source, or leave such amounts out: `kpis: {... : {params: {missing_fx: exclude}}}`"
+
 
 class Turns:
     """Who may do what while others wait: one sync per source at a time, one judgement at a time."""
@@ -84,7 +87,7 @@ def note_kpis(app: App, measured: MeasureResult) -> None:
     now = app.clock.now()
     with app.store.write() as connection:
         for kpi, why in measured.problems:
-            problems.note(connection, f"kpi:{kpi}", why, "Rules on it neither fire nor resolve until it can be measured", now)
+            problems.note(connection, f"kpi:{kpi}", why, RATES_HINT if "exchange rate" in why else KPI_HINT, now)
         problems.clear_others(connection, "kpi:", [f"kpi:{kpi}" for kpi, _ in measured.problems])
 
 
