@@ -76,30 +76,32 @@ def give_back_memory() -> None:
 
 
 class ProgramCode:
-    """The pages of program code that are in memory: shared libraries that start-up and jobs run through once.
+    """The pages of program code that are in memory: extension modules that start-up and jobs run through once.
 
     An idle process needs a twentieth of them. To let go of them costs nothing but page faults at the next job: they are unchanged
-    pages of files. To be made while no other thread can be loading a library.
+    pages of files. Only modules of this Python are touched: once loaded they stay where they are for the life of the process, so
+    that nothing else can ever lie at their addresses.
     """
 
     def __init__(self) -> None:
-        self._ranges: list[tuple[int, int]] = []
+        self._mapped: frozenset[str] = frozenset()
         with suppress(OSError):
-            self._ranges = list(_code_ranges(Path("/proc/self/smaps").read_text()))
+            self._mapped = frozenset(_unchanged_code(Path("/proc/self/smaps").read_text()))
 
     def let_go(self) -> None:
         """Give the pages back; those that are used come back by themselves."""
         with suppress(OSError, AttributeError):
             madvise = ctypes.CDLL(None).madvise
             madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-            for start, end in self._ranges:
+            for line in self._mapped.intersection(Path("/proc/self/maps").read_text().splitlines()):
+                start, end = (int(bound, 16) for bound in line.split(maxsplit=1)[0].split("-"))
                 madvise(start, end - start, mmap.MADV_DONTNEED)
 
 
-def _code_ranges(smaps: str) -> Iterator[tuple[int, int]]:
-    """Mappings of files that cannot be written and hold no page of their own: nothing in them can be lost."""
-    for head, fields in re.findall(r"^([0-9a-f]+-[0-9a-f]+ .*)\n((?:[A-Z].*\n)+)", smaps, re.MULTILINE):
-        span, rights, _, _, inode, *file = head.split(maxsplit=5)
-        if rights in ("r-xp", "r--p") and inode != "0" and file and re.search(r"^Anonymous: +0 kB$", fields, re.MULTILINE):
-            start, _, end = span.partition("-")
-            yield int(start, 16), int(end, 16)
+def _unchanged_code(smaps: str) -> Iterator[str]:
+    """Mappings of extension modules that cannot be written and hold no page of their own, as ``/proc/self/maps`` lists them."""
+    for line, fields in re.findall(r"^([0-9a-f]+-[0-9a-f]+ .*)\n((?:[A-Z].*\n)+)", smaps, re.MULTILINE):
+        _, rights, *_, file = line.split(maxsplit=5)
+        is_module = re.search(r"\.so(\.\d+)*$", file) and file.startswith((f"{sys.prefix}/", f"{sys.base_prefix}/"))
+        if rights in ("r-xp", "r--p") and is_module and re.search(r"^Anonymous: +0 kB$", fields, re.MULTILINE):
+            yield line
