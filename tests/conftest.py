@@ -34,9 +34,15 @@ socket.socket.connect = _guarded  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a real PostgreSQL; skipped, with the reason, where none is installed."""
+def postgres_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server; skipped, with the reason, where none is installed."""
     if postgresql.binaries() is None:
         pytest.skip("no PostgreSQL on this machine (Debian: apt-get install postgresql)")
     with postgresql.running_postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: str, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database on that server, one for each test file."""
+    return postgresql.new_database(postgres_server, request.module.__name__)

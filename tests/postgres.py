@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 
 def binaries() -> Path | None:
@@ -48,6 +49,14 @@ def running_postgres() -> Iterator[str]:
         server.terminate()
         server.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_database(server: str, name: str) -> str:
+    """Create an empty database; gives its SQLAlchemy URL."""
+    database = "".join(letter if letter.isalnum() else "_" for letter in name.lower())[-60:]
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    return f"{server.rsplit('/', 1)[0]}/{database}"
 
 
 def _wait_for(port: int) -> None:

@@ -32,6 +32,10 @@ _WIDE = Context(prec=400, rounding=ROUND_HALF_UP)
 """Room for every number that a database can hold: an absurd amount must not keep an alert from being written."""
 
 
+LONGEST = Decimal(86_400 * 999_999_999)
+"""Seconds; a longer time is no age of anything."""
+
+
 # ---- values
 def value_text(value: Decimal | None, unit: str, currency: str | None = None) -> str:
     """A value with its unit: ``63.2%``, ``€412k``, ``47 days``, ``1,246``; ``n/a`` when undefined.
@@ -46,7 +50,7 @@ def value_text(value: Decimal | None, unit: str, currency: str | None = None) ->
     if unit == "currency":
         return _money(value, currency)
     if unit == "seconds":
-        return _signed(value, age_text(timedelta(seconds=float(abs(value)))))
+        return _signed(value, age_text(timedelta(seconds=float(min(abs(value), LONGEST)))))
     return _plain(value, unit, _digits(value, unit))
 
 

@@ -63,6 +63,7 @@ def _period(kind: str, start: str, end: str, label: str = "") -> Period:
         ("1246", "count", None, "1,246"),
         ("12.44", "count", None, "12.4"),
         ("7200", "seconds", None, "2 h"),
+        ("86400000000000", "seconds", None, "999,999,999 days"),
     ],
 )
 def test_value_text_reads_as_people_write_it(value: str, unit: str, currency: str | None, text: str) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+def _heed_interrupts() -> None:
+    """Ctrl-C must reach kpid even where the tests run in the background of a shell, which switches it off."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,12 @@ class Shell:
     def start(self, *arguments: str, now: str | None = None, log: Path | None = None) -> subprocess.Popen[bytes]:
         with (log or self.folder / "kpid.log").open("ab") as out:
             return subprocess.Popen(
-                self.command(*arguments, now=now), cwd=self.folder, env=os.environ | self.env, stdout=out, stderr=out
+                self.command(*arguments, now=now),
+                cwd=self.folder,
+                env=os.environ | self.env,
+                stdout=out,
+                stderr=out,
+                preexec_fn=_heed_interrupts,  # noqa: PLW1509  no thread of the tests holds a lock that this needs
             )
 
     def json(self, *arguments: str, now: str | None = None) -> Any:
