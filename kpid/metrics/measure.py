@@ -21,7 +21,7 @@ from kpid.metrics.plan import Ask, Scan, make_plan
 from kpid.metrics.results import Answers, Maker, entities_of, read_answers
 from kpid.metrics.statements import Setting, make_statement, population
 from kpid.metrics.trust import Coverage
-from kpid.model import Measurement, SeriesNeed
+from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.entities import ENTITIES, watermarks
 from kpid.plugin.kpi import Definition, Kpi
 from kpid.store import history
@@ -124,6 +124,33 @@ def figures(
     known = {(measurement.period, measurement.dims): measurement for measurement, _ in found}
     segments = sorted({dims for _, dims in known} | ({()} if not ask.by else set()), key=repr)
     return [known.get((period, dims)) or maker.empty(ask, period, dims) for period in periods for dims in segments]
+
+
+def figures_at(
+    needs: Sequence[SeriesNeed], setup: MetricsSetup, periods: Sequence[Period], *, now: datetime
+) -> list[list[Measurement]]:
+    """Measure several needs for the same few periods in one plan, without touching the history.
+
+    Args:
+        needs: KPIs and cuts; their period kinds and ``periods`` do not matter.
+        setup: where the facts are and how to measure them.
+        periods: the periods to measure, of any kinds and wherever they lie.
+        now: the instant that the measurements are made at.
+
+    Returns:
+        The measurements of each need, by period, then segment; segments without rows are left out.
+
+    Raises:
+        ConfigError: the KPI, a parameter, or a dimension is unknown.
+        KpidError: the warehouse refused.
+    """
+    run = _Run(setup, now)
+    asked = [(replace(need, period=period.kind), period) for need in needs for period in periods]
+    asks = [replace(run.ask(need), periods=(period,)) for need, period in asked]
+    maker = run.maker(asks)
+    found = [[one for one, _ in maker.measurements(number, ask)] for number, ask in enumerate(asks)]
+    starts = range(0, len(found), len(periods) or 1)
+    return [[one for part in found[start : start + len(periods)] for one in part] for start in starts]
 
 
 @dataclass(frozen=True)
