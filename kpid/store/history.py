@@ -19,8 +19,8 @@ _WITHDRAWN = "withdrawn"
 
 _JUDGED = ("state", "value", "numerator", "denominator", "n")
 """What a figure is: if it changes in a finished period, the period is restated."""
-_TOLD = ("names", "currency", "reason", "warnings")
-"""What people read beside it: newer words make a revision, but restate nothing."""
+_TOLD = ("low", "high", "names", "currency", "reason", "warnings")
+"""What people read beside it: a newer margin or newer words make a revision, but restate nothing."""
 SpanKey = tuple[datetime, datetime]
 
 
@@ -159,6 +159,8 @@ def _row(key: str, segment: str, measurement: Measurement, definition: str, now:
         "params": dict(measurement.params),
         "names": {part.dimension: part.name for part in measurement.dims},
         **dict(zip(_JUDGED, _facts(measurement), strict=True)),
+        "low": measurement.low,
+        "high": measurement.high,
         "currency": measurement.currency,
         "reason": measurement.reason,
         "warnings": list(measurement.warnings),
@@ -192,6 +194,8 @@ def _measurement(row: Row[Any]) -> Measurement:
         data_through=row.data_through,
         reason=row.reason,
         warnings=tuple(row.warnings),
+        low=row.low,
+        high=row.high,
     )
 
 

@@ -104,6 +104,8 @@ measurements = Table(
     Column("data_through", Instant),
     Column("definition", String(64), nullable=False, doc="hash of the definition, zone, week start, currency"),
     Column("computed_at", Instant, nullable=False),
+    Column("low", Exact, doc="95 % interval of the value, where there is one"),
+    Column("high", Exact),
     Index("ix_measurements_series", "family", "period_start", "segment", "id"),
 )
 

@@ -63,6 +63,14 @@ def test_no_value_and_no_segment_id_come_back_as_none(store):
     assert read(store)[0].dims[0].id is None
 
 
+def test_interval_comes_back_and_a_newer_one_restates_nothing(store):
+    append(store, measured())
+    sure = measured(low=Decimal("0.2152"), high=Decimal("0.7848"))
+    assert append(store, sure) == history.Appended(1, 0)
+    assert read(store) == [sure]
+    assert append(store, sure) == history.Appended(0, 0)
+
+
 def test_same_judgement_is_not_written_again(store):
     append(store, measured())
     assert append(store, measured(data_through=NOW.replace(day=6), value="0.50")) == history.Appended(0, 0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -13,6 +14,12 @@ from kpid.store import migrations
 from kpid.store.engine import Store, open_store
 from kpid.store.migrate import alembic_config, back_up, bring_up_to_date, schema_version
 from kpid.store.tables import metadata
+
+FIGURE = """INSERT INTO measurements
+    (family, segment, period_kind, period_start, period_end, period_label, kpi, params, names, state, value, n, reason, warnings,
+     as_of, definition, computed_at)
+    VALUES ('f', '{}', 'month', '2018-01-01', '2018-02-01', '2018-01', 'win_rate', '{}', '{}', 'ok', '0.5', 8, '', '[]',
+     '2018-02-01', 'd', '2018-02-01')"""
 
 
 @pytest.fixture
@@ -51,6 +58,18 @@ def test_an_empty_store_is_made_and_then_left_alone(url):
     assert bring_up_to_date(store) is None
     assert bring_up_to_date(store) == migrations.HEAD
     store.close()
+
+
+def test_store_of_the_first_version_keeps_its_figures_and_gets_room_for_intervals(url, tmp_path):
+    store = Store(url)
+    with store.write() as connection:
+        command.upgrade(alembic_config(connection), "0001")
+        connection.execute(text(FIGURE))
+    assert bring_up_to_date(store) == "0001"
+    with store.read() as connection:
+        assert connection.execute(text("SELECT value, low, high FROM measurements")).all() == [("0.5", None, None)]
+    store.close()
+    assert (tmp_path / "kpid.db.backup-0001").is_file()
 
 
 def test_a_newer_store_is_refused_with_both_versions(url):
