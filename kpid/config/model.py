@@ -8,42 +8,18 @@ What can be judged by looking at one value is judged here; ``meaning.py`` reads 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from kpid.analysis.durations import duration_from_text, number_from_text, span_from_text
+from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
+from kpid.config.values import Duration, DurationText, Model, Name, Names, SpanText
 
-
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    length = duration_from_text(str(value))
-    if not length:
-        raise ValueError("must be longer than nothing")
-    return length
-
-
-def _number(value: object) -> Decimal:
-    return value if isinstance(value, Decimal) else number_from_text(str(value))
-
-
-def _duration_text(value: str) -> str:
-    duration_from_text(value)
-    return value
-
-
-def _span_text(value: str) -> str:
-    span_from_text(value)
-    return value
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str | int) else value
+__all__ = [
+    "Config", "FieldText", "KpiSettings", "Logging", "MeasureText", "Model", "NoData", "Receiver", "ReportJob", "Rule", "Source",
+]  # fmt: skip
 
 
 def _zone(value: str) -> str:
@@ -66,34 +42,6 @@ def _warehouse_url(value: str) -> str:
     return value
 
 
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9]+\s*[smhdw]\s*$"}
-_SPAN_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9]+\s*[xsmhdw]\s*$"}
-_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[+-]?[0-9._]+\s*%?\s*$"}]}
-_NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-DurationText: TypeAlias = Annotated[str, AfterValidator(_duration_text), WithJsonSchema(_DURATION_SCHEMA)]
-SpanText: TypeAlias = Annotated[str, AfterValidator(_span_text), WithJsonSchema(_SPAN_SCHEMA)]
-Number: TypeAlias = Annotated[Decimal, BeforeValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
-Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(_NAMES_SCHEMA)]
-"""One name, or a list of names."""
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-"""A name that goes into ids, file names and headers: letters, digits, dot, dash, underscore."""
-
-
-class Model(BaseModel):
-    """Base of all parts: frozen, unknown keys refused. Numbers where a text is wanted are taken as written."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        coerce_numbers_to_str=True,
-        validate_by_name=False,
-        allow_inf_nan=False,
-    )
-
-
 class Source(Model):
     """A configured connector. Every key that is not listed here belongs to the connector's own settings."""
 
@@ -112,17 +60,6 @@ class Receiver(Model):
     )
     fallback: str | None = Field(None, description="Receiver that is told when this one refuses a message for good.")
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False, description="The notifier's own settings.")
-
-
-class KpiSettings(Model):
-    """What the company adds to a KPI."""
-
-    target: Number | None = Field(None, description="The value to reach (25%, 40, 1200000).")
-    target_period: Literal["day", "week", "month", "quarter", "year"] | None = Field(
-        None, description="What the target of a count or an amount is for, if not the KPI's usual period."
-    )
-    min_sample: int | None = Field(None, ge=0, description="Below this sample size the number is not judged.")
-    params: Mapping[str, str] = Field(default_factory=dict, description="Parameters for every use of this KPI.")
 
 
 class NoData(Model):
@@ -222,9 +159,12 @@ class Config(Model):
     sources: Mapping[Name, Source] = Field(default_factory=dict)
     receivers: Mapping[Name, Receiver] = Field(default_factory=dict)
     kpis: Mapping[str, KpiSettings] = Field(default_factory=dict)
+    fields: Mapping[FieldName, FieldText] = Field(
+        default_factory=dict, description="Custom fields of the CRM, as `table.name`: columns for own KPIs, and dimensions."
+    )
     rules: tuple[Rule, ...] = ()
     reports: Mapping[Name, ReportJob] = Field(default_factory=dict)
-    include: Names = Field(("rules/*.yml", "reports/*.yml"), description="More files, relative to this one's folder.")
+    include: Names = Field(("kpis/*.yml", "rules/*.yml", "reports/*.yml"), description="More files, relative to this one's folder.")
     logging: Logging = Logging()
     folder: Path = Path()
     file: Path = Path("config/kpid.yml")
