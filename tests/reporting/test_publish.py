@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
             conn,
             SeriesNeed("won_deals", "week", by=("owner",)),
             [
-                found("won_deals", value, period, owner=owner)
+                found("won_deals", value, period, owner=owner, n=int(value))
                 for owner, values in {"Ada": ("20", "25"), "Bruno": ("11", "8")}.items()
                 for value, period in zip(values, WEEKS[-2:], strict=True)
             ],
