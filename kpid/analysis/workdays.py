@@ -9,6 +9,7 @@ lies outside altogether takes no business time: 0, not unknown.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,13 +18,12 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
-from kpid.analysis.periods import Calendar
+from kpid.analysis.calendar import DAY, Calendar
 from kpid.analysis.public_holidays import HALF, holidays_of
 
 Hours: TypeAlias = tuple[tuple[int, int], ...]
 """Open intervals of a day, as seconds since its midnight on the wall clock; in order, apart, none past 24:00."""
 
-_DAY = timedelta(days=1)
 _FULL_DAY = 86_400
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _INTERVAL = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
@@ -80,7 +80,7 @@ class WorkCalendar:
             return -self.open_between(end, start)
         first, last = (_calendar(self.timezone).day_of(instant) for instant in (start, end))
         found = timedelta()
-        for day in _days(first, last + _DAY):
+        for day in _days(first, last + DAY):
             for opens, closes in _openings(self, day):
                 found += max(min(closes, end) - max(opens, start), timedelta())
         return found
@@ -88,30 +88,48 @@ class WorkCalendar:
     def next_opening(self, instant: datetime, *, within: int = 400) -> datetime | None:
         """The first open moment at or after an instant; None if there is none in so many days."""
         first = _calendar(self.timezone).day_of(instant)
-        for day in _days(first, first + _DAY * within):
+        for day in _days(first, first + DAY * within):
             for opens, closes in _openings(self, day):
                 if closes > instant:
                     return max(opens, instant)
         return None
 
 
-def open_spans(calendar: WorkCalendar, first_day: date, last_day: date) -> list[Span]:
+def open_spans(calendar: WorkCalendar, first_day: date, last_day: date, *, timezone: str | None = None) -> list[Span]:
     """The spans that the local days ``first_day`` to ``last_day`` (included) are made of, without gap or overlap.
 
     For SQL: each instant of these days lies in one span (``from_instant <= instant < to_instant``), and what :class:`Span` says
     turns two of them into business seconds. A day that the zone never had gives none.
+
+    Args:
+        calendar: when it is open.
+        first_day: the first local day.
+        last_day: the last one, included.
+        timezone: whose local days; the calendar's own if None.
     """
+    days = _calendar(timezone or calendar.timezone)
+    own = _calendar(calendar.timezone)
+    start, end = days.midnight(first_day), days.midnight(last_day + DAY)
+    openings = deque(
+        (max(opens, start), min(closes, end))
+        for day in _days(own.day_of(start), own.day_of(end) + DAY)
+        for opens, closes in _openings(calendar, day)
+        if opens < end and closes > start
+    )
     found: list[Span] = []
     before = 0
-    bounds = _calendar(calendar.timezone)
-    for day in _days(first_day, last_day + _DAY):
-        at = bounds.midnight(day)
-        for opens, closes in _openings(calendar, day):
+    for day in _days(first_day, last_day + DAY):
+        at, end = days.midnight(day), days.midnight(day + DAY)
+        while openings and openings[0][0] < end:
+            opens, closes = openings.popleft()
+            if closes > end:  # open over another zone's midnight
+                openings.appendleft((end, closes))
+                closes = end
             if at < opens:
                 found.append(Span(day, at, opens, before, False))
             found.append(Span(day, opens, closes, before, True))
             before, at = before + int((closes - opens).total_seconds()), closes
-        if at < (end := bounds.midnight(day + _DAY)):
+        if at < end:
             found.append(Span(day, at, end, before, False))
     return found
 
@@ -174,7 +192,7 @@ def _calendar(timezone: str) -> Calendar:
 
 def _days(first: date, after: date) -> Iterator[date]:
     for number in range((after - first).days):
-        yield first + _DAY * number
+        yield first + DAY * number
 
 
 def _length(hours: Hours) -> int:
@@ -209,7 +227,7 @@ def _openings(calendar: WorkCalendar, day: date) -> tuple[tuple[datetime, dateti
         return ()
     found: list[tuple[datetime, datetime]] = []
     midnight = datetime.combine(day, time(), UTC)
-    for start, end in _stretches(calendar.timezone, day):
+    for start, end in _calendar(calendar.timezone).stretches(day):
         offset = start.astimezone(_calendar(calendar.timezone).zone).utcoffset() or timedelta()
         for opens, closes in hours:
             low = max(midnight + timedelta(seconds=opens) - offset, start)
@@ -219,19 +237,3 @@ def _openings(calendar: WorkCalendar, day: date) -> tuple[tuple[datetime, dateti
             elif low < high:
                 found.append((low, high))
     return tuple(found)
-
-
-def _stretches(timezone: str, day: date) -> list[tuple[datetime, datetime]]:
-    """A local day, cut where the zone's offset changes (which it does once a day at most)."""
-    bounds = _calendar(timezone)
-    start, end = bounds.midnight(day), bounds.midnight(day + _DAY)
-    if start == end:
-        return []
-    before, after = (instant.astimezone(bounds.zone).utcoffset() for instant in (start, end - timedelta(seconds=1)))
-    if before == after:
-        return [(start, end)]
-    low, high = start, end - timedelta(seconds=1)
-    while high - low > timedelta(seconds=1):
-        middle = (low + (high - low) / 2).replace(microsecond=0)
-        low, high = (middle, high) if middle.astimezone(bounds.zone).utcoffset() == before else (low, middle)
-    return [(start, high), (high, end)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -13,26 +15,42 @@ from hypothesis import strategies as st
 from kpid.analysis.periods import (
     Calendar,
     check_kind,
+    days_of,
     is_daily,
+    is_fixed,
+    is_kind,
     last_complete,
     period_at,
     period_from_label,
     periods_between,
     previous_period,
+    recurs,
+    span,
 )
 from kpid.errors import ConfigError
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu", "Pacific/Apia", "UTC")
-SIDE_BY_SIDE = ("day", "week", "month", "quarter", "half", "year", "fiscal_month", "fiscal_quarter", "fiscal_year")
-DAILY = ("rolling_1d", "rolling_7d", "rolling_90d", "wtd", "mtd", "qtd", "ytd", "fytd")
+FISCAL = ("fiscal_month", "fiscal_quarter", "fiscal_year")
+DATED = ("day", "week", "month", "quarter", "half", "year", *FISCAL)
+SIDE_BY_SIDE = ("hour", *DATED, "iso_week", "week_sun", "week_sat")
+DAILY = ("rolling_1d", "rolling_7d", "rolling_90d", "rolling_1d_today", "rolling_30d_today", "wtd", "mtd", "qtd", "ytd", "fytd",
+         "since_2004-12-30")  # fmt: skip
 BERLIN = Calendar("Europe/Berlin")
 
-calendars = st.builds(
+patterns = st.sampled_from(("gregorian", "4-4-5", "4-5-4", "5-4-4"))
+gregorian = st.builds(
     Calendar,
     st.sampled_from(ZONES),
     st.sampled_from(("mon", "sun", "sat")),
     st.integers(1, 12),
     st.sampled_from(("start", "end")),
+)
+calendars = st.builds(
+    lambda base, pattern, rule, month: replace(base, fiscal_pattern=pattern, year_rule=rule, long_month=month),
+    gregorian,
+    patterns,
+    st.sampled_from(("nearest", "last")),
+    st.integers(1, 12),
 )
 instants = st.datetimes(datetime(2005, 1, 1), datetime(2031, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC))
 
@@ -70,7 +88,7 @@ def name_of(kind: str, day: date, calendar: Calendar) -> tuple[int, ...]:
     }[kind]
 
 
-@given(st.sampled_from(SIDE_BY_SIDE), instants, calendars)
+@given(st.sampled_from(DATED), instants, gregorian)
 @settings(max_examples=150, deadline=None)
 def test_period_holds_the_local_dates_of_its_name_and_no_other(kind, instant, calendar):
     def named(at: datetime) -> tuple[int, ...]:
@@ -87,8 +105,10 @@ def test_period_holds_the_local_dates_of_its_name_and_no_other(kind, instant, ca
 def test_label_leads_back_to_its_period(kind, instant, calendar):
     period = period_at(kind, instant, calendar)
     assert period_from_label(kind, period.label, calendar) == period
-    if not (kind == "week" and calendar.week_start != "mon"):
-        assert period_from_label(None, period.label, calendar) == period
+    plainly = period_from_label(None, period.label, calendar)
+    assert plainly.label == period.label
+    if not (kind.startswith(("week", "iso_week")) and kind != ("week" if calendar.week_start == "mon" else "iso_week")):
+        assert plainly == period
 
 
 @given(st.sampled_from(SIDE_BY_SIDE), instants, st.integers(1, 60), calendars)
@@ -180,8 +200,12 @@ def test_weeks_that_start_on_sunday_are_named_by_their_first_day():
     calendar = Calendar("UTC", week_start="sun")
     period = period_at("week", utc(2017, 12, 13), calendar)
     assert (period.label, period.start, period.end) == ("2017-12-10", utc(2017, 12, 10), utc(2017, 12, 17))
-    with pytest.raises(ConfigError):
-        period_from_label(None, "2017-W50", calendar)
+    assert period_at("week_sun", utc(2017, 12, 13), BERLIN).label == "2017-12-10"
+    assert period_at("week_sat", utc(2017, 12, 13), BERLIN).label == "2017-12-09"
+    assert period_from_label(None, "2017-W50", calendar).kind == "iso_week"
+    for kind in ("week", "week_sun"):
+        with pytest.raises(ConfigError):
+            period_from_label(kind, "2017-W50", calendar)
 
 
 def test_fiscal_year_is_named_by_its_start_or_its_end():
@@ -216,7 +240,20 @@ def test_daily_kinds_between_two_instants_are_those_that_end_there():
     assert [period.label[-5:] for period in found] == ["01-01", "01-02", "01-03"]
 
 
-@pytest.mark.parametrize("kind", ["weekly", "rolling_0d", "rolling_d", "", "Month", "rolling_-3d"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "weekly",
+        "rolling_0d",
+        "rolling_d",
+        "",
+        "Month",
+        "rolling_-3d",
+        "2017-02-10..2017-01-15",
+        "2017-02-30..2017-03-15",
+        "since_2017-02-30",
+    ],
+)
 def test_unknown_kind_is_refused_with_the_kinds_there_are(kind):
     with pytest.raises(ConfigError, match="rolling_90d"):
         check_kind(kind)
@@ -235,6 +272,10 @@ def test_unknown_kind_is_refused_with_the_kinds_there_are(kind):
         "2017-M01",
         "FY2018-M13",
         "99999d to 2017-01-01",
+        "2024-03-31 02:30",
+        "2017-01-01 08:15",
+        "2017-01-15..2017-01-15",
+        "since 2017-02-30 to 2017-04-01",
     ],
 )
 def test_label_that_names_nothing_is_refused(label):
@@ -252,3 +293,73 @@ def test_unknown_zone_and_week_start_are_refused():
         Calendar("Europe/Atlantis")
     with pytest.raises(ConfigError, match="week_start"):
         Calendar("UTC", week_start="tue")
+
+
+def test_rolling_days_with_today_end_with_the_day_itself():
+    period = period_at("rolling_7d_today", utc(2018, 1, 2, 8), BERLIN)
+    assert (period.start, period.end) == (utc(2017, 12, 26, 23), utc(2018, 1, 2, 23))
+    assert period.label == "7d incl 2018-01-02"
+    assert previous_period(period, BERLIN).label == "7d incl 2017-12-26"
+    assert last_complete("rolling_7d_today", utc(2018, 1, 2, 8), BERLIN)[0].label == "7d incl 2018-01-01"
+
+
+def test_span_of_given_days_leaves_the_last_one_out_and_compares_with_as_many_before():
+    kind = "2017-01-15..2017-02-10"
+    period = period_at(kind, utc(2026, 1, 1), BERLIN)
+    assert (period.start, period.end, period.label) == (utc(2017, 1, 14, 23), utc(2017, 2, 9, 23), kind)
+    assert previous_period(period, BERLIN).label == "2016-12-20..2017-01-15"
+    assert periods_between(kind, utc(2017, 1, 1), utc(2018, 1, 1), BERLIN) == [period]
+    assert periods_between(kind, utc(2018, 1, 1), utc(2019, 1, 1), BERLIN) == []
+    assert last_complete(kind, utc(2017, 2, 9, 23), BERLIN, 5) == [period]
+    assert last_complete(kind, utc(2017, 2, 9, 22), BERLIN) == []
+    assert period_from_label(None, kind, BERLIN) == period_from_label(kind, kind, BERLIN) == period
+    assert (is_kind(kind), is_fixed(kind), recurs(kind), recurs("since_2017-01-15"), recurs("mtd")) == (
+        True,
+        True,
+        False,
+        False,
+        True,
+    )
+    with pytest.raises(ConfigError, match="before it starts"):
+        span(date(2017, 1, 2), date(2017, 1, 2), BERLIN)
+
+
+def test_campaign_to_date_runs_from_its_first_day_to_each_day():
+    kind = "since_2017-01-15"
+    found = periods_between(kind, utc(2017, 1, 13), utc(2017, 1, 17, 23), BERLIN)
+    assert [(period.label[-5:], days_of(period, BERLIN)[1]) for period in found[-2:]] == [
+        ("01-16", date(2017, 1, 17)), ("01-17", date(2017, 1, 18))]  # fmt: skip
+    assert all(period.start == utc(2017, 1, 14, 23) <= period.end for period in found)
+    assert previous_period(found[-1], BERLIN).label == "2017-01-12..2017-01-15"
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "lengths"),
+    [
+        ("Europe/Paris", "2024-03-31", {1: 23}),
+        ("America/New_York", "2024-03-10", {1: 23}), ("America/New_York", "2024-11-03", {1: 25}),
+        ("Australia/Lord_Howe", "2024-04-07", {1: 24, 0.5: 1}), ("Australia/Lord_Howe", "2024-10-06", {1: 23, 0.5: 1}),
+        ("America/Santiago", "2024-09-08", {1: 23}), ("Asia/Kathmandu", "2024-03-31", {1: 24}),
+        ("Pacific/Apia", "2011-12-30", {}),
+    ],
+)  # fmt: skip
+def test_day_has_the_hours_that_its_clock_shows(timezone, day, lengths):
+    calendar = Calendar(timezone)
+    whole = period_from_label("day", day, calendar)
+    hours = periods_between("hour", whole.start, whole.end, calendar)
+    counted = Counter((hour.end - hour.start) / timedelta(hours=1) for hour in hours)
+    assert counted == lengths
+    assert sum((hour.end - hour.start for hour in hours), timedelta()) == whole.end - whole.start
+    assert len({hour.label for hour in hours}) == len(hours)
+
+
+def test_hour_that_comes_twice_says_which_it_is():
+    night = periods_between("hour", utc(2024, 10, 26, 23), utc(2024, 10, 27, 3), BERLIN)
+    assert [hour.label for hour in night] == [
+        "2024-10-27 01:00", "2024-10-27 02:00+02:00", "2024-10-27 02:00+01:00", "2024-10-27 03:00"]  # fmt: skip
+    assert period_from_label("hour", "2024-10-27 02:00+01:00", BERLIN) == night[2]
+    assert previous_period(night[2], BERLIN) == night[1]
+    assert last_complete("hour", utc(2024, 10, 27, 1, 59), BERLIN, 2) == night[:2]
+    assert last_complete("hour", utc(2024, 10, 27, 1), BERLIN, 2) == night[:2]
+    with pytest.raises(ConfigError):
+        period_from_label("hour", "2024-10-27", BERLIN)
