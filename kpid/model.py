@@ -98,6 +98,9 @@ class Measurement:
     data_through: datetime | None = None
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    low: Decimal | None = None
+    high: Decimal | None = None
+    """The 95 % interval of ``value``, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What one segment contributed to the change of a KPI: ``effect == rate + mix``, in the KPI's own unit.
+
+    ``value`` and ``value_was`` are the segment's own figures, on samples of ``n`` and ``n_was``; None where it was not there.
+    ``weight`` is its share of what a ratio divides by; None for KPIs that are no ratio. ``score`` is the effect in standard
+    errors: below 2 it may be chance.
+    """
+
+    dimension: str
+    segment: str
+    effect: Decimal
+    rate: Decimal
+    mix: Decimal
+    value: Decimal | None
+    value_was: Decimal | None
+    n: int
+    n_was: int
+    score: float
+    weight: Decimal | None = None
+    weight_was: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeItem:
     """What a notice says of one series: the event, and the figures that people need to judge it.
 
@@ -177,6 +203,11 @@ class NoticeItem:
     since: str
     reason: str
     warnings: tuple[str, ...] = ()
+    low: Decimal | None = None
+    high: Decimal | None = None
+    """The 95 % interval of ``value``, where there is one."""
+    causes: tuple[Cause, ...] = ()
+    """What moved the value since ``previous``, the surest first; empty where that cannot be said."""
 
 
 @dataclass(frozen=True, slots=True)

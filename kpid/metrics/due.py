@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from types import CodeType
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Table, select
+from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
+from kpid.metrics.compose import formulas_of
 from kpid.metrics.dialects import text_of
 from kpid.metrics.dimensions import dimension_of, labels_table
 from kpid.metrics.plan import Ask, clock_columns
 from kpid.metrics.results import tables_of
 from kpid.model import MeasurementState, Period, SeriesNeed, canonical_json
-from kpid.plugin.kpi import At, Balance, During, Measure, Now
+from kpid.plugin.kpi import At, Balance, During, InPeriod, Measure, Now
 from kpid.store.history import SpanKey
 from kpid.warehouse import Changes
 
@@ -95,7 +97,8 @@ class Touched:
             return
         columns = [element for clock in clock_columns(measure.clock) for element in iterate(clock) if isinstance(element, Column)]
         keys = [(tables[0], column.name) for column in columns]
-        if not isinstance(measure.entity, Table) or any(key not in self._changes.days for key in keys):
+        is_derived = not isinstance(measure.entity, Table) or isinstance(measure.clock, InPeriod)
+        if is_derived or measure.trailing_days is not None or any(key not in self._changes.days for key in keys):
             self.everything = True
             return
         if isinstance(measure.clock, Balance | During) and None in self._changes.days[keys[0]]:
@@ -120,22 +123,33 @@ def definition_hash(ask: Ask, calendar: Calendar, currency: str) -> str:
     """Changes when the numbers may change though no data did: definition, parameters, minimum sample, zone, currency."""
     measures = {
         name: [measure.agg.kind, str(measure.agg.q), type(measure.clock).__name__, *tables_of(measure.entity)]
-        + [text_of(part) for part in (measure.agg.expression, measure.agg.where, measure.money, *measure.rate_at)]
+        + [str(measure.trailing_days), "" if isinstance(measure.entity, Table) else _entity_text(measure.entity)]
+        + [text_of(part) for part in (measure.agg.expression, measure.agg.where, measure.money, *measure.rate_at, measure.lacks)]
         + [text_of(part) for part in (*clock_columns(measure.clock), getattr(measure.clock, "open_when", None))]
         for name, measure in ask.definition.measures.items()
     }
-    code = getattr(ask.definition.formula, "__code__", None)
     parts = {
         "kpi": ask.kpi.id,
         "params": dict(ask.params),
         "measures": measures,
-        "formula": _code_text(code) if code is not None else repr(ask.definition.formula),
+        "formula": [_formula_text(formula) for formula in formulas_of(ask.definition.formula)],
+        "targets": {name: [target.kpi, dict(target.params)] for name, target in ask.definition.targets.items()},
+        "horizon": str(ask.definition.horizon),
         "sample": [ask.definition.sample, ask.min_sample],
-        "calendar": [calendar.timezone, calendar.week_start, calendar.fiscal_start, calendar.fiscal_label],
+        "calendar": calendar.identity,
         "currency": currency,
         "where": ask.where,
     }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _entity_text(entity: FromClause) -> str:
+    return text_of(select(entity))  # type: ignore[arg-type]
+
+
+def _formula_text(formula: object) -> str:
+    code = getattr(formula, "__code__", None)
+    return _code_text(code) if code is not None else repr(formula)
 
 
 def _code_text(code: CodeType) -> str:

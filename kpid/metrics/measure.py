@@ -10,8 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kpid.analysis.periods import Calendar, periods_between
+from kpid.analysis.workdays import WorkCalendar
 from kpid.config.model import KpiSettings
 from kpid.errors import ConfigError, KpidError
+from kpid.metrics.compose import define
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import check_dimensions
 from kpid.metrics.due import definition_hash, due_periods, wanted_periods
@@ -19,11 +21,14 @@ from kpid.metrics.labels import Labels
 from kpid.metrics.late import Days, days_of_deletions, with_days
 from kpid.metrics.plan import Ask, Scan, make_plan
 from kpid.metrics.results import Answers, Maker, entities_of, read_answers
-from kpid.metrics.statements import Setting, make_statement, population
+from kpid.metrics.spine import Setting
+from kpid.metrics.statements import make_statement
+from kpid.metrics.targets import Targets, read_targets
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.entities import ENTITIES, watermarks
-from kpid.plugin.kpi import Definition, Kpi
+from kpid.plugin.expressions import counts
+from kpid.plugin.kpi import Kpi
 from kpid.store import history
 from kpid.store.engine import Store
 from kpid.warehouse import Changes, Warehouse
@@ -47,6 +52,7 @@ class MetricsSetup:
     settings: Mapping[str, KpiSettings] = field(default_factory=dict)
     max_ages: Mapping[str, timedelta] = field(default_factory=dict)
     sources: Collection[str] | None = None
+    calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class _Run:
             raise ConfigError(f"there is no KPI {need.kpi!r}", hint="`kpid plugins` lists those that are installed")
         settings = self.setup.settings.get(kpi.id) or KpiSettings.model_validate({})
         params = kpi.params_from({**settings.params, **dict(need.params)})
-        definition = _define(kpi, params)
+        definition = define(kpi, params, self.setup.kpis, self._params_of)
         tables = [measure.entity for measure in definition.measures.values()]
         check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)])
         min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
@@ -194,6 +200,10 @@ class _Run:
         if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:
             where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
         return Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody)
+
+    def _params_of(self, kpi: str) -> Mapping[str, str]:
+        settings = self.setup.settings.get(kpi)
+        return settings.params if settings is not None else {}
 
     def due(self, needs: Sequence[SeriesNeed], store: Store) -> list[_Due]:
         """What has to be measured; needs that cannot be are noted as problems."""
@@ -235,18 +245,28 @@ class _Run:
         """Run the plan of some asks."""
         plan = make_plan(asks)
         foreign = frozenset(str(scan.entity.description) for scan in plan.scans if self._has_foreign(scan))
-        setting = Setting(self.now, self.setup.calendar.timezone, self.setup.currency, foreign)
+        setting = self._setting(foreign)
         answers = [self._answer(scan, setting) for scan in plan.scans]
         configured = self.setup.sources
         marks = [mark for mark in self.setup.warehouse.watermarks() if configured is None or mark.source in configured]
         coverage = Coverage(marks, self.setup.max_ages)
-        return Maker(plan, answers, coverage, self._labels.of(asks, answers), self.setup.currency, self.now)
+        labels = self._labels.of(asks, answers)
+        return Maker(plan, answers, coverage, labels, self.setup.currency, self.now, self._targets(asks))
+
+    def _setting(self, foreign: frozenset[str] = frozenset()) -> Setting:
+        setup = self.setup
+        return Setting(self.now, setup.calendar.timezone, setup.currency, foreign, setup.calendars)
+
+    def _targets(self, asks: Sequence[Ask]) -> Targets:
+        is_wanted = any(ask.definition.targets for ask in asks)
+        rows = read_targets(self.setup.warehouse, self.now) if is_wanted else []
+        return Targets(rows, self.setup.settings, self.setup.kpis, self.setup.calendar, self.setup.currency)
 
     def _answer(self, scan: Scan, setting: Setting) -> Answers:
         if scan.is_empty:
             return Answers((), ())
         statement = make_statement(scan, setting)
-        sql, parameters = compile_statement(statement.select, self.setup.warehouse.dialect)
+        sql, parameters = compile_statement(statement.select, self.setup.warehouse.dialect, statement.values)
         table = self.setup.warehouse.query(sql, parameters)
         rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
         return read_answers(statement, table.column_names, rows, is_now=scan.mode == "now")
@@ -270,21 +290,11 @@ class _Run:
         name = str(scan.entity.description)
         for money in (measure.money for measure in scan.measures if measure.money is not None):
             if not self._foreign.get(name):
-                alive = population(scan.entity, self.now)
+                alive = counts(scan.entity)
                 statement = select(money).select_from(scan.entity).where(money != self.setup.currency, *alive).limit(1)
-                sql, parameters = compile_statement(statement, self.setup.warehouse.dialect)
+                sql, parameters = compile_statement(statement, self.setup.warehouse.dialect, self._setting().values)
                 self._foreign[name] = self.setup.warehouse.query(sql, parameters).num_rows > 0
         return self._foreign.get(name, False)
-
-
-def _define(kpi: Kpi, params: Mapping[str, str]) -> Definition:
-    """The plugin's definition; whatever it raises becomes an error that names the KPI."""
-    try:
-        return kpi.definition(params)
-    except KpidError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"KPI {kpi.id} cannot be defined: {error}", hint="The plugin that brings it is broken") from error
 
 
 def _merged(needs: Iterable[SeriesNeed]) -> list[SeriesNeed]:

@@ -17,9 +17,9 @@ from sqlalchemy.sql.visitors import iterate
 from kpid.analysis.periods import is_daily
 from kpid.metrics.dialects import text_of
 from kpid.model import Period, SeriesNeed
-from kpid.plugin.kpi import AS_OF, At, Balance, Clock, Definition, During, Kpi, Measure, Now
+from kpid.plugin.kpi import AS_OF, At, Balance, Clock, Definition, During, InPeriod, Kpi, Measure, Now
 
-Mode: TypeAlias = Literal["bisect", "spine", "now"]
+Mode: TypeAlias = Literal["bisect", "spine", "derived", "now"]
 Where: TypeAlias = tuple[tuple[str, tuple[str | None, ...]], ...]
 Cut: TypeAlias = tuple[str, tuple[str, ...]]
 """Period kind and dimensions, sorted."""
@@ -61,6 +61,7 @@ class Scan:
     clock: Clock
     mode: Mode
     where: Where
+    trailing: int | None = None
     measures: list[Measure] = field(default_factory=list)
     periods: dict[str, list[Period]] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
@@ -93,8 +94,8 @@ def make_plan(asks: Sequence[Ask]) -> Plan:
     for index, ask in enumerate(asks):
         for name, measure in ask.definition.measures.items():
             mode = _mode(measure, ask.need.period)
-            key = (id(measure.entity), _clock_text(measure.clock), mode, ask.where)
-            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, ask.where))
+            key = (id(measure.entity), _clock_text(measure.clock), mode, ask.where, measure.trailing_days)
+            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, ask.where, measure.trailing_days))
             number = numbers.setdefault(key, len(numbers))
             text = _measure_text(measure)
             if (number, text) not in measures:
@@ -112,6 +113,8 @@ def clock_columns(clock: Clock) -> tuple[ColumnElement[Any], ...]:
             return (clock.instant,)
         case Balance() | During():
             return (clock.start, clock.end)
+        case InPeriod():
+            return (clock.no,)
         case Now():
             return ()
 
@@ -123,8 +126,11 @@ def _mode(measure: Measure, kind: str) -> Mode:
     """
     if isinstance(measure.clock, Now):
         return "now"
+    if isinstance(measure.clock, InPeriod):
+        return "derived"
     is_event = isinstance(measure.clock, At) and not is_daily(kind)
-    return "bisect" if is_event and not _speaks_of_end(measure) else "spine"
+    is_plain = is_event and measure.trailing_days is None and not _speaks_of_end(measure)
+    return "bisect" if is_plain else "spine"
 
 
 def _speaks_of_end(measure: Measure) -> bool:
@@ -151,7 +157,7 @@ def _clock_text(clock: Clock) -> str:
 
 def _measure_text(measure: Measure) -> str:
     agg = measure.agg
-    return "|".join([agg.kind, repr(agg.q), *_texts([agg.expression, agg.where, measure.money, *measure.rate_at])])
+    return "|".join([agg.kind, repr(agg.q), *_texts([agg.expression, agg.where, measure.money, *measure.rate_at, measure.lacks])])
 
 
 def _texts(expressions: Iterable[ColumnElement[Any] | None]) -> list[str]:

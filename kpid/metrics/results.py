@@ -12,11 +12,13 @@ from sqlalchemy import Table
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.visitors import iterate
 
+from kpid.metrics.margins import margin, quantile_of
 from kpid.metrics.plan import Ask, Plan
 from kpid.metrics.statements import Columns, Statement
+from kpid.metrics.targets import Targets
 from kpid.metrics.trust import Coverage, Doubt, verdict
 from kpid.model import Dims, Measurement, MeasurementState, Period, Segment
-from kpid.plugin.kpi import Measure
+from kpid.plugin.kpi import Definition, Measure
 from kpid.plugin.quantity import Quantity, Values, decimal_from_fraction
 
 Ids = tuple[str | None, ...]
@@ -32,6 +34,7 @@ class Cell:
     rows: int = 0
     missing: int = 0
     unknown: int = 0
+    spread: Any = None
 
 
 _NOTHING = Cell()
@@ -64,7 +67,7 @@ class Answers:
 
     def _place(self, c: Columns) -> tuple[int | None, ...]:
         place = {name: index for index, name in enumerate(self.names)}
-        return tuple(None if name is None else place[name] for name in (c.value, c.n, c.rows, c.missing, c.unknown))
+        return tuple(None if name is None else place[name] for name in (c.value, c.n, c.rows, c.missing, c.unknown, c.spread))
 
 
 def read_answers(statement: Statement, names: Sequence[str], rows: Sequence[tuple[Any, ...]], *, is_now: bool) -> Answers:
@@ -100,6 +103,7 @@ class Maker:
     labels: Mapping[str, Mapping[str, str]]
     currency: str
     now: datetime
+    targets: Targets
 
     def measurements(self, number: int, ask: Ask) -> Iterator[tuple[Measurement, bool]]:
         """Measurements of an ask, and whether there were any rows; the total of a period comes always."""
@@ -132,9 +136,13 @@ class Maker:
         trust = trust.about(dims)
         doubts = trust.of(period) + ([] if excludes else self._lacking(cells))
         quantities = {name: _quantity(measures[name], cells[name], name) for name in measures}
+        quantities |= {name: self.targets.of(target, period, dims, self.now) for name, target in definition.targets.items()}
         result = Quantity(None, reason=ask.unknown[0]) if ask.is_about_nobody else _apply(ask, quantities, doubts)
         sample = cells[definition.sample or next(iter(measures))]
-        if not result.is_defined:
+        remarks = _remarks(definition, quantities, doubts)
+        if result.is_settled:
+            remarks.insert(0, result.reason)
+        elif not result.is_defined:
             doubts.append((MeasurementState.UNDEFINED, result.reason))
         elif sample.n < ask.min_sample:
             label = _label(measures, definition.sample)
@@ -142,6 +150,7 @@ class Maker:
         state, reason, warnings = verdict(doubts)
         is_shown = result.is_defined and state is not MeasurementState.ERROR and trust.is_delivered
         unit = definition.unit or ask.kpi.unit
+        low, high = margin(definition, unit, quantities, cells, result) if is_shown else (None, None)
         return Measurement(
             kpi=ask.kpi.id,
             period=period,
@@ -156,7 +165,9 @@ class Maker:
             as_of=min(period.end, self.now),
             data_through=trust.through,
             reason=reason,
-            warnings=(*warnings, *ask.unknown, *_warnings(measures, cells, excludes=excludes)),
+            warnings=(*warnings, *ask.unknown, *remarks, *_warnings(measures, cells, excludes=excludes)),
+            low=low,
+            high=high,
         )
 
     def _lacking(self, cells: Mapping[str, Cell]) -> list[Doubt]:
@@ -171,7 +182,7 @@ class _Doubts:
     def __init__(self, coverage: Coverage, ask: Ask, now: datetime) -> None:
         wanted = {source for name, ids in ask.where if name == "source" for source in ids if source}
         self._coverage = replace(coverage, sources=frozenset(wanted)) if wanted else coverage
-        self._entities = () if ask.is_now_only else entities_of(ask)
+        self._entities = () if ask.is_now_only else _awaited(ask, coverage)
         self.through = self._coverage.through(self._entities)
         self._ask, self._now, self._known = ask, now, dict[Period, list[Doubt]]()
         self._narrowed: dict[str, _Doubts] = {}
@@ -197,6 +208,10 @@ class _Doubts:
             return []
         if period not in self._known:
             self._known[period] = self._coverage.doubts(self._entities, period, self._now)
+            horizon = self._ask.definition.horizon
+            if horizon is not None and (self.through or self._now) < period.end + horizon:
+                text = f"the period's cases are followed until {period.end + horizon:%Y-%m-%d}"
+                self._known[period].append((MeasurementState.INCOMPLETE, text))
         return list(self._known[period])
 
 
@@ -204,6 +219,13 @@ def entities_of(ask: Ask) -> tuple[str, ...]:
     """Names of the canonical tables that an ask's measures read."""
     names = {name for measure in ask.definition.measures.values() for name in tables_of(measure.entity)}
     return tuple(sorted(names))
+
+
+def _awaited(ask: Ask, coverage: Coverage) -> tuple[str, ...]:
+    """The tables that have to be delivered; those that only refine a figure, if some source delivers them."""
+    optional = {*ask.definition.optional, "fx_rates"}
+    names = entities_of(ask)
+    return tuple(name for name in names if name not in optional or (name != "fx_rates" and coverage.delivers(name)))
 
 
 def tables_of(entity: FromClause) -> tuple[str, ...]:
@@ -221,17 +243,29 @@ def _apply(ask: Ask, quantities: Mapping[str, Quantity], doubts: list[Doubt]) ->
         return Quantity(None, reason="the formula failed")
 
 
+def _remarks(definition: Definition, quantities: Mapping[str, Quantity], doubts: list[Doubt]) -> list[str]:
+    """What the definition has to say of its figures; its doubts are added to the others."""
+    try:
+        values = Values(quantities)
+        if definition.doubts is not None and (reason := definition.doubts(values)):
+            doubts.append((MeasurementState.INCOMPLETE, reason))
+        return list(definition.remarks(values)) if definition.remarks is not None else []
+    except Exception as error:  # noqa: BLE001 - a plugin call
+        doubts.append((MeasurementState.ERROR, f"the definition's remarks failed: {error}"))
+        return []
+
+
 def _quantity(measure: Measure, cell: Cell, name: str) -> Quantity:
     label = measure.label or f"{name} {measure.entity.description}"
     match measure.agg.kind:
         case "count":
             return Quantity(cell.rows, label=label)
-        case "count_distinct":
-            return Quantity(cell.value or 0, label=label)
-        case "sum":
+        case "count_distinct" | "sum" | "top_sum":
             return Quantity(_exact(cell.value) or 0, label=label)
         case "mean":
             return Quantity(_exact(cell.value) or 0, cell.n, label=label)
+        case "quantile":
+            return Quantity(_exact(quantile_of(measure, cell.value)) if cell.n else None, label=label)
         case _:
             return Quantity(_exact(cell.value), label=label)
 

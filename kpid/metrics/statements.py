@@ -6,7 +6,7 @@ measure a condition and a value. The outer one aggregates, once per cut (groupin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,9 +15,11 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
+    Double,
     Integer,
     Select,
     and_,
+    cast,
     column,
     false,
     func,
@@ -28,29 +30,23 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
-    values,
 )
-from sqlalchemy.sql.expression import FromClause
-from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.sql.expression import CTE, FromClause
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
-from kpid.metrics.dialects import PeriodNumber, Quantile, text_of
+from kpid.analysis.intervals import quantile_grid
+from kpid.metrics.constructs import PeriodNumber, Quantiles, TopSum
+from kpid.metrics.dialects import text_of
 from kpid.metrics.dimensions import dimension_of
 from kpid.metrics.money import Rates, needs_rates
 from kpid.metrics.plan import Cut, Scan
+from kpid.metrics.spine import Setting, bounds_of, open_hours_cte, periods_cte, ranges_of, spine, starts_of, within
 from kpid.model import Period
-from kpid.plugin.kpi import AS_OF, ZONE, At, Balance, During, Measure
+from kpid.plugin.expressions import PERIODS, counts
+from kpid.plugin.hours import OPEN_HOURS
+from kpid.plugin.kpi import AS_OF, At, Balance, During, InPeriod, Measure
 
-_MAX_RANGES = 8
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What statements depend on besides the plan: now, zone, reporting currency, and the tables that hold other currencies."""
-
-    now: datetime
-    timezone: str
-    currency: str
-    foreign: frozenset[str] = frozenset()
+__all__ = ["Columns", "Setting", "Statement", "make_statement"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,8 @@ class Columns:
     """Names of a measure's result columns.
 
     ``value`` is the aggregate (for a mean: the sum), ``n`` the rows with a value, ``rows`` all rows of the measure, ``missing``
-    those without an exchange rate, ``unknown`` those left out because nobody knows since when they are open.
+    those without an exchange rate, ``unknown`` those left out because nobody knows since when they are open. ``spread`` is what
+    the interval of a mean needs: the sum of the squares. The value of a quantile is an array: those of its grid.
     """
 
     value: str
@@ -66,11 +63,15 @@ class Columns:
     rows: str
     missing: str | None = None
     unknown: str | None = None
+    spread: str | None = None
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A scan's SELECT and how to read its result: key columns first, then what ``measures`` names."""
+    """A scan's SELECT and how to read its result: key columns first, then what ``measures`` names.
+
+    ``values`` fill the place-holders when it is compiled.
+    """
 
     select: Select[Any]
     dimensions: tuple[str, ...]
@@ -78,18 +79,7 @@ class Statement:
     numbered: tuple[Period, ...]
     groups: Mapping[int, Cut]
     measures: tuple[Columns, ...]
-
-
-def population(entity: FromClause, now: datetime) -> list[ColumnElement[bool]]:
-    """What leaves out rows that are deleted (by now), merged away or tests; empty for tables without these columns."""
-    conditions: list[ColumnElement[bool]] = []
-    if "deleted_at" in entity.c:
-        conditions.append(or_(entity.c.deleted_at.is_(None), entity.c.deleted_at > _instant(now)))
-    if "merged_into_id" in entity.c:
-        conditions.append(entity.c.merged_into_id.is_(None))
-    if "is_test" in entity.c:
-        conditions.append(not_(entity.c.is_test))
-    return conditions
+    values: Mapping[str, Any]
 
 
 def make_statement(scan: Scan, setting: Setting) -> Statement:
@@ -110,7 +100,7 @@ class _Writer:
 
     def write(self) -> Statement:
         scan = self.scan
-        self.conditions += population(scan.entity, self.setting.now)
+        self.conditions += counts(scan.entity)
         keys, numbered = self._place_rows()
         dimensions = {name: self._dimension(name) for name in scan.dimensions}
         for name, wanted in scan.where:
@@ -119,7 +109,19 @@ class _Writer:
         columns = [self._measure(measure) for measure in scan.measures]
         rows = self._inner(keys, dict(zip(names, dimensions.values(), strict=True))).subquery("counted")
         statement, groups = self._outer(rows, list(keys), dict(zip(scan.dimensions, names, strict=True)))
-        return Statement(statement, tuple(scan.dimensions), tuple(scan.periods), numbered, groups, tuple(columns))
+        statement = statement.add_cte(*self._ctes(numbered))
+        kinds, dims = tuple(scan.periods), tuple(scan.dimensions)
+        return Statement(statement, dims, kinds, numbered, groups, tuple(columns), self.setting.values)
+
+    def _ctes(self, periods: Sequence[Period]) -> list[CTE]:
+        """The tables that the engine lays out for derived entities, if this one names them."""
+        named = {str(getattr(element, "name", "")) for element in iterate(self.scan.entity)}
+        found = []
+        if PERIODS.name in named:
+            found.append(periods_cte(periods, self.setting, self.scan.trailing))
+        if OPEN_HOURS.name in named:
+            found.append(open_hours_cte(periods, self.setting, self.scan.trailing))
+        return found
 
     # ---- which period a row falls in
 
@@ -128,8 +130,10 @@ class _Writer:
         numbered = tuple(period for periods in self.scan.periods.values() for period in periods)
         if self.scan.mode == "now":
             return {"p": literal_column("0", Integer)}, numbered
+        if isinstance(self.scan.clock, InPeriod):
+            return {"p": self.scan.clock.no}, numbered
         if self.scan.mode == "spine":
-            self.spine = _spine(numbered, self.setting.now)
+            self.spine = spine(numbered, self.setting, self.scan.trailing)
             self._join_spine(self.spine)
             return {"p": self.spine.c.no}, numbered
         clock = self.scan.clock
@@ -138,11 +142,11 @@ class _Writer:
         keys: dict[str, ColumnElement[Any]] = {}
         first, ranges = 0, []
         for number, (_, periods) in enumerate(self.scan.periods.items()):
-            bounds = _bounds(periods, first)
+            bounds = bounds_of(periods, first)
             keys[f"p{number}"] = PeriodNumber(instant, bounds)
-            ranges += _ranges(bounds)
+            ranges += ranges_of(bounds)
             first += len(periods)
-        self.conditions.append(_within(instant, ranges))
+        self.conditions.append(within(instant, ranges))
         self.conditions.append(instant <= _instant(self.setting.now))
         return keys, numbered
 
@@ -152,7 +156,8 @@ class _Writer:
             instant = self._bound(clock.instant)
             self.conditions += [instant >= c.starts, instant < c.ends, instant <= c.as_of]
             periods = [period for periods in self.scan.periods.values() for period in periods]
-            self.conditions.append(_within(instant, [(min(p.start for p in periods), max(p.end for p in periods))]))
+            starts = starts_of(periods, self.setting, self.scan.trailing)
+            self.conditions.append(within(instant, [(min(starts), max(period.end for period in periods))]))
             return
         assert isinstance(clock, Balance | During)  # noqa: S101
         start, end = self._bound(clock.start), self._bound(clock.end)
@@ -195,18 +200,24 @@ class _Writer:
         if agg.expression is None:
             return Columns(rows, rows, rows, unknown=unknown)
         expression, missing = self._bound(agg.expression), None
+        lacking = measure.lacks
         if measure.money is not None and needs_rates(self.scan.entity, self.setting.foreign):
             expression, lacking = self._converted(measure, expression)
+        if lacking is not None:
             missing = self._aggregate(func.count(), "count", lacking if counted is None else and_(counted, lacking))
         x = self._name(self.inner, "x", expression)
         n = self._aggregate(func.count(column(x)), f"count {x}", counted)
+        spread = None
+        if agg.kind == "mean":
+            square = cast(column(x), Double) * cast(column(x), Double)
+            spread = self._aggregate(func.sum(square), f"squares {x}", counted)
         value = self._aggregate(_function(agg.kind, agg.q, column(x, expression.type)), f"{agg.kind} {agg.q} {x}", counted)
-        return Columns(value, n, rows, missing, unknown)
+        return Columns(value, n, rows, missing, unknown, spread)
 
     def _converted(self, measure: Measure, amount: ColumnElement[Any]) -> tuple[ColumnElement[Any], ColumnElement[bool]]:
         """The amount in the reporting currency, and whether there is one that no rate covers."""
         if self.rates is None:
-            self.rates = Rates(self.setting.currency, literal(self.setting.timezone), self.setting.now)
+            self.rates = Rates()
         clock = self.scan.clock
         dates = measure.rate_at or ((clock.instant,) if isinstance(clock, At) else (AS_OF,))
         assert measure.money is not None  # noqa: S101
@@ -231,9 +242,7 @@ class _Writer:
         as_of = self.spine.c.as_of if self.spine is not None else _instant(self.setting.now)
 
         def replace(element: Any, **_: Any) -> Any:
-            if element is AS_OF:
-                return as_of
-            return literal(self.setting.timezone) if element is ZONE else None
+            return as_of if element is AS_OF else None
 
         bound: ColumnElement[Any] = replacement_traverse(expression, {}, replace)
         return bound
@@ -286,7 +295,9 @@ def _function(kind: str, q: float | None, x: ColumnElement[Any]) -> Any:
         case "sum" | "mean":
             return func.sum(x)
         case "quantile":
-            return Quantile(q or 0.0, x)
+            return Quantiles(quantile_grid(q or 0.0), x)
+        case "top_sum":
+            return TopSum(int(q or 1), x)
         case "min":
             return func.min(x)
         case _:
@@ -295,49 +306,6 @@ def _function(kind: str, q: float | None, x: ColumnElement[Any]) -> Any:
 
 def _instant(value: datetime) -> ColumnElement[Any]:
     return literal(value, DateTime(timezone=True))
-
-
-def _spine(periods: tuple[Period, ...], now: datetime) -> FromClause:
-    """The wanted periods as a table: number, bounds, the instant they speak of, and whether they are still going on."""
-    stamp = DateTime(timezone=True)
-    shape = values(
-        column("no", Integer), column("starts", stamp), column("ends", stamp), column("as_of", stamp), column("is_current",
-        Boolean), name="spine",
-    )  # fmt: skip
-    return shape.data([(no, p.start, p.end, min(p.end, now), p.start <= now < p.end) for no, p in enumerate(periods)])
-
-
-def _bounds(periods: list[Period], first: int) -> list[tuple[datetime, int | None]]:
-    """Where each period begins, and None where the next one does not follow at once; empty periods have no rows."""
-    bounds: list[tuple[datetime, int | None]] = []
-    for number, period in enumerate(periods, first):
-        if period.start == period.end:
-            continue
-        if bounds and bounds[-1][0] == period.start:
-            bounds.pop()
-        bounds += [(period.start, number), (period.end, None)]
-    return bounds
-
-
-def _ranges(bounds: list[tuple[datetime, int | None]]) -> list[tuple[datetime, datetime]]:
-    ranges: list[tuple[datetime, datetime]] = []
-    start: datetime | None = None
-    for instant, number in bounds:
-        if number is None and start is not None:
-            ranges.append((start, instant))
-            start = None
-        elif start is None:
-            start = instant
-    return ranges
-
-
-def _within(instant: ColumnElement[Any], ranges: list[tuple[datetime, datetime]]) -> ColumnElement[bool]:
-    """Keeps what the periods need: stored in order of time, the rest is skipped unread."""
-    if not ranges:
-        return false()
-    if len(ranges) > _MAX_RANGES:
-        ranges = [(min(start for start, _ in ranges), max(end for _, end in ranges))]
-    return or_(*(and_(instant >= _instant(start), instant < _instant(end)) for start, end in ranges))
 
 
 def _is_one_of(value: ColumnElement[Any], wanted: tuple[str | None, ...]) -> ColumnElement[bool]:

@@ -33,6 +33,10 @@ class Coverage:
         known = [mark.through for group in marks for mark in group]
         return None if None in known else min(through for through in known if through is not None)
 
+    def delivers(self, entity: str) -> bool:
+        """Whether any source delivers the entity."""
+        return bool(self._of(entity))
+
     def doubts(self, entities: Sequence[str], period: Period, now: datetime) -> list[Doubt]:
         """Why the data of a period may be old or not all there."""
         found: list[Doubt] = []

@@ -6,6 +6,7 @@ See the README's "Writing a plugin" and ``tests/example_plugin``.
 from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
+from kpid.plugin.amounts import converted
 from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
 from kpid.plugin.client import Auth, HttpClient, NoAuth
 from kpid.plugin.connector import (
@@ -19,17 +20,25 @@ from kpid.plugin.connector import (
     SourceContext,
     Tombstone,
 )
+from kpid.plugin.expressions import CURRENCY, NOW, PERIODS, ZONE, counts, holds_at, living, local_date
 from kpid.plugin.hooks import hookimpl
+from kpid.plugin.hours import in_business_time
 from kpid.plugin.kpi import (
     AS_OF,
     At,
     Balance,
+    Benchmark,
     Definition,
     During,
+    InPeriod,
     Kpi,
     Measure,
     Now,
     Param,
+    Quantity,
+    Target,
+    Use,
+    Values,
     count,
     count_distinct,
     days_between,
@@ -39,6 +48,7 @@ from kpid.plugin.kpi import (
     quantile,
     seconds_between,
     sum_,
+    top_sum,
 )
 from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle
 from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
@@ -50,12 +60,17 @@ from kpid.plugin.settings import Secret, Settings
 
 __all__ = [
     "AS_OF",
+    "CURRENCY",
+    "NOW",
+    "PERIODS",
+    "ZONE",
     "At",
     "Auth",
     "AuthError",
     "Balance",
     "BasicAuth",
     "BearerAuth",
+    "Benchmark",
     "ClientCredentials",
     "ColumnMap",
     "Connector",
@@ -73,6 +88,7 @@ __all__ = [
     "HttpClient",
     "HttpFailure",
     "Image",
+    "InPeriod",
     "Kpi",
     "KpidError",
     "Link",
@@ -93,6 +109,7 @@ __all__ = [
     "PageNumber",
     "Paginator",
     "Param",
+    "Quantity",
     "RateLimit",
     "Receipt",
     "RefreshToken",
@@ -104,14 +121,23 @@ __all__ = [
     "Section",
     "Settings",
     "SourceContext",
+    "Target",
     "Tombstone",
+    "Use",
     "ValueStyle",
+    "Values",
+    "converted",
     "count",
     "count_distinct",
+    "counts",
     "days_between",
     "dig",
     "entities",
+    "holds_at",
     "hookimpl",
+    "in_business_time",
+    "living",
+    "local_date",
     "max_",
     "mean",
     "min_",
@@ -119,4 +145,5 @@ __all__ = [
     "read_pages",
     "seconds_between",
     "sum_",
+    "top_sum",
 ]

@@ -7,184 +7,133 @@ division by zero and every empty mean into *undefined*.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
-
-from sqlalchemy import BigInteger, ColumnElement, DateTime, Text, column
-from sqlalchemy.sql.expression import FromClause
-from sqlalchemy.sql.functions import FunctionElement
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Literal, TypeAlias
 
 from kpid.errors import ConfigError
+from kpid.plugin.expressions import AS_OF, ZONE, DaysBetween, Expression, SecondsBetween, days_between, seconds_between
+from kpid.plugin.measures import (
+    Aggregate,
+    At,
+    Balance,
+    Clock,
+    During,
+    InPeriod,
+    Measure,
+    Now,
+    Target,
+    Use,
+    count,
+    count_distinct,
+    max_,
+    mean,
+    min_,
+    quantile,
+    sum_,
+    top_sum,
+)
 from kpid.plugin.quantity import Quantity, Values
 
-__all__ = ["Quantity", "Values"]
-
-Expression: TypeAlias = ColumnElement[Any]
-
-AS_OF: ColumnElement[Any] = column("kpid_as_of", DateTime(timezone=True))
-"""In an expression: the instant that a measurement speaks of (end of the period, at most now)."""
-
-ZONE: ColumnElement[Any] = column("kpid_zone", Text())
-"""In an expression: the organisation's zone."""
-
-
-class DaysBetween(FunctionElement[int]):
-    """``end's local date - start's local date``; use :func:`days_between`."""
-
-    name = "days_between"
-    type = BigInteger()
-    inherit_cache = True
-
-
-class SecondsBetween(FunctionElement[int]):
-    """Whole seconds from ``start`` to ``end``; use :func:`seconds_between`."""
-
-    name = "seconds_between"
-    type = BigInteger()
-    inherit_cache = True
-
-
-def days_between(start: Expression, end: Expression) -> Expression:
-    """Whole local calendar days between two instants: 0 on the same day, negative if ``end`` comes first."""
-    return DaysBetween(start, end, ZONE)
-
-
-def seconds_between(start: Expression, end: Expression) -> Expression:
-    """Whole elapsed seconds between two instants."""
-    return SecondsBetween(start, end)
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """What to compute over the rows of a period; build it with the functions below."""
-
-    kind: Literal["count", "count_distinct", "sum", "mean", "quantile", "min", "max"]
-    expression: Expression | None = None
-    where: Expression | None = None
-    q: float | None = None
-
-
-def count(where: Expression | None = None) -> Aggregate:
-    """Number of rows. Unit: count."""
-    return Aggregate("count", None, where)
-
-
-def count_distinct(expression: Expression, where: Expression | None = None) -> Aggregate:
-    """Number of different values. Not additive."""
-    return Aggregate("count_distinct", expression, where)
-
-
-def sum_(expression: Expression, where: Expression | None = None) -> Aggregate:
-    """Sum of the non-null values; 0 over no rows."""
-    return Aggregate("sum", expression, where)
-
-
-def mean(expression: Expression, where: Expression | None = None) -> Aggregate:
-    """Mean of the non-null values, kept as sum and count; undefined over none."""
-    return Aggregate("mean", expression, where)
-
-
-def quantile(q: float, expression: Expression, where: Expression | None = None) -> Aggregate:
-    """Exact quantile with linear interpolation; undefined over no values."""
-    return Aggregate("quantile", expression, where, q)
-
-
-def min_(expression: Expression, where: Expression | None = None) -> Aggregate:
-    """Smallest value; undefined over none."""
-    return Aggregate("min", expression, where)
-
-
-def max_(expression: Expression, where: Expression | None = None) -> Aggregate:
-    """Largest value; undefined over none."""
-    return Aggregate("max", expression, where)
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """Clock of an event: the row counts in the period that ``instant`` falls in."""
-
-    instant: Expression
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Clock of a balance: the row counts in each period at whose end it is in [start, end); end null = still.
-
-    Past instants are right as far as ``start`` and ``end`` are. A null ``start`` counts only in the current period, since nobody
-    knows since when; a warning says how many.
-    """
-
-    start: Expression
-    end: Expression
-    open_when: Expression | None = None
-    """What must hold for a row with a null ``end`` (``deals.c.state == "open"``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class During:
-    """Clock of an interval: the row counts in every period that [start, end) overlaps; end null = still."""
-
-    start: Expression
-    end: Expression
-    open_when: Expression | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """Clock of a state that is only known now: no past periods."""
-
-
-Clock: TypeAlias = At | Balance | During | Now
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """An aggregate over an entity. ``entity`` is a canonical table or a subquery of canonical tables with the same key columns.
-
-    Rows that are deleted, merged away or tests never count. ``money`` names the currency column if the aggregate is an amount:
-    the engine converts it to the reporting currency, by the first of the dates ``rate_at`` (dates, instants, ``AS_OF``) that a
-    rate covers; without ``rate_at`` that is the clock's own date for events and ``AS_OF`` for other clocks. ``label`` is what
-    the rows are called in a sentence ("won deals").
-    """
-
-    entity: FromClause
-    clock: Clock
-    agg: Aggregate
-    money: Expression | None = None
-    rate_at: tuple[Expression, ...] = ()
-    label: str = ""
-
+__all__ = [
+    "AS_OF", "ZONE", "Additivity", "Aggregate", "At", "Balance", "Benchmark", "Clock", "DaysBetween", "Definition", "During",
+    "Expression", "InPeriod", "Kpi", "Measure", "Now", "Param", "Quantity", "SecondsBetween", "Target", "Unit", "Use", "Values",
+    "count", "count_distinct", "days_between", "max_", "mean", "min_", "quantile", "seconds_between", "sum_", "top_sum",
+]  # fmt: skip
 
 Unit: TypeAlias = Literal["count", "ratio", "currency", "days", "seconds", "score"]
+Additivity: TypeAlias = Literal["A", "R", "N", "S", "C"]
+"""How figures roll up: A add over time and segments; R ratio of sums, add numerators and denominators; N never, recompute;
+S balance, add over segments but not over time; C cohort, add over segments of the same cohort."""
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a KPI: its choices, the first being the default, and what it changes."""
+    """A parameter of a KPI. ``choices[0]`` is the default; of a ``choice`` they are all there are, else they are examples."""
 
     choices: tuple[str, ...]
     help: str = ""
+    kind: Literal["choice", "whole", "decimal", "text"] = "choice"
+    least: int | None = None
+
+    @classmethod
+    def number(cls, default: str, help: str = "", *, least: int | None = None) -> Param:  # noqa: A002 - as the field
+        """A whole number, written as text."""
+        return cls((default,), help, "whole", least)
+
+    @classmethod
+    def decimal(cls, default: str, help: str = "", *, least: int | None = None) -> Param:  # noqa: A002
+        """A decimal number, written as text."""
+        return cls((default,), help, "decimal", least)
+
+    @classmethod
+    def text(cls, default: str = "", help: str = "") -> Param:  # noqa: A002
+        """Any text."""
+        return cls((default,), help, "text")
 
     @property
     def default(self) -> str:
         """The value when nothing is said."""
         return self.choices[0]
 
+    def problem(self, value: str) -> str:
+        """What is wrong with a value; the empty text if nothing is."""
+        if self.kind == "choice":
+            return "" if value in self.choices else f"use one of {', '.join(self.choices)}"
+        if self.kind == "text":
+            return ""
+        try:
+            number = int(value) if self.kind == "whole" else Decimal(value)
+        except (ValueError, InvalidOperation):
+            number = Decimal("nan")
+        kind = "a whole number" if self.kind == "whole" else "a number"
+        if number != number or (self.least is not None and number < self.least):  # noqa: PLR0124 - not a number
+            return f"write {kind}" + (f" of at least {self.least}" if self.least is not None else "")
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What others reach: context for readers, never a threshold by itself. ``value`` in the KPI's unit (0.25 is 25 %)."""
+
+    value: str
+    text: str
+    source: str
+    year: int
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
     """Measures and formula of a KPI for one choice of parameters.
 
-    ``formula`` gets the measures by name and returns their combination; ``sample`` names the measure that is the sample size
-    (None: there is none, as for counts).
+    Args:
+        measures: by name.
+        formula: gets measures, targets and uses by name and returns their combination.
+        sample: the measure (or use) that is the sample size; None: there is none, as for counts.
+        unit: where a parameter changes the unit (``as=count``).
+        uses: results of other KPIs.
+        targets: targets of KPIs, for the same period and segment.
+        horizon: how long after its period a cohort is followed: until then its figures are ``incomplete``.
+        doubts: says why figures are not all there yet (too many undecided); None: they are.
+        remarks: what a reader should know of these figures ("above 100 %: several sales per call").
+        interval: the 95 % interval of the result, where it does not follow from the measures.
+        optional: tables that refine the figures if a source delivers them, but need not be there (``refunds``).
     """
 
     measures: Mapping[str, Measure]
     formula: Callable[[Values], Quantity]
     sample: str | None = None
     unit: Unit | None = None
-    """Where a parameter changes the unit (``as=count``)."""
+    uses: Mapping[str, Use] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    horizon: timedelta | None = None
+    doubts: Callable[[Values], str | None] | None = None
+    remarks: Callable[[Values], Sequence[str]] | None = None
+    interval: Callable[[Values], tuple[Fraction | float, Fraction | float] | None] | None = None
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +156,14 @@ class Kpi:
     source: str = ""
     settle: str = ""
     """How long after a period's end late data is still usual (``72h``); empty: no wait."""
+    additivity: Additivity = "N"
+    requires: tuple[str, ...] = ()
+    """Capabilities of a source without which there is no figure, beyond the tables that the measures read."""
+    degrades: Mapping[str, str] = field(default_factory=dict)
+    """Capability -> what is only approximate without it, as a sentence."""
+    benchmark: Benchmark | None = None
+    number: int | None = None
+    """Number in the catalogue, for those who look a definition up."""
 
     def params_from(self, given: Mapping[str, str]) -> dict[str, str]:
         """The full set of parameters, defaults filled in.
@@ -218,9 +175,9 @@ class Kpi:
             if name not in self.params:
                 known = ", ".join(self.params) or "none"
                 raise ConfigError(f"KPI {self.id} has no parameter {name!r}", hint=f"It has: {known}")
-            if value not in self.params[name].choices:
-                choices = ", ".join(self.params[name].choices)
-                raise ConfigError(f"{name}={value} is not possible for KPI {self.id}", hint=f"Use one of {choices}")
+            if problem := self.params[name].problem(value):
+                hint = problem[0].upper() + problem[1:]
+                raise ConfigError(f"{name}={value} is not possible for KPI {self.id}", hint=hint)
         return {name: given.get(name, param.default) for name, param in self.params.items()}
 
     def definition(self, given: Mapping[str, str]) -> Definition:

@@ -19,7 +19,7 @@ class Quantity:
     factors go into ``scale``, so that ``100 * (m.promoters - m.detractors) / m.answers`` keeps the people it counted.
     """
 
-    __slots__ = ("_above", "_below", "is_defined", "is_ratio", "label", "reason", "scale")
+    __slots__ = ("_above", "_below", "is_defined", "is_ratio", "is_settled", "label", "reason", "scale")
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Quantity:
         label: str = "",
         reason: str = "",
     ) -> None:
+        self.is_settled = False
         self.is_ratio = denominator is not None
         self.is_defined = numerator is not None and denominator != 0
         self._above = Fraction(numerator) if numerator is not None else Fraction(0)
@@ -37,6 +38,13 @@ class Quantity:
         self.scale = scale
         self.label = label
         self.reason = "" if self.is_defined else reason or f"no {label or 'rows'}"
+
+    @classmethod
+    def settled(cls, reason: str) -> Quantity:
+        """No number, and yet nothing wrong or unknown: what was asked for is no question any more (``target met``)."""
+        nothing = cls(None, reason=reason)
+        nothing.is_settled = True
+        return nothing
 
     @property
     def numerator(self) -> Fraction | None:

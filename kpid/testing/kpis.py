@@ -111,7 +111,7 @@ def _check_compiles(kpi: Kpi, params: Mapping[str, str]) -> None:
             entity = str(scan.entity.description)
             statement = make_statement(scan, Setting(NOW, calendar.timezone, "EUR", frozenset({entity})))
             for dialect in ("duckdb", "postgresql"):
-                compile_statement(statement.select, dialect)
+                compile_statement(statement.select, dialect, statement.values)
 
 
 def _canonical(entity: str, row: Row, now: datetime, source: str) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""KPIs made of other KPIs: their measures become measures of one definition, their formulas parts of one formula. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from kpid.errors import ConfigError, KpidError
+from kpid.plugin.kpi import Definition, Kpi, Measure, Quantity, Target, Use, Values
+
+T = TypeVar("T")
+SettingsOf = Callable[[str], Mapping[str, str]]
+"""The company's parameters of a KPI."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A formula whose parts are the results of other KPIs: ``m.name`` is that of the part of this name."""
+
+    formula: Callable[[Values], Quantity]
+    parts: Mapping[str, Callable[[Values], Quantity]]
+
+    def __call__(self, m: Values) -> Quantity:
+        """The result."""
+        return self.formula(self.values(m))
+
+    def values(self, m: Values) -> Values:
+        """What the outer formula sees: its own measures, and the results of the parts."""
+        own = {name: quantity for name, quantity in m.items() if name.partition(".")[0] not in self.parts}
+        return Values(own | {name: part(_inside(m, name)) for name, part in self.parts.items()})
+
+
+def formulas_of(formula: Callable[[Values], Quantity]) -> Iterator[Callable[[Values], Quantity]]:
+    """A formula and those of all its parts."""
+    if not isinstance(formula, Composed):
+        yield formula
+        return
+    yield from formulas_of(formula.formula)
+    for name in sorted(formula.parts):
+        yield from formulas_of(formula.parts[name])
+
+
+def define(
+    kpi: Kpi, params: Mapping[str, str], kpis: Mapping[str, Kpi], settings: SettingsOf, *, within: tuple[str, ...] = ()
+) -> Definition:
+    """The definition of a KPI with everything that it uses worked into it: ``uses`` is empty.
+
+    Measures of a part are called ``part.measure``; a part takes the company's own parameters where the use names none.
+
+    Raises:
+        ConfigError: the plugin is broken, a part is missing, or KPIs use each other in a circle.
+    """
+    definition = _own(kpi, params)
+    if not definition.uses:
+        return definition
+    path = (*within, kpi.id)
+    measures: dict[str, Measure] = dict(definition.measures)
+    targets: dict[str, Target] = dict(definition.targets)
+    parts: dict[str, Callable[[Values], Quantity]] = {}
+    optional, samples = set(definition.optional), {}
+    for name, use in definition.uses.items():
+        part = _part(kpi, use, kpis, settings, path)
+        measures |= {f"{name}.{key}": _looking_back(measure, use) for key, measure in part.measures.items()}
+        targets |= {f"{name}.{key}": target for key, target in part.targets.items()}
+        parts[name] = part.formula
+        optional |= set(part.optional)
+        samples[name] = f"{name}.{part.sample or next(iter(part.measures))}"
+    formula = Composed(definition.formula, parts)
+    return replace(
+        definition,
+        measures=measures,
+        targets=targets,
+        formula=formula,
+        uses={},
+        optional=tuple(sorted(optional)),
+        sample=samples.get(definition.sample or "", definition.sample),
+        doubts=_seen(formula, definition.doubts),
+        remarks=_seen(formula, definition.remarks),
+        interval=_seen(formula, definition.interval),
+    )
+
+
+def _own(kpi: Kpi, params: Mapping[str, str]) -> Definition:
+    """The plugin's definition; whatever it raises becomes an error that names the KPI."""
+    try:
+        return kpi.definition(params)
+    except KpidError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"KPI {kpi.id} cannot be defined: {error}", hint="The plugin that brings it is broken") from error
+
+
+def _part(kpi: Kpi, use: Use, kpis: Mapping[str, Kpi], settings: SettingsOf, path: tuple[str, ...]) -> Definition:
+    if use.kpi in path:
+        raise ConfigError(f"KPI {use.kpi} is made of itself: {' -> '.join((*path, use.kpi))}")
+    used = kpis.get(use.kpi)
+    if used is None:
+        raise ConfigError(f"KPI {kpi.id} is made of {use.kpi!r}, which is not installed", hint="`kpid kpis` lists those that are")
+    given = {**settings(use.kpi), **use.params}
+    return define(used, used.params_from(given), kpis, settings, within=path)
+
+
+def _looking_back(measure: Measure, use: Use) -> Measure:
+    return measure if use.trailing_days is None else replace(measure, trailing_days=use.trailing_days)
+
+
+def _inside(m: Values, name: str) -> Values:
+    prefix = f"{name}."
+    return Values({key.removeprefix(prefix): quantity for key, quantity in m.items() if key.startswith(prefix)})
+
+
+def _seen(formula: Composed, function: Callable[[Values], T] | None) -> Callable[[Values], T] | None:
+    """A function of the outer definition, given what the outer formula sees."""
+    if function is None:
+        return None
+    return lambda m: function(formula.values(m))

@@ -1,0 +1,160 @@
+"""The wanted periods as SQL sees them: a table of periods, the bounds of each, and the opening hours within their reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Date, DateTime, Text, and_, cast, column, false, literal, or_, select, values
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.expression import CTE, Values
+
+from kpid.analysis.periods import Calendar
+from kpid.analysis.workdays import Span, WorkCalendar, open_spans
+from kpid.model import Period
+from kpid.plugin.expressions import PERIODS
+
+_MAX_RANGES = 8
+_STAMP = DateTime(timezone=True)
+_SHAPE = tuple((known.name, known.type) for known in PERIODS.c)
+_HOURS_BACK = timedelta(days=1_100)
+"""Spans that began longer ago than this before the first period have no business time: their rows are left out."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What statements depend on besides the plan.
+
+    Args:
+        now: the instant that is measured at.
+        timezone: the organisation's zone.
+        currency: the reporting currency.
+        foreign: tables that hold amounts in other currencies.
+        calendars: opening hours by name; ``""`` is the company's default.
+        history: history tables that have rows (``owner_history``, ``team_memberships``): only these are joined.
+    """
+
+    now: datetime
+    timezone: str
+    currency: str
+    foreign: frozenset[str] = frozenset()
+    calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
+    history: frozenset[str] = frozenset()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the place-holders in expressions stand for."""
+        return {"now": self.now, "zone": self.timezone, "currency": self.currency}
+
+
+def spine(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> Values:
+    """The wanted periods as a table to be joined; with ``trailing``, each reaches so many local days back from its end."""
+    shape: Values = values(*(column(name, kind) for name, kind in _SHAPE), name="spine")
+    return shape.data(_rows(periods, setting, trailing))
+
+
+def periods_cte(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> CTE:
+    """The same as a CTE of the name that derived entities know it by."""
+    return spine(periods, setting, trailing).cte("kpid_periods")
+
+
+def starts_of(periods: Iterable[Period], setting: Setting, trailing: int | None) -> list[datetime]:
+    """Where each period's rows begin."""
+    if trailing is None:
+        return [period.start for period in periods]
+    calendar = Calendar(setting.timezone)
+    return [calendar.midnight(_day_of(calendar, _as_of(period, setting)) - timedelta(days=trailing)) for period in periods]
+
+
+def _rows(periods: Sequence[Period], setting: Setting, trailing: int | None) -> list[tuple[Any, ...]]:
+    calendar, now = Calendar(setting.timezone), setting.now
+    rows = []
+    for no, (period, start) in enumerate(zip(periods, starts_of(periods, setting, trailing), strict=True)):
+        is_current = period.start <= now < period.end
+        until = now + timedelta(microseconds=1) if is_current else min(period.end, now + timedelta(microseconds=1))
+        last = calendar.day_of(max(period.start, period.end - timedelta(microseconds=1)))
+        first = _day_of(calendar, start)
+        rows.append((no, start, period.end, _as_of(period, setting), until, is_current, first, last))
+    return rows
+
+
+def _as_of(period: Period, setting: Setting) -> datetime:
+    return min(period.end, setting.now)
+
+
+def _day_of(calendar: Calendar, instant: datetime) -> date:
+    return calendar.day_of(instant)
+
+
+def open_hours_cte(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> CTE:
+    """Opening hours from well before the first period until now, as a CTE of the name that derived entities know it by."""
+    calendar = Calendar(setting.timezone)
+    first = calendar.day_of(min(starts_of(periods, setting, trailing), default=setting.now) - _HOURS_BACK)
+    last = calendar.day_of(setting.now)
+    rows: list[tuple[Any, ...]] = []
+    for name, hours in (setting.calendars or {"": WorkCalendar(timezone=setting.timezone)}).items():
+        rows += [(name, *piece) for span in open_spans(hours, first, last) for piece in _pieces(span)]
+    raw = values(
+        column("calendar", Text), column("day", Text), column("from_at", Text), column("to_at", Text),
+        column("before_s", BigInteger), column("is_open", Boolean), name="hours", literal_binds=True,
+    ).data(rows)  # fmt: skip
+    c = raw.c
+    instants = [cast(c[name], _STAMP).label(name) for name in ("from_at", "to_at")]
+    day = cast(c.day, Date).label("day")
+    return select(c.calendar, day, *instants, c.before_s, c.is_open).cte("kpid_open_hours")
+
+
+def _pieces(span: Span) -> Iterator[tuple[Any, ...]]:
+    """A span, cut at midnights of UTC: so that SQL finds it by an equal day, whatever zone the calendar is in."""
+    start, before = span.from_instant, span.open_seconds_before
+    while start < span.to_instant:
+        midnight = datetime.combine(start.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
+        end = min(midnight, span.to_instant)
+        yield str(start.astimezone(UTC).date()), _text(start), _text(end), before, span.is_open
+        before += int((end - start).total_seconds()) if span.is_open else 0
+        start = end
+
+
+def _text(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00:00"
+
+
+def bounds_of(periods: Sequence[Period], first: int) -> list[tuple[datetime, int | None]]:
+    """Where each period begins, and None where the next one does not follow at once; empty periods have no rows.
+
+    Args:
+        periods: in order, not overlapping.
+        first: number of the first one.
+    """
+    bounds: list[tuple[datetime, int | None]] = []
+    for number, period in enumerate(periods, first):
+        if period.start == period.end:
+            continue
+        if bounds and bounds[-1][0] == period.start:
+            bounds.pop()
+        bounds += [(period.start, number), (period.end, None)]
+    return bounds
+
+
+def ranges_of(bounds: Sequence[tuple[datetime, int | None]]) -> list[tuple[datetime, datetime]]:
+    """The spans without a gap that bounds cover."""
+    ranges: list[tuple[datetime, datetime]] = []
+    start: datetime | None = None
+    for instant, number in bounds:
+        if number is None and start is not None:
+            ranges.append((start, instant))
+            start = None
+        elif start is None:
+            start = instant
+    return ranges
+
+
+def within(instant: ColumnElement[Any], ranges: list[tuple[datetime, datetime]]) -> ColumnElement[bool]:
+    """Keeps what the periods need: stored in order of time, the rest is skipped unread."""
+    if not ranges:
+        return false()
+    if len(ranges) > _MAX_RANGES:
+        ranges = [(min(start for start, _ in ranges), max(end for _, end in ranges))]
+    return or_(*(and_(instant >= literal(start, _STAMP), instant < literal(end, _STAMP)) for start, end in ranges))

@@ -1,0 +1,103 @@
+"""Targets as parts of formulas: what a KPI should reach in the same period and segment. Pure, but for reading the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+
+from kpid.analysis.periods import Calendar
+from kpid.config.model import KpiSettings
+from kpid.metrics.dialects import compile_statement
+from kpid.model import Dims, Period, Segment
+from kpid.plugin.entities import targets
+from kpid.plugin.expressions import counts
+from kpid.plugin.kpi import Kpi, Quantity, Target
+from kpid.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """One version of one target. ``dims`` maps dimensions to ids or names; empty for the company as a whole."""
+
+    kpi: str
+    dims: Mapping[str, str]
+    period_kind: str
+    first_day: date
+    value: Decimal
+    currency: str | None
+    valid_from: datetime | None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """All targets there are: those of the table, and the ones of the configuration for the company as a whole.
+
+    The newest version that was valid at the end of the period counts: a target that is changed later rewrites no attainment.
+    """
+
+    rows: Sequence[TargetRow]
+    settings: Mapping[str, KpiSettings]
+    kpis: Mapping[str, Kpi]
+    calendar: Calendar
+    currency: str
+
+    def of(self, target: Target, period: Period, dims: Dims, now: datetime) -> Quantity:
+        """The target for a period and segment; undefined, with the reason, where there is none."""
+        day = self.calendar.day_of(period.start)
+        known = [
+            row
+            for row in self.rows
+            if row.kpi == target.kpi and row.period_kind == period.kind and row.first_day == day and _is_about(row.dims, dims)
+            if row.valid_from is None or row.valid_from <= min(period.end, now)
+        ]
+        if known:
+            newest = max(known, key=lambda row: (row.valid_from is not None, row.valid_from))
+            if newest.currency not in {None, self.currency}:
+                return Quantity(None, reason=f"the target of {target.kpi} is in {newest.currency}, not in {self.currency}")
+            return Quantity(newest.value, label=target.label)
+        configured = self._configured(target, period) if not dims else None
+        where = " for this segment" if dims else ""
+        return Quantity(configured, label=target.label, reason=f"{target.kpi} has no target for this {period.kind}{where}")
+
+    def _configured(self, target: Target, period: Period) -> Decimal | None:
+        settings, kpi = self.settings.get(target.kpi), self.kpis.get(target.kpi)
+        if settings is None or settings.target is None or kpi is None:
+            return None
+        return settings.target if period.kind == (settings.target_period or kpi.period) else None
+
+
+def read_targets(warehouse: Warehouse, now: datetime) -> list[TargetRow]:
+    """The targets that a source has delivered; rows without a value or a period are no targets."""
+    c = targets.c
+    statement = select(c.kpi, c.dims, c.period_kind, c.period_start, c.value, c.currency, c.valid_from).where(
+        *counts(targets), c.value.is_not(None), c.period_start.is_not(None)
+    )
+    table = warehouse.query(*compile_statement(statement, warehouse.dialect, {"now": now}))
+    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    return [
+        TargetRow(kpi, _dims(dims), kind, day, Decimal(value), money, since) for kpi, dims, kind, day, value, money, since in rows
+    ]
+
+
+def _dims(value: Any) -> dict[str, str]:
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    return {str(name): str(one) for name, one in found.items()} if isinstance(found, dict) else {}
+
+
+def _is_about(named: Mapping[str, str], dims: Dims) -> bool:
+    return len(named) == len(dims) and all(named.get(segment.dimension) in _names(segment) for segment in dims)
+
+
+def _names(segment: Segment) -> set[str | None]:
+    """A segment as people and CRMs write it: its id, the CRM's own id, its name."""
+    native = segment.id.partition(":")[2] if segment.id else ""
+    return {segment.id, native or segment.id, segment.label} - {None}
