@@ -101,8 +101,8 @@ class Why:
 
     @property
     def best(self) -> Cut | None:
-        """The dimension that tells most, if any can be split."""
-        return next((cut for cut in self.cuts if cut.explanation is not None), None)
+        """The dimension that tells most, if any can be split; one that has a single segment tells nothing."""
+        return next((cut for cut in self.cuts if cut.explanation is not None and len(cut.segments) > 1), None)
 
 
 Sides: TypeAlias = tuple[Sequence[Measurement], Sequence[Measurement]]
@@ -132,7 +132,7 @@ def _cut(dimension: str, sides: Sides, new: Measurement, old: Measurement, *, sp
     found = explain_change(*sides) if splits else None
     own = _paired(sides)
     if found is None:
-        return Cut(dimension, None, "" if splits else "cannot be split exactly", own)
+        return Cut(dimension, None, "", own)
     lacking = [pair for pair in own for one in pair if one is not None and one.state is MeasurementState.ERROR]
     if lacking:
         return Cut(dimension, None, f"{len(lacking)} figures are missing: the parts do not add up", own)
@@ -144,7 +144,7 @@ def _cut(dimension: str, sides: Sides, new: Measurement, old: Measurement, *, sp
 def _paired(sides: Sides) -> tuple[tuple[Measurement | None, Measurement | None], ...]:
     after, before = ({segment_key(one.dims): one for one in side} for side in sides)
     pairs = [(after.get(key), before.get(key)) for key in {**after, **before}]
-    return tuple(sorted(pairs, key=lambda pair: -max(one.n for one in pair if one is not None)))
+    return tuple(sorted(pairs, key=lambda pair: -sum(one.n for one in pair if one is not None)))
 
 
 def _adds_up(segments: Sequence[Measurement], total: Measurement) -> bool:

@@ -63,6 +63,17 @@ def ratio_interval(
     return float(ratio) - margin, float(ratio) + margin
 
 
+def difference_interval(new: tuple[float, float, float], old: tuple[float, float, float]) -> Interval:
+    """Interval of the difference of two figures ``(value, low, high)`` that are independent of each other.
+
+    Each side's own margin counts on the side that it bounds: for rates with Wilson intervals this is Newcombe's interval.
+    """
+    change = new[0] - old[0]
+    below = sqrt((new[0] - new[1]) ** 2 + (old[2] - old[0]) ** 2)
+    above = sqrt((new[2] - new[0]) ** 2 + (old[0] - old[1]) ** 2)
+    return change - below, change + above
+
+
 def nps_interval(promoters: int, detractors: int, n: int) -> Interval | None:
     """Interval of the Net Promoter Score, in points from -100 to 100.
 

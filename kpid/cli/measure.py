@@ -26,7 +26,7 @@ def measure(
     """Compute a KPI from the data as it is. Writes nothing to history."""
     session = session_of(context, config)
     wheres: dict[str, list[str]] = {}
-    for name, value in _pairs(where, "--where"):
+    for name, value in pairs(where, "--where"):
         wheres.setdefault(name, []).append(value)
     with progress_shown() as progress:
         found = perform(
@@ -37,7 +37,7 @@ def measure(
             period=period,
             by=[name for text in by or () for name in text.split(",") if name],
             where=wheres,
-            params=dict(_pairs(param, "--param")),
+            params=dict(pairs(param, "--param")),
             start=start,
             end=end,
             fill=fill,
@@ -49,14 +49,15 @@ def measure(
     return 0
 
 
-def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:
-    pairs = []
+def pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """What stands behind a repeated ``NAME=VALUE`` option."""
+    found = []
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
-        pairs.append((name, value))
-    return pairs
+        found.append((name, value))
+    return found
 
 
 def _print(found: list[dict[str, Any]]) -> None:
@@ -71,9 +72,9 @@ def _print(found: list[dict[str, Any]]) -> None:
         for one in found
     ]
     columns: dict[str, Any] = dict.fromkeys(
-        ("period", *dimensions, "value", "currency", "numerator", "denominator", "n", "state", "notes")
+        ("period", *dimensions, "value", "low", "high", "currency", "numerator", "denominator", "n", "state", "notes")
     )
-    columns |= dict.fromkeys(("value", "numerator", "denominator"), _short)
+    columns |= dict.fromkeys(("value", "low", "high", "numerator", "denominator"), _short)
     print_rows(rows, columns, none="no rows in these periods (--fill prints them all the same)")
 
 

@@ -47,7 +47,7 @@ def measure(
     Raises:
         KpidError: there is no such KPI, period kind, dimension or parameter.
     """
-    _check_words(app, kpi, period, [*by, *(where or {})], params or {})
+    check_words(app, kpi, period, [*by, *(where or {})], params or {})
     need = SeriesNeed(
         kpi=kpi,
         period=period,
@@ -65,8 +65,12 @@ def measure(
     return [_told(one, defaults, app.calendar) for one in found]
 
 
-def _check_words(app: App, name: str, period: str, dimensions: Sequence[str], params: Mapping[str, str]) -> None:
-    """Refuse what is not there, with what was likely meant."""
+def check_words(app: App, name: str, period: str, dimensions: Sequence[str], params: Mapping[str, str]) -> None:
+    """Refuse what is not there, with what was likely meant.
+
+    Raises:
+        KpidError: there is no such KPI, kind of period, dimension or parameter.
+    """
     kpi = app.plugins.kpis.get(name)
     if kpi is None:
         raise KpidError(f"there is no KPI {name!r}", hint=near_miss(name, app.plugins.kpis, what="`kpid plugins` lists"))
@@ -80,8 +84,11 @@ def _check_words(app: App, name: str, period: str, dimensions: Sequence[str], pa
     for param, value in params.items():
         if param not in kpi.params:
             raise KpidError(f"KPI {name} has no parameter {param!r}", hint=near_miss(param, kpi.params, what="It has"))
-        if value not in (choices := kpi.params[param].choices):
-            raise KpidError(f"{param}={value} is not possible for KPI {name}", hint=near_miss(value, choices, what="Use one of"))
+        if kpi.params[param].problem(value):
+            hint = near_miss(value, kpi.params[param].choices, what="Use one of")
+            if kpi.params[param].kind != "choice":
+                hint = kpi.params[param].problem(value)
+            raise KpidError(f"{param}={value} is not possible for KPI {name}", hint=hint)
 
 
 def instant_from_text(text: str, calendar: Calendar) -> datetime:
@@ -113,6 +120,8 @@ def _told(one: Measurement, defaults: Mapping[str, str], calendar: Calendar) -> 
         "numerator": number(one.numerator),
         "denominator": number(one.denominator),
         "n": one.n,
+        "low": number(one.low),
+        "high": number(one.high),
         "currency": one.currency,
         "reason": one.reason,
         "warnings": list(one.warnings),

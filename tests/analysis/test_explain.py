@@ -282,7 +282,6 @@ def test_lone_segment_tells_nothing_and_comes_last() -> None:
 def test_effects_of_an_additive_kpi_add_up_exactly(rows: list[tuple[Decimal, Decimal]]) -> None:
     sides = tuple([_measurement(f"s{i}", str(row[side])) for i, row in enumerate(rows)] for side in (0, 1))
     new, old = (_total(_measurement("all", str(sum(row[side] for row in rows)))) for side in (0, 1))
-    why = explain(new, old, {"owner": sides})
-    assert why.best is not None
-    assert why.best.explanation is not None
-    assert sum(effect.effect for effect in why.best.explanation.effects) == Fraction(why.change or 0)
+    (cut,) = explain(new, old, {"owner": sides}).cuts
+    assert cut.explanation is not None
+    assert sum(effect.effect for effect in cut.explanation.effects) == Fraction(new.value or 0) - Fraction(old.value or 0)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kpid.analysis.intervals import (
     RUNGS,
+    difference_interval,
     mean_interval,
     nps_interval,
     quantile_grid,
@@ -20,7 +21,7 @@ from kpid.analysis.intervals import (
     rate_interval,
     ratio_interval,
 )
-from kpid.analysis.stats import student_t
+from kpid.analysis.stats import newcombe, student_t
 
 DRAWS = 400
 
@@ -165,3 +166,8 @@ def test_interval_of_a_ratio_of_sums_covers_it():
 def test_ratio_over_nothing_has_no_interval():
     assert ratio_interval(Fraction(1), Fraction(0), (1.0, 0.0), 0.0, 5) is None
     assert ratio_interval(Fraction(1), Fraction(2), (1.0, 4.0), 2.0, 1) is None
+
+
+def test_difference_of_two_rates_has_newcombes_interval():
+    sides = [(successes / n, *rate_interval(successes, n)) for successes, n in ((56, 70), (48, 80))]
+    assert difference_interval(*sides) == pytest.approx(newcombe((56, 70), (48, 80)))
