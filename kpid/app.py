@@ -18,6 +18,7 @@ from kpid.analysis.schedule import schedule_from_text
 from kpid.clock import Clock
 from kpid.config.load import Loaded, load_config
 from kpid.config.model import Config, Source
+from kpid.config.times import calendar_of
 from kpid.errors import ConfigError, StoreError
 from kpid.metrics.measure import MetricsSetup
 from kpid.plugin.connector import Connector, SourceContext
@@ -159,7 +160,7 @@ def open_app(
     config = loaded.config
     plugins = load_plugins(plugins_dir=config.plugins_dir, disabled=config.disabled_plugins)
     plugins.require(loaded)
-    calendar = Calendar(config.timezone, config.week_start, config.fiscal_year, config.fiscal_label)
+    calendar = calendar_of(config)
     renderer = Renderer.for_config(config, plugins.filters, calendar)
     notifiers = {name: _notifier(loaded, plugins, name, clock) for name in config.receivers}
     if stores_of is None:

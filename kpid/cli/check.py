@@ -17,10 +17,10 @@ def check(
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
     """Validate the configuration: everything that can be without contacting anybody."""
-    from kpid.analysis.periods import Calendar  # noqa: PLC0415
     from kpid.commands.check import check_config  # noqa: PLC0415
     from kpid.commands.plain import plain  # noqa: PLC0415
     from kpid.config.load import load_config  # noqa: PLC0415
+    from kpid.config.times import calendar_of  # noqa: PLC0415
     from kpid.registry import load_plugins  # noqa: PLC0415
     from kpid.reporting.render import Renderer  # noqa: PLC0415
 
@@ -28,7 +28,7 @@ def check(
     loaded = load_config(need_config(session))
     settings = loaded.config
     plugins = load_plugins(plugins_dir=settings.plugins_dir, disabled=settings.disabled_plugins)
-    calendar = Calendar(settings.timezone, settings.week_start, settings.fiscal_year, settings.fiscal_label)
+    calendar = calendar_of(settings)
     renderer = Renderer.for_config(settings, plugins.filters, calendar)
     findings = [plain(one) for one in check_config(loaded, plugins, check_templates=renderer.check)]
     if connect:

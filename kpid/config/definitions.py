@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from kpid.config.values import Model, Names, Number
+from kpid.config.times import Curve, TargetText
+from kpid.config.values import DurationText, Model, Names, Number
 
 FieldName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z_]+\.[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 """``deals.tier``: the table, and what the field is called in kpid."""
@@ -94,6 +95,12 @@ class KpiSettings(Model):
     target_period: Literal["day", "week", "month", "quarter", "year"] | None = Field(
         None, description="What the target of a count or an amount is for, if not the KPI's usual period."
     )
+    target_curve: Curve = Field(
+        "linear_working_days",
+        description="How it is reached in the course of a period: linear_working_days, linear_calendar, seasonal (as last year), "
+        "or shares in equal steps: [10%, 30%, 60%, 100%].",
+    )
+    targets: tuple[TargetText, ...] = Field((), description="Targets for single periods and segments, in versions.")
     min_sample: int | None = Field(None, ge=0, description="Below this sample size the number is not judged.")
     params: Mapping[str, str] = Field(default_factory=dict, description="Parameters for every use of this KPI.")
     measures: Mapping[str, MeasureText] = Field(default_factory=dict, description="Of an own KPI: what is measured, by name.")
@@ -112,7 +119,7 @@ class KpiSettings(Model):
     why: str | None = Field(None, description="Why it matters, in a sentence.")
     misleads: str | None = Field(None, description="How it misleads, in a sentence.")
     source: str | None = Field(None, description="Where the definition comes from.")
-    settle: str | None = Field(None, description="How long after a period's end late data is still usual (72h).")
+    settle: DurationText | None = Field(None, description="How long after a period's end late data is still usual (72h).")
 
     @property
     def is_definition(self) -> bool:

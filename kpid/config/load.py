@@ -19,7 +19,7 @@ from kpid.config.secrets import References
 from kpid.config.tree import Keys, Tree, read_tree
 from kpid.errors import ConfigError
 
-INCLUDABLE = ("sources", "receivers", "kpis", "fields", "rules", "reports")
+INCLUDABLE = ("sources", "receivers", "calendars", "kpis", "fields", "rules", "reports")
 """The keys that an included file may have."""
 
 _WITH_OPTIONS: dict[str, type[Source | Receiver]] = {"sources": Source, "receivers": Receiver}

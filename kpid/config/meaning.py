@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from kpid.analysis.periods import check_kind
+from kpid.analysis.periods import check_kind, is_kind, recurs
 from kpid.analysis.schedule import schedule_from_text
 from kpid.config.model import Config, ReportJob, Source
 from kpid.config.problems import Key, Place, near_miss
+from kpid.config.times import calendar_of, target_period
 from kpid.errors import ConfigError, KpidError
 
 
 def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
     """Every mistake that can be seen without knowing the plugins."""
     return [
+        *_times(config, place),
         *_folders(config, place),
         *_schedules(config, place),
         *_periods(config, place),
         *_rule_names(config, place),
         *_receivers(config, place),
     ]
+
+
+def _times(config: Config, place: Place) -> Iterator[ConfigError]:
+    yield from _judged(partial(calendar_of, config), place("fiscal_year_starts"), "fiscal_year")
+    if config.calendar is not None and config.calendar not in config.calendars:
+        hint = near_miss(config.calendar, config.calendars, what="Calendars")
+        yield ConfigError(f"there is no calendar {config.calendar!r}", where=place("calendar"), hint=hint)
+    for name, settings in config.kpis.items():
+        for number, target in enumerate(settings.targets):
+            read = partial(target_period, target.period, config)
+            yield from _judged(read, place("kpis", name, "targets", number, "period"), "period")
 
 
 def _folders(config: Config, place: Place) -> Iterator[ConfigError]:
@@ -47,6 +60,9 @@ def _periods(config: Config, place: Place) -> Iterator[ConfigError]:
     kinds += [(job.period, ("reports", name, "period")) for name, job in config.reports.items() if job.period is not None]
     for kind, path in kinds:
         yield from _judged(partial(check_kind, kind), place(*path), "period")
+        if is_kind(kind) and not recurs(kind):
+            hint = "Use a kind of period that comes again, such as month or rolling_90d"
+            yield ConfigError(f"period: {kind} comes only once", where=place(*path), hint=hint)
 
 
 def _judged(read: Callable[[], object], where: str, key: str) -> Iterator[ConfigError]:

@@ -8,26 +8,19 @@ What can be judged by looking at one value is judged here; ``meaning.py`` reads 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
 from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
+from kpid.config.times import OpeningHours, Pattern, Zone
 from kpid.config.values import Duration, DurationText, Model, Name, Names, SpanText
 
 __all__ = [
     "Config", "FieldText", "KpiSettings", "Logging", "MeasureText", "Model", "NoData", "Receiver", "ReportJob", "Rule", "Source",
 ]  # fmt: skip
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, OSError, ValueError):
-        raise ValueError(f"{value!r} is not a time zone: write an IANA name such as Europe/Berlin") from None
-    return value
 
 
 def _state_url(value: str) -> str:
@@ -137,13 +130,22 @@ class Logging(Model):
 class Config(Model):
     """A whole configuration. ``folder`` and ``file`` say where it came from."""
 
-    timezone: Annotated[str, AfterValidator(_zone)] = Field(
-        description="The company's IANA zone: periods and schedules are cut in it."
-    )
+    timezone: Zone = Field(description="The company's IANA zone: periods and schedules are cut in it.")
     week_start: Literal["mon", "sun", "sat"] = "mon"
     fiscal_year: int = Field(1, ge=1, le=12, description="Month in which the fiscal year starts.")
     fiscal_label: Literal["start", "end"] = Field(
         "end", description="Name a fiscal year by the calendar year it starts or ends in."
+    )
+    fiscal_pattern: Pattern = Field("gregorian", description="Fiscal months are calendar months, or so many weeks: 4-4-5 ...")
+    fiscal_year_starts: tuple[date, ...] = Field((), description="Of weeks: first days of fiscal years, as published.")
+    fiscal_53_weeks: Literal["nearest", "last"] = Field(
+        "nearest",
+        description="Other years start on the day `nearest` to the first of the month, or the `last` one not after it.",
+    )
+    fiscal_long_month: int = Field(12, ge=1, le=12, description="Fiscal month that gets the 53rd week.")
+    calendars: Mapping[Name, OpeningHours] = Field(default_factory=dict, description="Opening hours and holidays by name.")
+    calendar: Name | None = Field(
+        None, description="The one of `calendars` by which the company works (default: Monday to Friday, 9 to 17 o'clock)."
     )
     currency: str = Field("EUR", pattern=r"^[A-Z]{3}$", description="Three letters, such as EUR: amounts are reported in it.")
     company: str = Field("", description="Name shown in reports.")
@@ -164,7 +166,9 @@ class Config(Model):
     )
     rules: tuple[Rule, ...] = ()
     reports: Mapping[Name, ReportJob] = Field(default_factory=dict)
-    include: Names = Field(("kpis/*.yml", "rules/*.yml", "reports/*.yml"), description="More files, relative to this one's folder.")
+    include: Names = Field(
+        ("kpis/*.yml", "rules/*.yml", "reports/*.yml"), description="More files, relative to this one's folder."
+    )
     logging: Logging = Logging()
     folder: Path = Path()
     file: Path = Path("config/kpid.yml")
