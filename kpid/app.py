@@ -83,6 +83,7 @@ class App:
             settings=config.kpis,
             max_ages={name: self.max_age(name) for name in config.sources},
             sources=frozenset(config.sources),
+            owner_basis=config.owner_basis,
         )
 
     def alerting_setup(self) -> AlertingSetup:

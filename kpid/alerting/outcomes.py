@@ -140,11 +140,7 @@ def judge(
     """
     previous = history[-1] if history else None
     if current is None:
-        if failure:
-            return Outcome(OutcomeKind.ERROR, reason=failure)
-        if others_present:
-            return Outcome(OutcomeKind.MISSING, reason="no longer reported, while others are")
-        return Outcome(OutcomeKind.NO_DATA, reason="nothing was measured for this period")
+        return _absent(failure, others_present=others_present)
     facts = Outcome(
         OutcomeKind.CLEAR,
         value=current.value,
@@ -153,11 +149,21 @@ def judge(
         previous_label="" if previous is None else previous.period.label,
         warnings=current.warnings,
     )
+    if current.state is MeasurementState.OK and current.value is None:  # settled: there is nothing left to breach
+        return replace(facts, reason=current.warnings[0] if current.warnings else "nothing is left to judge")
     if (untrusted := _untrusted(current)) is not None:
         return replace(facts, kind=untrusted[0], reason=untrusted[1])
     if thin := _thin(current, conditions.min_sample):
         return replace(facts, kind=OutcomeKind.INSUFFICIENT, reason=thin)
     return _compared(conditions, current, previous, facts)
+
+
+def _absent(failure: str, *, others_present: bool) -> Outcome:
+    if failure:
+        return Outcome(OutcomeKind.ERROR, reason=failure)
+    if others_present:
+        return Outcome(OutcomeKind.MISSING, reason="no longer reported, while others are")
+    return Outcome(OutcomeKind.NO_DATA, reason="nothing was measured for this period")
 
 
 def _untrusted(current: Measurement) -> tuple[OutcomeKind, str] | None:

@@ -148,6 +148,9 @@ class Config(Model):
         None, description="The one of `calendars` by which the company works (default: Monday to Friday, 9 to 17 o'clock)."
     )
     currency: str = Field("EUR", pattern=r"^[A-Z]{3}$", description="Three letters, such as EUR: amounts are reported in it.")
+    owner_basis: Literal["at_event", "current"] = Field(
+        "at_event", description="Whose a closing is: the owner's of then, if the source knows it, or today's owner's."
+    )
     company: str = Field("", description="Name shown in reports.")
     state: Annotated[str, AfterValidator(_state_url)] = Field(
         "sqlite:///var/kpid.db", repr=False, description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."

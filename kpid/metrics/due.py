@@ -15,6 +15,7 @@ from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, 
 from kpid.metrics.compose import formulas_of
 from kpid.metrics.dialects import text_of
 from kpid.metrics.dimensions import dimension_of, labels_table
+from kpid.metrics.event_dimensions import BASIS
 from kpid.metrics.plan import Ask, clock_columns
 from kpid.metrics.results import tables_of
 from kpid.model import MeasurementState, Period, SeriesNeed, canonical_json
@@ -116,6 +117,8 @@ def _looked_up(measure: Measure, ask: Ask) -> set[str | None]:
     names = {*ask.by, *(name for name, _ in ask.where)}
     found = {dimension.depends_on for name in names if (dimension := dimension_of(measure.entity, name)) is not None}
     found |= {labels_table(name) for name in ask.by}
+    found |= {"owner_history"} if names & BASIS else set()
+    found |= {"team_memberships", "teams"} if "team" in names else set()
     return found | ({"fx_rates"} if measure.money is not None else set())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +18,7 @@ from kpid.metrics.compose import define
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import check_dimensions
 from kpid.metrics.due import definition_hash, due_periods, wanted_periods
+from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
 from kpid.metrics.late import Days, days_of_deletions, with_days
 from kpid.metrics.plan import Ask, Scan, make_plan
@@ -42,7 +44,8 @@ class MetricsSetup:
 
     ``max_ages`` says from which age on a source's data is stale; sources that are not in it never are. ``sources`` names the
     configured
-    ones: what a source that is configured no more has left behind makes nothing stale. None: all there are.
+    ones: what a source that is configured no more has left behind makes nothing stale. None: all there are. ``calendars`` are
+    opening hours by name, ``""`` the company's. ``owner_basis`` says whose an event is: the owner's of then, or today's.
     """
 
     warehouse: Warehouse
@@ -53,6 +56,7 @@ class MetricsSetup:
     max_ages: Mapping[str, timedelta] = field(default_factory=dict)
     sources: Collection[str] | None = None
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
+    owner_basis: Literal["at_event", "current"] = "at_event"
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ class _Run:
         self.problems: list[tuple[str, str]] = []
         self._changes: dict[int, Changes] = {}
         self._foreign: dict[str, bool] = {}
+        self._histories: frozenset[str] | None = None
         self._deletions: dict[tuple[str, datetime], Days] = {}
         self._labels = Labels(setup.warehouse)
 
@@ -255,7 +260,19 @@ class _Run:
 
     def _setting(self, foreign: frozenset[str] = frozenset()) -> Setting:
         setup = self.setup
-        return Setting(self.now, setup.calendar.timezone, setup.currency, foreign, setup.calendars)
+        return Setting(self.now, setup.calendar.timezone, setup.currency, foreign, setup.calendars, self._history())
+
+    def _history(self) -> frozenset[str]:
+        """The histories of owners and teams that have rows, if events count for the owner of then."""
+        if self.setup.owner_basis == "current":
+            return frozenset()
+        if self._histories is None:
+            dialect, query = self.setup.warehouse.dialect, self.setup.warehouse.query
+            asked = {name: select(ENTITIES[name].c.id).limit(1) for name in HISTORIES}
+            self._histories = frozenset(
+                name for name, statement in asked.items() if query(*compile_statement(statement, dialect)).num_rows
+            )
+        return self._histories
 
     def _targets(self, asks: Sequence[Ask]) -> Targets:
         is_wanted = any(ask.definition.targets for ask in asks)

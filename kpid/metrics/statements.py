@@ -38,6 +38,7 @@ from kpid.analysis.intervals import quantile_grid
 from kpid.metrics.constructs import PeriodNumber, Quantiles, TopSum
 from kpid.metrics.dialects import text_of
 from kpid.metrics.dimensions import dimension_of
+from kpid.metrics.event_dimensions import dimension_at
 from kpid.metrics.money import Rates, needs_rates
 from kpid.metrics.plan import Cut, Scan
 from kpid.metrics.spine import Setting, bounds_of, open_hours_cte, periods_cte, ranges_of, spine, starts_of, within
@@ -181,7 +182,9 @@ class _Writer:
     # ---- dimensions and measures
 
     def _dimension(self, name: str) -> ColumnElement[Any]:
-        dimension = dimension_of(self.scan.entity, name)
+        clock = self.scan.clock
+        then = dimension_at(self.scan.entity, name, clock.instant, self.setting.history) if isinstance(clock, At) else None
+        dimension = then or dimension_of(self.scan.entity, name)
         assert dimension is not None  # noqa: S101 - check_dimensions has refused the others
         for table, condition in dimension.joins:
             self.joins[str(getattr(table, "name", name))] = (table, condition)

@@ -136,3 +136,10 @@ def test_outcome_survives_the_store() -> None:
     found = judge(conditions(warn="< 50%"), rate(3, 10, warnings=("late rows",)), [rate(5, 10, OCTOBER)])
     assert outcome_from_dump(found.dump()) == found
     assert outcome_from_dump(Outcome(OutcomeKind.STALE).dump()) == Outcome(OutcomeKind.STALE)
+
+
+def test_a_settled_figure_is_clear_and_says_why() -> None:
+    """The target is met: there is no coverage left to fall short of."""
+    settled = rate(4, 10, value=None, numerator=None, warnings=("target met",))
+    outcome = judge(conditions(warn="< 300%"), settled, [])
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.CLEAR, "target met")
