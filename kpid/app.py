@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.engine import make_url
-
 from kpid.alerting.evaluate import AlertingSetup
 from kpid.analysis.periods import Calendar
 from kpid.analysis.schedule import schedule_from_text
@@ -28,7 +26,7 @@ from kpid.reporting.publish import ReportingSetup
 from kpid.reporting.render import Renderer
 from kpid.store.engine import Store, open_store
 from kpid.warehouse import Warehouse
-from kpid.warehouse.duckdb import open_duckdb
+from kpid.warehouse.opening import ages_of_tables, open_warehouse
 
 SHORTEST_MAX_AGE = timedelta(hours=1)
 """However often a source is synced, data is not called stale before this."""
@@ -81,8 +79,8 @@ class App:
             calendar=self.calendar,
             currency=config.currency,
             settings=config.kpis,
-            max_ages={name: self.max_age(name) for name in config.sources},
-            sources=frozenset(config.sources),
+            max_ages=self.max_ages(),
+            sources=frozenset(self.max_ages()),
             owner_basis=config.owner_basis,
         )
 
@@ -110,7 +108,7 @@ class App:
             renderer=self.renderer,
             currency=config.currency,
             company=config.company,
-            max_ages={name: self.max_age(name) for name in config.sources},
+            max_ages=self.max_ages(),
         )
 
     def recipients(self) -> dict[str, tuple[str, ...]]:
@@ -122,6 +120,10 @@ class App:
         settings = self.config.sources[source]
         declared = self.plugins.connectors[settings.connector].connector.default_max_age
         return settings.max_age or declared or max(SHORTEST_MAX_AGE, 2 * self.sync_interval(settings))
+
+    def max_ages(self) -> dict[str, timedelta]:
+        """The same for every source, and for every table that is read in place."""
+        return {**{name: self.max_age(name) for name in self.config.sources}, **ages_of_tables(self.config)}
 
     def sync_interval(self, source: Source) -> timedelta:
         """The usual time between two syncs of a source."""
@@ -166,7 +168,7 @@ def open_app(
     notifiers = {name: _notifier(loaded, plugins, name, clock) for name in config.receivers}
     if stores_of is None:
         store = open_store(config.state)
-        facts = _open_warehouse(config, warehouse)
+        facts = open_warehouse(config, warehouse)
     else:
         _check_same_stores(stores_of.config, config)
         store, facts = stores_of.store, stores_of._warehouse
@@ -176,21 +178,9 @@ def open_app(
     return app
 
 
-def _open_warehouse(config: Config, mode: Literal["write", "read", "none"]) -> Warehouse | None:
-    if mode == "none":
-        return None
-    url = make_url(config.warehouse)
-    if url.get_backend_name() != "duckdb":
-        raise ConfigError(
-            f"warehouse: {url.get_backend_name()} is not a warehouse that kpid can use",
-            hint="Write duckdb:///path/to/crm.duckdb",
-        )
-    return open_duckdb(Path(url.database or "crm.duckdb"), read_only=mode == "read")
-
-
 def _check_same_stores(old: Config, new: Config) -> None:
-    if (old.state, old.warehouse) != (new.state, new.warehouse):
-        raise ConfigError("state or warehouse has changed", hint="Restart kpid to move to other stores")
+    if (old.state, old.warehouse, old.tables) != (new.state, new.warehouse, new.tables):
+        raise ConfigError("state, warehouse or tables have changed", hint="Restart kpid to move to other stores")
 
 
 def _connector(app: App, name: str) -> Connector[Any]:

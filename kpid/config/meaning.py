@@ -9,6 +9,7 @@ from kpid.analysis.periods import check_kind, is_kind, recurs
 from kpid.analysis.schedule import schedule_from_text
 from kpid.config.model import Config, ReportJob, Source
 from kpid.config.problems import Key, Place, near_miss
+from kpid.config.tables import table_errors
 from kpid.config.times import calendar_of, target_period
 from kpid.errors import ConfigError, KpidError
 
@@ -22,6 +23,7 @@ def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
         *_periods(config, place),
         *_rule_names(config, place),
         *_receivers(config, place),
+        *table_errors(config.tables, config.warehouse, place, syncs=bool(config.sources)),
     ]
 
 

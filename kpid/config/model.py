@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
+from kpid.config.tables import MappedTable
 from kpid.config.times import OpeningHours, Pattern, Zone
 from kpid.config.values import Duration, DurationText, Model, Name, Names, SpanText
 
@@ -29,9 +30,12 @@ def _state_url(value: str) -> str:
     return value
 
 
+_WAREHOUSES = ("duckdb", "postgresql", "postgresql+psycopg", "spark", "sc", "clickhouse", "clickhouses", "chdb")
+
+
 def _warehouse_url(value: str) -> str:
-    if not value.startswith("duckdb://"):
-        raise ValueError("must be duckdb:///FILE")
+    if value.partition("://")[0] not in _WAREHOUSES or "://" not in value:
+        raise ValueError("must be duckdb:///FILE, postgresql://USER@HOST/DATABASE, spark://..., sc://... or clickhouse://...")
     return value
 
 
@@ -156,7 +160,12 @@ class Config(Model):
         "sqlite:///var/kpid.db", repr=False, description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."
     )
     warehouse: Annotated[str, AfterValidator(_warehouse_url)] = Field(
-        "duckdb:///var/crm.duckdb", description="Where the CRM facts are kept: duckdb:///FILE."
+        "duckdb:///var/crm.duckdb",
+        repr=False,
+        description="Where the CRM facts are: duckdb:///FILE or postgresql://...; read in place: spark, sc, clickhouse, chdb.",
+    )
+    tables: Mapping[str, MappedTable] = Field(
+        default_factory=dict, description="Canonical tables that are the company's own, read in place: none is synced."
     )
     plugins_dir: Path | None = Field(None, description="Folder of single-file plugins.")
     disabled_plugins: Names = Field((), description="Plugins (or whole distributions) that are not loaded.")

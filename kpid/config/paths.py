@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_FILE_SCHEMES = ("sqlite", "duckdb")
+_FILE_SCHEMES = ("sqlite", "duckdb", "chdb")
 
 
 def absolute_url(url: str, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,11 +37,12 @@ class Changes:
     """Days (UTC) that a clock column's values touched, old and new, since a position.
 
     ``days`` maps ``(entity, column)`` to the days; a None day stands for "no value". ``position`` is to be remembered once the
-    changes have been dealt with.
+    changes have been dealt with. ``restate``: nobody says what has changed, so periods that ended within so long may have.
     """
 
     position: int
     days: Mapping[tuple[str, str], frozenset[date | None]] = field(default_factory=dict)
+    restate: timedelta | None = None
 
 
 class Batch(Protocol):
@@ -71,6 +72,9 @@ class Warehouse(Protocol):
 
     dialect: str
     """Name of the SQL dialect for ``kpid.metrics.dialects``: ``duckdb``, ``postgresql`` ..."""
+
+    in_place: bool
+    """Whether its tables are somebody else's: there are no batches and no snapshots."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Run one SELECT and give its whole result."""

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import duckdb
 import pyarrow as pa
 
 from kpid.errors import BusyError, StoreError
-from kpid.warehouse import Changes, Watermark, Written, writes
-from kpid.warehouse.types import INSTANT, conform, entity_table
+from kpid.warehouse import Changes, Watermark, writes
+from kpid.warehouse.duckdb_batch import DuckDBBatch
 
 _TIDY_EVERY = 5  # batches, then cached pages are let go: a long sync takes no more memory than a short one
 _STORAGE = "v1.5.0"
@@ -116,6 +116,7 @@ class DuckDBWarehouse:
     """
 
     dialect = "duckdb"
+    in_place = False
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, read_only: bool = False) -> None:
         self.path = path
@@ -265,86 +266,3 @@ def _migrate(cursor: duckdb.DuckDBPyConnection) -> None:
     for statement in writes.BOOKKEEPING:
         cursor.execute(statement)
     cursor.execute("COMMIT")
-
-
-class DuckDBBatch:
-    """Writes of one transaction; see :class:`kpid.warehouse.Batch`."""
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
-        self._seq: int | None = None
-
-    def upsert(self, entity: str, rows: pa.Table) -> Written:
-        """Store rows by ``id``: the last one wins, equal ones are left alone, changed ones are replaced whole."""
-        if not rows.num_rows:
-            return Written()
-        with self._incoming(conform(entity, rows)):
-            if not self._run(writes.WAS.format(entity=entity)):
-                self._touch(entity, [writes.INCOMING])
-                changed = self._run(writes.ADD_FRESH.format(entity=entity, rows=writes.INCOMING))
-                return Written(rows.num_rows, changed)
-            changed = self._run(writes.fresh_rows(entity))
-            if changed:
-                self._touch(entity, ["fresh", "(SELECT w.* FROM was w SEMI JOIN fresh f ON w.id = f.id)"])
-                self._run(writes.DROP_OLD.format(entity=entity))
-                self._run(writes.ADD_FRESH.format(entity=entity, rows="fresh"))
-            return Written(rows.num_rows, changed)
-
-    def tombstone(self, entity: str, gone: Sequence[tuple[str, datetime, str, str | None]]) -> int:
-        """Mark rows as deleted; how many were still alive. Unknown ids are passed over."""
-        entity_table(entity)
-        if not gone:
-            return 0
-        columns = list(zip(*{item[0]: item for item in gone}.values(), strict=True))
-        names = ["id", "deleted_at", "deleted_reason", "merged_into_id"]
-        kinds = [pa.string(), INSTANT, pa.string(), pa.string()]
-        with self._incoming(pa.table([pa.array(c, k) for c, k in zip(columns, kinds, strict=True)], names=names)):
-            count = self._run(writes.WAS_ALIVE.format(entity=entity))
-            if count:
-                self._touch(entity, ["was"])
-                self._run(writes.BURY.format(entity=entity))
-            return count
-
-    def mark_seen(self, source: str, entity: str, run: str, ids: pa.Array | pa.ChunkedArray) -> None:
-        """Remember that a full read has met these ids."""
-        with self._incoming(pa.table({"id": ids})):
-            self._run(writes.MARK_SEEN, [source, entity, run])
-
-    def forget_seen(self, source: str, entity: str) -> None:
-        """A full read begins, or is over."""
-        self._run(writes.FORGET_SEEN, [source, entity])
-
-    def vanish(self, source: str, entity: str, run: str, at: datetime) -> int:
-        """Mark the living rows of a source that a complete read ``run`` has not met; how many."""
-        entity_table(entity)
-        count = self._run(writes.WAS_UNSEEN.format(entity=entity), {"source": source, "entity": entity, "run": run})
-        if count:
-            self._touch(entity, ["was"])
-            self._run(writes.BURY_UNSEEN.format(entity=entity), [at])
-        return count
-
-    def save_watermark(self, watermark: Watermark) -> None:
-        """Remember how far the read has come."""
-        cursor = None if watermark.cursor is None else json.dumps(watermark.cursor, sort_keys=True)
-        self._run(writes.DROP_WATERMARK, [watermark.source, watermark.entity])
-        self._run(writes.ADD_WATERMARK, [watermark.source, watermark.entity, cursor, watermark.through, watermark.finished_at])
-
-    def _touch(self, entity: str, relations: Sequence[str]) -> None:
-        if self._seq is None:
-            self._seq = self._cursor.execute(writes.NEXT_SEQ).fetchall()[0][0]
-        self._run(writes.touched_days(entity, relations))
-        self._run(writes.FORGET_TOUCHED)
-        self._run(writes.ADD_TOUCHED, [self._seq])
-
-    def _run(self, sql: str, parameters: Any = None) -> int:
-        """Run a statement to its end; how many rows it wrote."""
-        rows = self._cursor.execute(sql, parameters).fetchall()
-        return int(rows[0][0]) if rows and isinstance(rows[0][0], int) else 0
-
-    @contextmanager
-    def _incoming(self, rows: pa.Table) -> Iterator[None]:
-        self._cursor.register(writes.INCOMING, rows)
-        try:
-            yield
-        finally:
-            self._cursor.unregister(writes.INCOMING)
