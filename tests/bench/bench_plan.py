@@ -140,7 +140,8 @@ def _asks(setup: MetricsSetup, needs: list[SeriesNeed], start: datetime, end: da
 def _planned(setup: MetricsSetup, needs: list[SeriesNeed], start: datetime, end: datetime) -> list[tuple[str, list]]:
     scans = make_plan(_asks(setup, needs, start, end)).scans
     setting = Setting(NOW, ZONE, "EUR")
-    return [compile_statement(make_statement(scan, setting).select, "duckdb") for scan in scans]
+    statements = [make_statement(scan, setting) for scan in scans]
+    return [compile_statement(statement.select, "duckdb", statement.values) for statement in statements]
 
 
 def _measure(setup: MetricsSetup, needs: list[SeriesNeed], start: datetime, end: datetime) -> int:
