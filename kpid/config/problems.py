@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, get_args, get_origin
 
@@ -16,6 +17,7 @@ Place: TypeAlias = Callable[..., str]
 
 
 MAX_LINES = 40
+_PLACE = re.compile(r"(.*?):([0-9]+)(?::([0-9]+))?")
 
 
 class ConfigErrors(ConfigError):  # noqa: N818 - several of them
@@ -36,9 +38,10 @@ def raise_errors(errors: Sequence[ConfigError]) -> None:
         raise ConfigErrors(sorted(errors, key=_reading_order))
 
 
-def _reading_order(error: ConfigError) -> tuple[str, int]:
-    file, _, line = (error.where or "").rpartition(":")
-    return file, int(line) if line.isdigit() else 0
+def _reading_order(error: ConfigError) -> tuple[str, int, int]:
+    """File, line and column: ``kpid.yml:12`` or ``kpid.yml:12:40``."""
+    found = _PLACE.fullmatch(error.where or "")
+    return (found[1], int(found[2]), int(found[3] or 0)) if found else (error.where or "", 0, 0)
 
 
 def each_error(error: ConfigError) -> Iterator[ConfigError]:

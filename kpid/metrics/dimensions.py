@@ -6,9 +6,10 @@ on the id of the other table, so they neither lose nor multiply rows. ``region``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, func
 from sqlalchemy.sql.expression import FromClause
@@ -51,8 +52,16 @@ class Dimension:
     depends_on: str | None = None
 
 
-def dimension_of(entity: FromClause, name: str) -> Dimension | None:
+Custom: TypeAlias = Mapping[str, Callable[[FromClause], Dimension | None]]
+"""Dimensions that the configuration makes from custom fields, by name: what each is for an entity."""
+
+NO_CUSTOM: Custom = MappingProxyType({})
+
+
+def dimension_of(entity: FromClause, name: str, custom: Custom = NO_CUSTOM) -> Dimension | None:
     """The dimension of an entity, or None if the entity has none of this name."""
+    if name in custom:
+        return custom[name](entity)
     columns = entity.c
     if name in _REFERENCES:
         column, table = _REFERENCES[name]
@@ -68,7 +77,7 @@ def dimension_of(entity: FromClause, name: str) -> Dimension | None:
     return None if own is None else Dimension(name, own)
 
 
-def check_dimensions(kpi: Kpi, entities: Iterable[FromClause], names: Iterable[str]) -> None:
+def check_dimensions(kpi: Kpi, entities: Iterable[FromClause], names: Iterable[str], custom: Custom = NO_CUSTOM) -> None:
     """Refuse dimensions that a KPI does not have.
 
     Raises:
@@ -76,8 +85,8 @@ def check_dimensions(kpi: Kpi, entities: Iterable[FromClause], names: Iterable[s
     """
     tables = list(entities)
     for name in names:
-        if name not in kpi.dimensions or any(dimension_of(table, name) is None for table in tables):
-            usable = [known for known in kpi.dimensions if all(dimension_of(table, known) is not None for table in tables)]
+        if name not in kpi.dimensions or any(dimension_of(table, name, custom) is None for table in tables):
+            usable = [one for one in kpi.dimensions if all(dimension_of(table, one, custom) is not None for table in tables)]
             hint = f"It can be cut by {', '.join(usable)}" if usable else "It has no dimensions"
             raise ConfigError(f"KPI {kpi.id} cannot be cut by {name!r}", hint=hint)
 

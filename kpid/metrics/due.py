@@ -115,7 +115,8 @@ class Touched:
 def _looked_up(measure: Measure, ask: Ask) -> set[str | None]:
     """Tables whose changes move rows from one segment to another, give segments another name, or amounts another worth."""
     names = {*ask.by, *(name for name, _ in ask.where)}
-    found = {dimension.depends_on for name in names if (dimension := dimension_of(measure.entity, name)) is not None}
+    dimensions = [dimension_of(measure.entity, name, ask.custom) for name in names]
+    found = {dimension.depends_on for dimension in dimensions if dimension is not None}
     found |= {labels_table(name) for name in ask.by}
     found |= {"owner_history"} if names & BASIS else set()
     found |= {"team_memberships", "teams"} if "team" in names else set()
@@ -142,8 +143,16 @@ def definition_hash(ask: Ask, calendar: Calendar, currency: str) -> str:
         "calendar": calendar.identity,
         "currency": currency,
         "where": ask.where,
+        "custom": _custom_texts(ask),
     }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _custom_texts(ask: Ask) -> list[str]:
+    """Where the values of custom dimensions come from."""
+    names = sorted({*ask.by, *(name for name, _ in ask.where)} & set(ask.custom))
+    found = [dimension_of(measure.entity, name, ask.custom) for measure in ask.definition.measures.values() for name in names]
+    return [text_of(dimension.expression) for dimension in found if dimension is not None]
 
 
 def _entity_text(entity: FromClause) -> str:

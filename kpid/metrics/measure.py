@@ -16,7 +16,7 @@ from kpid.config.model import KpiSettings
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.compose import define
 from kpid.metrics.dialects import compile_statement
-from kpid.metrics.dimensions import check_dimensions
+from kpid.metrics.dimensions import Custom, check_dimensions
 from kpid.metrics.due import definition_hash, due_periods, wanted_periods
 from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
@@ -57,6 +57,8 @@ class MetricsSetup:
     sources: Collection[str] | None = None
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
     owner_basis: Literal["at_event", "current"] = "at_event"
+    custom: Custom = field(default_factory=dict)
+    """Dimensions made from custom fields."""
 
 
 @dataclass(frozen=True)
@@ -198,13 +200,13 @@ class _Run:
         params = kpi.params_from({**settings.params, **dict(need.params)})
         definition = define(kpi, params, self.setup.kpis, self._params_of)
         tables = [measure.entity for measure in definition.measures.values()]
-        check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)])
+        check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)], self.setup.custom)
         min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
         unknown, is_about_nobody = self._labels.unknown(need)
         where = self._labels.where(need)
         if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:
             where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
-        return Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody)
+        return Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody, self.setup.custom)
 
     def _params_of(self, kpi: str) -> Mapping[str, str]:
         settings = self.setup.settings.get(kpi)
@@ -260,7 +262,8 @@ class _Run:
 
     def _setting(self, foreign: frozenset[str] = frozenset()) -> Setting:
         setup = self.setup
-        return Setting(self.now, setup.calendar.timezone, setup.currency, foreign, setup.calendars, self._history())
+        zone, calendars = setup.calendar.timezone, setup.calendars
+        return Setting(self.now, zone, setup.currency, foreign, calendars, self._history(), setup.custom)
 
     def _history(self) -> frozenset[str]:
         """The histories of owners and teams that have rows, if events count for the owner of then."""

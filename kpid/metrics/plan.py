@@ -16,6 +16,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import is_daily
 from kpid.metrics.dialects import text_of
+from kpid.metrics.dimensions import Custom
 from kpid.model import Period, SeriesNeed
 from kpid.plugin.kpi import AS_OF, At, Balance, Clock, Definition, During, InPeriod, Kpi, Measure, Now
 
@@ -41,6 +42,7 @@ class Ask:
     where: Where = ()
     unknown: tuple[str, ...] = ()
     is_about_nobody: bool = False
+    custom: Custom = field(default_factory=dict)
 
     @property
     def by(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import CTE, Values
 
 from kpid.analysis.periods import Calendar
 from kpid.analysis.workdays import Span, WorkCalendar, open_spans
+from kpid.metrics.dimensions import Custom
 from kpid.model import Period
 from kpid.plugin.expressions import PERIODS
 
@@ -34,6 +35,7 @@ class Setting:
         foreign: tables that hold amounts in other currencies.
         calendars: opening hours by name; ``""`` is the company's default.
         history: history tables that have rows (``owner_history``, ``team_memberships``): only these are joined.
+        custom: dimensions made from custom fields.
     """
 
     now: datetime
@@ -42,6 +44,7 @@ class Setting:
     foreign: frozenset[str] = frozenset()
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
     history: frozenset[str] = frozenset()
+    custom: Custom = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class _Writer:
     def _dimension(self, name: str) -> ColumnElement[Any]:
         clock = self.scan.clock
         then = dimension_at(self.scan.entity, name, clock.instant, self.setting.history) if isinstance(clock, At) else None
-        dimension = then or dimension_of(self.scan.entity, name)
+        dimension = then or dimension_of(self.scan.entity, name, self.setting.custom)
         assert dimension is not None  # noqa: S101 - check_dimensions has refused the others
         for table, condition in dimension.joins:
             self.joins[str(getattr(table, "name", name))] = (table, condition)

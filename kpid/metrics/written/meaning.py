@@ -91,18 +91,26 @@ def meaning(node: Node, columns: Columns) -> Typed:
             return columns.find(node)
         case Call():
             return called(node, [meaning(argument, columns) for argument in node.arguments])
-        case Several():
-            parts = [_truth(operand, columns) for operand in node.operands]
-            return Typed("boolean", and_(*parts) if node.operator == "and" else or_(*parts))
-        case Unary():
-            return _unary(node, columns)
-        case Binary() if node.operator in COMPARISONS:
-            return Typed("boolean", _compared(node, node.operator, node.left, node.right, columns))
-        case Binary():
+        case Unary(operator="-"):
+            return _negative(node, columns)
+        case Binary() if node.operator not in COMPARISONS:
             return _arithmetic(node, meaning(node.left, columns), meaning(node.right, columns))
         case _:
+            return Typed("boolean", _truth_of(node, columns))
+
+
+def _truth_of(node: Several | Unary | Binary | In | Between | IsNull | Like, columns: Columns) -> Expression:
+    match node:
+        case Several():
+            parts = [_truth(operand, columns) for operand in node.operands]
+            return and_(*parts) if node.operator == "and" else or_(*parts)
+        case Unary():
+            return not_(_truth(node.operand, columns))
+        case Binary():
+            return _compared(node, node.operator, node.left, node.right, columns)
+        case _:
             found = _predicate(node, columns)
-            return Typed("boolean", not_(found) if node.negated and not isinstance(node, IsNull) else found)
+            return not_(found) if node.negated and not isinstance(node, IsNull) else found
 
 
 def _predicate(node: In | Between | IsNull | Like, columns: Columns) -> Expression:
@@ -148,9 +156,7 @@ def _truth(node: Node, columns: Columns) -> Expression:
     return found.sql
 
 
-def _unary(node: Unary, columns: Columns) -> Typed:
-    if node.operator == "not":
-        return Typed("boolean", not_(_truth(node.operand, columns)))
+def _negative(node: Unary, columns: Columns) -> Typed:
     found = meaning(node.operand, columns)
     if found.kind != "number":
         raise Mistake(f"{printed(node.operand)} is {KIND_WORDS[found.kind]}, not a number", node.operand.span)
