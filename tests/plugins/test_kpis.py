@@ -37,7 +37,7 @@ def test_all_kpis_of_the_first_release_are_there():
 
 @pytest.mark.parametrize("name", [name for name in KPIS if name != "data_freshness"])
 def test_kpi_keeps_the_contract(name, tmp_path):
-    check_kpi(KPIS[name], tmp_path)
+    check_kpi(KPIS[name], tmp_path, KPIS)
 
 
 def deal(number, state, **columns):
