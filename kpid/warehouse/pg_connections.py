@@ -157,11 +157,14 @@ def _table(cursor: Any) -> pa.Table:
         return pa.table({})
     rows = cursor.fetchall()
     columns = list(zip(*rows, strict=True)) or [()] * len(cursor.description)
-    arrays = [_array(values, column.type_code) for values, column in zip(columns, cursor.description, strict=True)]
+    arrays = [_array(values, column) for values, column in zip(columns, cursor.description, strict=True)]
     return pa.Table.from_arrays(arrays, names=[column.name for column in cursor.description])
 
 
-def _array(values: Sequence[Any], kind: int) -> pa.Array:
+def _array(values: Sequence[Any], column: Any) -> pa.Array:
+    kind = column.type_code
+    if kind == _NUMERIC and column.precision:
+        return pa.array(values, pa.decimal128(column.precision, column.scale))
     if kind == _NUMERIC:
         return pa.array(values) if any(value is not None for value in values) else pa.array(values, pa.decimal128(38, 6))
     if kind in _KINDS:
