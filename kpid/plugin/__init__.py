@@ -8,6 +8,7 @@ from kpid.model import Finding
 from kpid.plugin import entities
 from kpid.plugin.amounts import converted
 from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
+from kpid.plugin.capabilities import Known
 from kpid.plugin.client import Auth, HttpClient, NoAuth
 from kpid.plugin.connector import (
     Connector,
@@ -20,7 +21,7 @@ from kpid.plugin.connector import (
     SourceContext,
     Tombstone,
 )
-from kpid.plugin.expressions import CURRENCY, NOW, PERIODS, ZONE, counts, holds_at, living, local_date
+from kpid.plugin.expressions import CURRENCY, NOW, PERIODS, ZONE, counts, dates_between, holds_at, later, living, local_date
 from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import in_business_time
 from kpid.plugin.kpi import (
@@ -50,13 +51,13 @@ from kpid.plugin.kpi import (
     sum_,
     top_sum,
 )
-from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle
+from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle, filled_columns
 from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
 from kpid.plugin.pacing import Pacer, RateLimit
 from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
 from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
-from kpid.plugin.settings import Secret, Settings
+from kpid.plugin.settings import Secret, Settings, known_zone
 
 __all__ = [
     "AS_OF",
@@ -89,6 +90,7 @@ __all__ = [
     "HttpFailure",
     "Image",
     "InPeriod",
+    "Known",
     "Kpi",
     "KpidError",
     "Link",
@@ -130,12 +132,16 @@ __all__ = [
     "count",
     "count_distinct",
     "counts",
+    "dates_between",
     "days_between",
     "dig",
     "entities",
+    "filled_columns",
     "holds_at",
     "hookimpl",
     "in_business_time",
+    "later",
+    "known_zone",
     "living",
     "local_date",
     "max_",

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from kpid.clock import Clock
 from kpid.model import Finding
+from kpid.plugin.capabilities import Known, derived_capabilities
 from kpid.plugin.settings import Settings
 
 Row: TypeAlias = Mapping[str, Any]
@@ -145,6 +146,20 @@ class Connector(ABC, Generic[S]):
     def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
         """Records of ``entity`` deleted or merged since ``cursor``. Called for ``deletes="pass"`` after the pages."""
         return iter(())
+
+    def capabilities(self) -> Mapping[str, Known]:
+        """What this source can tell: names of tables and of :data:`~kpid.plugin.capabilities.CAPABILITIES`. Contacts nobody.
+
+        What is not named it cannot tell. The default follows from :meth:`reads`.
+        """
+        return derived_capabilities(self.reads())
+
+    def fills(self) -> Mapping[str, frozenset[str]]:
+        """The canonical columns that are filled, of the entities for which that is known. Contacts nobody beyond this machine.
+
+        Of entities that are not named any column may be filled: the default knows of none.
+        """
+        return {}
 
     def server_time(self) -> datetime | None:
         """The source's clock, if it tells; else None."""

@@ -79,6 +79,12 @@ class ValueStyle:
     decimal_comma: bool = False
 
 
+def filled_columns(entity: str, mapped: Mapped, header: Iterable[str]) -> frozenset[str]:
+    """The canonical columns that a source fills: those that are mapped, and those of its own that have canonical names."""
+    own = {name for name in header if name in ENTITIES[entity].c and name not in _OWN}
+    return frozenset(own | mapped.columns.keys() | {"native_id"})
+
+
 class Mapper:
     """Turns rows of a source, column by column, into canonical rows.
 

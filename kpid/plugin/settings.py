@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import available_timezones
+
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 Secret = SecretStr
@@ -18,3 +20,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True, coerce_numbers_to_str=True
     )
+
+
+def known_zone(value: str | None) -> str | None:
+    """For settings with the name of a zone: ``_known_zone = field_validator("timezone")(known_zone)``.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
+    if value is not None and value not in available_timezones():
+        raise ValueError("not a time zone; write one like Europe/Berlin")
+    return value

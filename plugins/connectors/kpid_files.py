@@ -19,11 +19,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TextIO
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -44,15 +45,16 @@ from kpid.plugin import (
     SourceContext,
     ValueStyle,
     entities,
+    filled_columns,
     hookimpl,
+    known_zone,
 )
 
-CHUNK = 5_000
-"""Rows per page."""
+CHUNK = 5_000  # rows per page
 LONGEST = 16 * 1024 * 1024
 """A long e-mail in a cell is no fault; a quotation mark left open swallows no more than this."""
-_TEXTS = (".csv", ".tsv", ".txt")
-SUFFIXES = dict.fromkeys(_TEXTS, "csv") | {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+KINDS = {"csv": (".csv", ".tsv", ".txt"), "jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet", ".pq")}
+SUFFIXES = {suffix: kind for kind, suffixes in KINDS.items() for suffix in suffixes}
 
 Columns = Sequence[Sequence[Any]]
 
@@ -78,12 +80,7 @@ class FilesSettings(Settings):
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign of numbers; with `,` a point separates thousands.")
     timezone: str | None = Field(default=None, description="Zone of times that state none; default: the company's.")
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str | None) -> str | None:
-        if value is not None and value not in available_timezones():
-            raise ValueError("not a time zone; write one like Europe/Berlin")
-        return value
+    _known_zone = field_validator("timezone")(known_zone)
 
 
 class FilesConnector(Connector[FilesSettings]):
@@ -103,9 +100,7 @@ class FilesConnector(Connector[FilesSettings]):
         """Full reads, in the order of the canonical tables."""
         wanted = self._wanted()
         history: Literal["full", "since_sync"] = "full" if "deal_stage_history" in wanted else "since_sync"
-        return [
-            EntityReads(name, mode="full", deletes="absence", history=history) for name in entities.ENTITIES if name in wanted
-        ]
+        return [EntityReads(name, "full", "absence", history) for name in entities.ENTITIES if name in wanted]
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """All rows of the entity's file, from where an interrupted read of the same file was; none if it is unchanged."""
@@ -154,6 +149,16 @@ class FilesConnector(Connector[FilesSettings]):
                 findings.append(Finding(subject, ok=False, text=told.what, hint=told.hint or "", where=told.where or ""))
         return findings
 
+    def fills(self) -> Mapping[str, frozenset[str]]:
+        """By header and settings; JSON lines have no header, and a file that cannot be read now may have any column."""
+        found = {}
+        for entity, wanted in self._wanted().items():
+            with suppress(KpidError, OSError):
+                file = self._file(wanted)
+                if (wanted.format or SUFFIXES.get(file.suffix.lower())) != "jsonl":
+                    found[entity] = filled_columns(entity, wanted, next(_chunks(file, wanted, self.settings, 0, size=1))[0])
+        return found
+
     def _wanted(self) -> Mapping[str, FileEntity]:
         """What is to be read: as set, or the files that are named like entities."""
         try:
@@ -169,9 +174,8 @@ class FilesConnector(Connector[FilesSettings]):
             return self.settings.entities
         folder = self._path.parent if self._path.is_file() else self._path
         files = [self._path] if self._path.is_file() else sorted(folder.iterdir()) if folder.is_dir() else []
-        found = {
-            file.stem: FileEntity(file=file.name) for file in files if file.stem in entities.ENTITIES and file.suffix in SUFFIXES
-        }
+        known = [file for file in files if file.stem in entities.ENTITIES and file.suffix in SUFFIXES]
+        found = {file.stem: FileEntity(file=file.name) for file in known}
         if not found:
             raise ConnectorError(
                 "there are no files to read",
@@ -247,9 +251,9 @@ def _undecodable(file: Path, encoding: str) -> str:
 def _csv_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> Iterator[tuple[list[str], Columns]]:
     csv.field_size_limit(LONGEST)
     with file.open(encoding=settings.encoding, newline="") as stream:
-        first = stream.readline()
+        delimiter = settings.delimiter or max(",;\t|", key=stream.readline().count)
         stream.seek(0)
-        reader = csv.reader(stream, delimiter=settings.delimiter or _delimiter(first), strict=True)
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
             raise SchemaError("the file has no header", where=str(file), hint="Its first line must name the columns")
@@ -259,10 +263,6 @@ def _csv_chunks(file: Path, settings: FilesSettings, skip: int, size: int) -> It
         yield header, []
         while chunk := list(islice(lines, size)):
             yield header, list(zip(*chunk, strict=True))
-
-
-def _delimiter(line: str) -> str:
-    return max(",;\t|", key=line.count)
 
 
 def _lines(reader: Any, file: Path) -> Iterator[list[str]]:

@@ -23,7 +23,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
 from sqlalchemy import URL, Connection, CursorResult, create_engine, text
@@ -47,7 +47,9 @@ from kpid.plugin import (
     SourceContext,
     ValueStyle,
     entities,
+    filled_columns,
     hookimpl,
+    known_zone,
 )
 
 CHUNK = 5_000
@@ -83,12 +85,7 @@ class SqlSettings(Settings):
     entities: Mapping[str, SqlEntity] = Field(min_length=1, description="A select per entity.")
     timezone: str | None = Field(default=None, description="Zone of times that state none; default: the company's.")
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str | None) -> str | None:
-        if value is not None and value not in available_timezones():
-            raise ValueError("not a time zone; write one like Europe/Berlin")
-        return value
+    _known_zone = field_validator("timezone")(known_zone)
 
 
 class SqlConnector(Connector[SqlSettings]):
@@ -125,6 +122,14 @@ class SqlConnector(Connector[SqlSettings]):
                     last = _later(last, columns[place], until, self._zone)
                 yield Page({entity: mapper.rows(columns)}, cursor={"last": last} if sorted_ and last is not None else None)
         yield Page({}, cursor={"last": last} if last is not None else None, through=until)
+
+    def fills(self) -> Mapping[str, frozenset[str]]:
+        """Mapped columns, and canonical names that stand in the select; one that selects ``*`` may give any."""
+        found = {}
+        for entity, wanted in self.settings.entities.items():
+            if entity in entities.ENTITIES and not re.search(r"(?<!count\()\*", wanted.select, re.IGNORECASE):
+                found[entity] = filled_columns(entity, wanted, re.findall(r"\w+", wanted.select))
+        return found
 
     def check(self) -> Sequence[Finding]:
         """Connect, and run each select without taking its rows."""

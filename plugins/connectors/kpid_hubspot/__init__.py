@@ -29,6 +29,7 @@ from kpid.plugin import (
     DeletedPage,
     EntityReads,
     Finding,
+    Known,
     Page,
     SchemaError,
     Secret,
@@ -38,7 +39,7 @@ from kpid.plugin import (
     hookimpl,
 )  # fmt: skip
 from kpid_hubspot.endpoints import Access, Batch, Endpoints, changed_since
-from kpid_hubspot.mapping import MAPPERS, history_rows, owner_row, pipeline_row, stage_rows, stages_of
+from kpid_hubspot.mapping import MAPPERS, columns_of, history_rows, owner_row, pipeline_row, stage_rows, stages_of
 from kpid_hubspot.values import Place, Stage, instant
 
 INDEX_LAG = timedelta(minutes=1)
@@ -164,6 +165,15 @@ class HubSpotConnector(Connector[HubSpotSettings]):
             *(changing(entity) for entity in ("activities", "tickets", "leads")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
+
+    def capabilities(self) -> Mapping[str, Known]:
+        """HubSpot tells merges, too."""
+        return {**super().capabilities(), "merges": "full"}
+
+    def fills(self) -> Mapping[str, frozenset[str]]:
+        """What the mapping says."""
+        own = self.settings.fields
+        return {name: columns_of(KINDS[name], own.get(name, {})) for name in self.settings.entities if name in KINDS}
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """See :class:`~kpid.plugin.Connector`. Cursors are ``{"since": instant}`` between reads, and a place within one."""

@@ -5,10 +5,11 @@ Won and lost are read from the pipeline's metadata, never from names: companies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from kpid.plugin import SchemaError, entities
 from kpid_hubspot.values import Place, Record, Stage, full_name, instant, local_date, number, seconds, text
@@ -321,3 +322,10 @@ MAPPERS: Mapping[str, Callable[[Record, Links, Place], Row]] = {
     "leads": lead_row,
 }
 """How a record of each type becomes a row."""
+
+
+def columns_of(kinds: Iterable[str], fields: Mapping[str, str]) -> frozenset[str]:
+    """The canonical columns that records of some types fill, as far as HubSpot has a value."""
+    blank: Record = {"id": "0", "properties": {"dealstage": "0"}}
+    place = Place(ZoneInfo("UTC"), fields=fields)
+    return frozenset(name for kind in kinds for name in MAPPERS[kind](blank, {}, place))
