@@ -19,6 +19,7 @@ from kpid.config.model import Config, Source
 from kpid.config.times import calendar_of
 from kpid.errors import ConfigError, StoreError
 from kpid.metrics.measure import MetricsSetup
+from kpid.metrics.written import with_own_kpis
 from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.notifier import Notifier, NotifierContext
 from kpid.registry import Plugins, load_plugins, options_of
@@ -81,6 +82,7 @@ class App:
             settings=config.kpis,
             max_ages=self.max_ages(),
             sources=frozenset(self.max_ages()),
+            custom=self.plugins.dimensions,
             owner_basis=config.owner_basis,
         )
 
@@ -161,7 +163,7 @@ def open_app(
     """
     loaded = load_config(file)
     config = loaded.config
-    plugins = load_plugins(plugins_dir=config.plugins_dir, disabled=config.disabled_plugins)
+    plugins = with_own_kpis(load_plugins(plugins_dir=config.plugins_dir, disabled=config.disabled_plugins), loaded)
     plugins.require(loaded)
     calendar = calendar_of(config)
     renderer = Renderer.for_config(config, plugins.filters, calendar)

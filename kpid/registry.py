@@ -66,6 +66,10 @@ class Plugins:
     broken: Mapping[str, str] = field(default_factory=dict)
     disabled: tuple[str, ...] = ()
     rows: tuple[PluginInfo, ...] = ()
+    written: frozenset[str] = frozenset()
+    """Ids of the KPIs that the configuration defines, once they are among ``kpis``."""
+    dimensions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Dimensions that the configuration makes from custom fields."""
 
     def listing(self) -> list[PluginInfo]:
         """Every plugin and what it brings, ordered by kind and name."""
@@ -83,7 +87,8 @@ class Plugins:
         """A mistake for each name in the configuration that no plugin brings."""
         for kind, name, path in _names(loaded, self):
             known = self._known(kind)
-            if name not in known:
+            is_written = kind == "KPI" and name in loaded.config.kpis and loaded.config.kpis[name].is_definition
+            if name not in known and not is_written:
                 yield ConfigError(f"there is no {kind} {name!r}", where=loaded.place(*path), hint=self._hint(kind, name, known))
 
     def _known(self, kind: str) -> Collection[str]:

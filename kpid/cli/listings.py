@@ -55,12 +55,14 @@ def plugins(
     """Kind, name, version, distribution and state of every plugin; broken ones with their reason."""
     from kpid.commands.listings import list_plugins  # noqa: PLC0415
     from kpid.config.load import load_config  # noqa: PLC0415
+    from kpid.metrics.written import joined, own_kpis  # noqa: PLC0415
     from kpid.registry import load_plugins  # noqa: PLC0415
 
     session = session_of(context, config)
     if session.explicit or session.config_file.is_file():
-        settings = load_config(session.config_file).config
-        found = list_plugins(load_plugins(plugins_dir=settings.plugins_dir, disabled=settings.disabled_plugins))
+        loaded = load_config(session.config_file)
+        plugins = load_plugins(plugins_dir=loaded.config.plugins_dir, disabled=loaded.config.disabled_plugins)
+        found = list_plugins(joined(plugins, loaded, own_kpis(loaded, plugins)))
     else:  # no configuration yet: what is installed
         found = list_plugins(load_plugins())
     if format == "json":

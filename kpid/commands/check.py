@@ -14,10 +14,11 @@ from sqlalchemy.sql import visitors
 from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
 from kpid.clock import SystemClock
 from kpid.config.load import Loaded
-from kpid.config.model import Rule
+from kpid.config.model import Config, Rule
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
 from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
+from kpid.metrics.written import Own, joined, own_kpis
 from kpid.model import Finding
 from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.entities import ENTITIES
@@ -45,11 +46,13 @@ def check_config(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemp
         One finding per mistake or warning, and one per part that is well. ``ok`` is False for both mistakes and warnings.
     """
     config = loaded.config
+    own = own_kpis(loaded, plugins)
+    plugins = joined(plugins, loaded, own)
     parts: list[tuple[str, str, Iterator[Finding]]] = [
         ("plugins", _brought(plugins), _plugins(loaded, plugins)),
         ("sources", _counted(config.sources, "source"), _options(loaded, plugins, "sources")),
         ("receivers", _counted(config.receivers, "receiver"), _options(loaded, plugins, "receivers")),
-        ("kpis", f"{_counted(config.kpis, 'KPI')} with settings of their own", _kpis(loaded, plugins)),
+        ("kpis", _kpis_text(config), _kpis(loaded, plugins, own)),
         ("rules", _counted(config.rules, "rule"), _rules(loaded, plugins)),
         ("reports", _counted(config.reports, "report"), iter(())),
         ("data", "every KPI in use has a source for its data", _coverage(loaded, plugins)),
@@ -150,7 +153,15 @@ def _settings(loaded: Loaded, plugins: Plugins, section: str, name: str) -> Any:
     return options_of(kind.Settings, receiver.options, loaded, (section, name)) if kind else None
 
 
-def _kpis(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+def _kpis_text(config: Config) -> str:
+    defined = [name for name, settings in config.kpis.items() if settings.is_definition]
+    parts = [f"{_counted(config.kpis, 'KPI')} with settings of their own"]
+    parts += [f"{len(defined)} defined here: {', '.join(defined)}"] if defined else []
+    return ", ".join([*parts, *([_counted(config.fields, "custom field")] if config.fields else [])])
+
+
+def _kpis(loaded: Loaded, plugins: Plugins, own: Own) -> Iterator[Finding]:
+    yield from (_finding("kpis", error) for error in own.errors)
     for name, settings in loaded.config.kpis.items():
         if name in plugins.kpis:
             kpi = plugins.kpis[name]

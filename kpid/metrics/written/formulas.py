@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -122,15 +122,18 @@ def references(tree: Node) -> list[Name | Call]:
     return [node for node in _computed_nodes(tree) if isinstance(node, Name | Call)]
 
 
-def use_of(node: Name | Call, find: Callable[[str], Kpi | None], known: list[str]) -> tuple[Use, str] | None:
+def use_of(
+    node: Name | Call, find: Callable[[str], Kpi | None], kpis: Collection[str], measures: Collection[str]
+) -> tuple[Use, str] | None:
     """The KPI that a formula names, and its unit; None if it is one with mistakes of its own.
 
     Raises:
         Mistake: there is none, or it has no such parameter.
     """
     name = node.parts[0] if isinstance(node, Name) else node.name
-    if name not in known:
-        raise Mistake(f"there is no measure and no KPI {name!r}", node.span, near_miss(name, known, what="There are"))
+    if name not in kpis:
+        what = f"{name} is a measure: it has no parameters" if name in measures else f"there is no measure and no KPI {name!r}"
+        raise Mistake(what, node.span, near_miss(name, [*measures, *kpis], what="There are"))
     kpi = find(name)
     if kpi is None:
         return None
