@@ -27,7 +27,7 @@ from kpid.metrics.constructs import (
     SecondsBetween,
     TopSum,
 )
-from kpid.metrics.spelling import Duck, Spelling
+from kpid.metrics.spelling import Duck, DuckNames, Spelling
 
 __all__ = [
     "DaysBetween", "JsonText", "LocalDate", "PeriodNumber", "Placeholder", "Quantile", "Quantiles", "SecondsBetween", "TopSum",
@@ -35,7 +35,7 @@ __all__ = [
 ]  # fmt: skip
 
 _DIALECTS: dict[str, tuple[type[Spelling], str, dict[str, Any]]] = {
-    "duckdb": (Duck, "qmark", {"div_is_floordiv": False}),
+    "duckdb": (Duck, "qmark", {"div_is_floordiv": False, "preparer": DuckNames}),
     "postgresql": (Spelling, "numeric_dollar", {}),
     "spark": (engines.Spark, "numeric_dollar", engines.SPARK),
     "clickhouse": (engines.ClickHouse, "numeric_dollar", engines.CLICKHOUSE),

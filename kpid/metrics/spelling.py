@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, and_, literal
-from sqlalchemy.dialects.postgresql.base import PGCompiler
+from sqlalchemy.dialects.postgresql.base import PGCompiler, PGIdentifierPreparer
 from sqlalchemy.ext.compiler import compiles
 
 from kpid.metrics.constructs import (
+    DatesBetween,
     DaysBetween,
     JsonText,
+    Later,
     LocalDate,
     PeriodNumber,
     Placeholder,
@@ -46,6 +48,10 @@ class Spelling(PGCompiler):
     def seconds(self, start: str, end: str) -> str:
         """Whole seconds between two instants, rounded down."""
         return f"CAST(floor(EXTRACT(epoch FROM {end}) - EXTRACT(epoch FROM {start})) AS BIGINT)"
+
+    def later(self, instant: str, seconds: int) -> str:
+        """An instant moved by elapsed seconds."""
+        return f"({instant} + INTERVAL '{seconds} seconds')"
 
     def instant(self, value: datetime) -> str:
         """An instant as a literal."""
@@ -92,6 +98,12 @@ class Spelling(PGCompiler):
         if not kwargs.get("asfrom") or not self.dialect.kpid_is_mapped:  # type: ignore[attr-defined]
             return name
         return f"{MAPPED}{table.name}" if kwargs.get("enclosing_alias") is not None else f"{MAPPED}{table.name} AS {name}"
+
+
+class DuckNames(PGIdentifierPreparer):
+    """Names in DuckDB: it reserves one word more."""
+
+    reserved_words = PGIdentifierPreparer.reserved_words | {"at"}
 
 
 class Duck(Spelling):
@@ -151,6 +163,17 @@ def _local_date(element: LocalDate, compiler: Any, **options: Any) -> str:
 def _days_between(element: DaysBetween, compiler: Any, **options: Any) -> str:
     start, end, zone = _process(compiler, element, options)
     return str(compiler.days(compiler.local_date(start, zone), compiler.local_date(end, zone)))
+
+
+@compiles(DatesBetween)
+def _dates_between(element: DatesBetween, compiler: Any, **options: Any) -> str:
+    return str(compiler.days(*_process(compiler, element, options)))
+
+
+@compiles(Later)
+def _later(element: Later, compiler: Any, **options: Any) -> str:
+    [instant] = _process(compiler, element, options)
+    return str(compiler.later(instant, element.seconds))
 
 
 @compiles(SecondsBetween)

@@ -85,7 +85,7 @@ def fresh_rows(entity: str) -> str:
     """``fresh``: the incoming rows that are new, or differ from ``was`` in anything but the time of the sync."""
     table = entity_table(entity)
     names = [name for name in _names(table) if name not in ("id", "synced_at")]
-    differs = " OR ".join(f"i.{name} IS DISTINCT FROM {_comparable(table, name)}" for name in names)
+    differs = " OR ".join(f'i."{name}" IS DISTINCT FROM {_comparable(table, name)}' for name in names)
     return (
         f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT i.* FROM {INCOMING} i LEFT JOIN was w ON w.id = i.id "
         f"WHERE w.id IS NULL OR {differs}"
@@ -93,13 +93,13 @@ def fresh_rows(entity: str) -> str:
 
 
 def _comparable(table: Table, name: str) -> str:
-    return f"CAST(w.{name} AS VARCHAR)" if isinstance(table.columns[name].type, JSON) else f"w.{name}"
+    return f'CAST(w."{name}" AS VARCHAR)' if isinstance(table.columns[name].type, JSON) else f'w."{name}"'
 
 
 def touched_days(entity: str, relations: Sequence[str]) -> str:
     """``days``: the distinct (entity, clock, day) of the rows in ``relations``; a null day stands for "no value"."""
     parts = [
-        f"SELECT '{clock}' AS clock, CAST({clock} AS DATE) AS day FROM {relation}"
+        f"SELECT '{clock}' AS clock, CAST(\"{clock}\" AS DATE) AS day FROM {relation}"
         for relation in relations
         for clock in clock_columns(entity)
     ]
