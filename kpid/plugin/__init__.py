@@ -9,6 +9,7 @@ from kpid.plugin import entities
 from kpid.plugin.amounts import converted
 from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
 from kpid.plugin.capabilities import Known
+from kpid.plugin.casts import date_of, number_of, text_part
 from kpid.plugin.client import Auth, HttpClient, NoAuth
 from kpid.plugin.connector import (
     Connector,
@@ -132,6 +133,7 @@ __all__ = [
     "count",
     "count_distinct",
     "counts",
+    "date_of",
     "dates_between",
     "days_between",
     "dig",
@@ -140,16 +142,18 @@ __all__ = [
     "holds_at",
     "hookimpl",
     "in_business_time",
-    "later",
     "known_zone",
+    "later",
     "living",
     "local_date",
     "max_",
     "mean",
     "min_",
+    "number_of",
     "quantile",
     "read_pages",
     "seconds_between",
     "sum_",
+    "text_part",
     "top_sum",
 ]

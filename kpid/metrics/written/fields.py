@@ -14,8 +14,8 @@ from kpid.config.problems import near_miss
 from kpid.errors import ConfigError
 from kpid.metrics.dialects import JsonText
 from kpid.metrics.dimensions import Dimension, dimension_of
-from kpid.metrics.written.casts import text_of_any
 from kpid.metrics.written.typed import Field, kind_of
+from kpid.plugin.casts import text_of_any
 from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Expression
 

@@ -11,8 +11,8 @@ from sqlalchemy import cast, func, literal_column
 from kpid.analysis.language import Mistake, printed
 from kpid.analysis.language.tree import Call, Constant
 from kpid.config.problems import near_miss
-from kpid.metrics.written.casts import EXACT, Midnight
 from kpid.metrics.written.typed import KIND_WORDS, Kind, Typed
+from kpid.plugin.casts import EXACT, Midnight
 from kpid.plugin.expressions import ZONE, days_between, local_date, seconds_between
 from kpid.plugin.kpi import Expression
 

@@ -26,9 +26,9 @@ from kpid.analysis.language.tree import (
     Several,
     Unary,
 )
-from kpid.metrics.written.casts import EXACT
 from kpid.metrics.written.functions import called
 from kpid.metrics.written.typed import KIND_WORDS, Columns, Kind, Typed
+from kpid.plugin.casts import EXACT
 from kpid.plugin.expressions import local_date
 from kpid.plugin.kpi import Expression
 

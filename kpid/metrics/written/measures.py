@@ -13,10 +13,10 @@ from kpid.analysis.language import Mistake
 from kpid.config.definitions import MeasureText
 from kpid.config.model import KpiSettings
 from kpid.config.problems import Key, near_miss
-from kpid.metrics.written.casts import Midnight
 from kpid.metrics.written.meaning import condition, expression
 from kpid.metrics.written.selects import select_entity
 from kpid.metrics.written.typed import Columns, Field, Kind, Typed
+from kpid.plugin.casts import Midnight
 from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import (
     ZONE,

@@ -190,7 +190,9 @@ def _check_call(before: _Word | None, word: _Word, after: _Word | None, own: Col
     if is_column_list or (word.kind == "word" and word.name in _BEFORE_PARENTHESES):
         return
     if word.kind == "quoted" or word.name not in _FUNCTIONS or (before is not None and before.low == "."):
-        raise Mistake(f"there is no function {word.name!r} here", word.span, near_miss(word.name, _FUNCTIONS, what="There are"))
+        near = near_miss(word.name, _FUNCTIONS)
+        hint = near if near.startswith("Did") else "Plain functions of values are possible, nothing that reads files or settings"
+        raise Mistake(f"there is no function {word.name!r} here", word.span, hint)
 
 
 def _own_names(words: Sequence[_Word]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from kpid.analysis.language import Mistake
 from kpid.analysis.language.tree import Name
 from kpid.config.problems import near_miss
 from kpid.metrics.dialects import JsonText
-from kpid.metrics.written import casts
+from kpid.plugin import casts
 from kpid.plugin.kpi import AS_OF, Expression
 
 Kind: TypeAlias = Literal["text", "number", "boolean", "date", "instant", "json", "null"]

@@ -1,4 +1,4 @@
-"""Values of custom fields in their types: what does not fit is null, on every engine, and never an error.
+"""Texts in their types, as custom fields and histories hold them: what does not fit is null, on every engine, and no error.
 
 Engines disagree about what a number or a day looks like, so the form is judged by a pattern that all of them read alike.
 """
@@ -11,7 +11,7 @@ from sqlalchemy import Boolean, Date, DateTime, Numeric, Text, case, cast, false
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from kpid.plugin.kpi import ZONE, Expression
+from kpid.plugin.expressions import ZONE, Expression
 
 EXACT = Numeric(28, 8)
 """Numbers of custom fields, and results of multiplying and dividing."""
@@ -104,6 +104,35 @@ def _midnight(element: Midnight, compiler: Any, **options: Any) -> str:
 
 def _engine(compiler: Any) -> str:
     return str(compiler.dialect.name).partition("+")[0].removesuffix("~")
+
+
+class TextPart(FunctionElement[str]):
+    """A part of a text that semicolons divide, counted from 1; empty beyond the last; use :func:`text_part`."""
+
+    name = "text_part"
+    inherit_cache = False
+    type = Text()
+
+    def __init__(self, text: Expression, number: int) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+@compiles(TextPart)
+def _text_part(element: TextPart, compiler: Any, **options: Any) -> str:
+    [x] = (compiler.process(clause, **options) for clause in element.clauses)
+    match _engine(compiler):
+        case "clickhouse":
+            return f"splitByChar(';', ifNull({x}, ''))[{element.number}]"
+        case "bigquery":
+            return f"split({x}, ';')[SAFE_ORDINAL({element.number})]"
+        case _:
+            return f"split_part({x}, ';', {element.number})"
+
+
+def text_part(text: Expression, number: int) -> Expression:
+    """A part of a text that semicolons divide (``price;timing``), counted from 1, bare of blanks; null if there is none."""
+    return func.nullif(func.trim(TextPart(text, number)), "")
 
 
 def number_of(text: Expression) -> Expression:
