@@ -16,7 +16,7 @@ from kpid.analysis.schedule import schedule_from_text
 from kpid.clock import Clock
 from kpid.config.load import Loaded, load_config
 from kpid.config.model import Config, Source
-from kpid.config.times import calendar_of
+from kpid.config.times import calendar_of, work_calendars
 from kpid.errors import ConfigError, StoreError
 from kpid.metrics.measure import MetricsSetup
 from kpid.metrics.written import with_own_kpis
@@ -83,6 +83,7 @@ class App:
             max_ages=self.max_ages(),
             sources=frozenset(self.max_ages()),
             custom=self.plugins.dimensions,
+            calendars=work_calendars(config),
             owner_basis=config.owner_basis,
         )
 

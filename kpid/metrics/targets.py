@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select
 
-from kpid.analysis.periods import Calendar
+from kpid.analysis.periods import Calendar, is_kind, period_from_label
 from kpid.config.model import KpiSettings
 from kpid.metrics.dialects import compile_statement
 from kpid.model import Dims, Period, Segment
@@ -20,15 +20,20 @@ from kpid.plugin.expressions import counts
 from kpid.plugin.kpi import Kpi, Quantity, Target
 from kpid.warehouse import Warehouse
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class TargetRow:
-    """One version of one target. ``dims`` maps dimensions to ids or names; empty for the company as a whole."""
+    """One version of one target. ``dims`` maps dimensions to ids or names; empty for the company as a whole.
+
+    ``first_day`` None: for every period of the kind.
+    """
 
     kpi: str
     dims: Mapping[str, str]
     period_kind: str
-    first_day: date
+    first_day: date | None
     value: Decimal
     currency: str | None
     valid_from: datetime | None
@@ -52,20 +57,21 @@ class Targets:
         day = self.calendar.day_of(period.start)
         known = [
             row
-            for row in self.rows
-            if row.kpi == target.kpi and row.period_kind == period.kind and row.first_day == day and _is_about(row.dims, dims)
+            for row in (*self.rows, *_configured(self.settings.get(target.kpi), target.kpi, self.calendar))
+            if row.kpi == target.kpi and row.period_kind == period.kind and _is_about(row.dims, dims)
+            if row.first_day in {None, day}
             if row.valid_from is None or row.valid_from <= min(period.end, now)
         ]
         if known:
-            newest = max(known, key=lambda row: (row.valid_from is not None, row.valid_from))
+            newest = max(known, key=lambda row: (row.first_day is not None, row.valid_from is not None, row.valid_from or _NEVER))
             if newest.currency not in {None, self.currency}:
                 return Quantity(None, reason=f"the target of {target.kpi} is in {newest.currency}, not in {self.currency}")
             return Quantity(newest.value, label=target.label)
-        configured = self._configured(target, period) if not dims else None
+        configured = self._usual(target, period) if not dims else None
         where = " for this segment" if dims else ""
         return Quantity(configured, label=target.label, reason=f"{target.kpi} has no target for this {period.kind}{where}")
 
-    def _configured(self, target: Target, period: Period) -> Decimal | None:
+    def _usual(self, target: Target, period: Period) -> Decimal | None:
         settings, kpi = self.settings.get(target.kpi), self.kpis.get(target.kpi)
         if settings is None or settings.target is None or kpi is None:
             return None
@@ -83,6 +89,15 @@ def read_targets(warehouse: Warehouse, now: datetime) -> list[TargetRow]:
     return [
         TargetRow(kpi, _dims(dims), kind, day, Decimal(value), money, since) for kpi, dims, kind, day, value, money, since in rows
     ]
+
+
+def _configured(settings: KpiSettings | None, kpi: str, calendar: Calendar) -> Iterator[TargetRow]:
+    """The versions that the configuration has: for one period, or for every period of a kind."""
+    for text in settings.targets if settings is not None else ():
+        period = None if is_kind(text.period) else period_from_label(None, text.period, calendar)
+        first_day = None if period is None else calendar.day_of(period.start)
+        since = None if text.valid_from is None else calendar.midnight(text.valid_from)
+        yield TargetRow(kpi, text.where, period.kind if period else text.period, first_day, text.value, None, since)
 
 
 def _dims(value: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ from sqlalchemy import and_, case, func, select
 
 from kpid.analysis.periods import Calendar, period_from_label
 from kpid.analysis.workdays import WorkCalendar
+from kpid.config.model import KpiSettings
 from kpid.metrics.measure import MetricsSetup, figures
 from kpid.metrics.results import tables_of
 from kpid.model import MeasurementState, SeriesNeed
@@ -349,3 +350,19 @@ def test_a_definitions_own_interval_comes_first(tmp_path):
     found = measured(Definition(CHURN.measures, CHURN.formula, "start", interval=lambda m: (0.25, 0.75)),
                      {"account_status_history": [status(1, "a", at(2017, 1, 1))]}, tmp_path)  # fmt: skip
     assert (found.low, found.high) == (Decimal("0.25"), Decimal("0.75"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([("month", "56")], Decimal("0.5")),
+        ([("month", "56"), ("2017-12", "28")], 1),
+        ([("2017-11", "28")], None),
+        ([("2017-12", "56"), ("2017-12", "28", "2017-12-20")], 1),
+        ([("2017-12", "56"), ("2017-12", "28", "2018-01-02")], Decimal("0.5")),
+    ],
+)
+def test_targets_of_the_configuration_have_periods_and_versions(tmp_path, texts, expected):
+    targets = [dict(zip(("period", "value", "valid_from"), text, strict=False)) for text in texts]
+    settings = {"won": KpiSettings.model_validate({"targets": targets})}
+    assert composed(tmp_path, ATTAINMENT, "2017-12", "month", settings=settings).value == expected
