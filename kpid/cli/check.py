@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from kpid.cli.output import print_findings, print_json
+from kpid.cli.output import print_findings, print_json, print_rows
 from kpid.cli.session import ConfigOption, FormatOption, need_config, perform, session_of
 
 
 def check(
     context: typer.Context,
     connect: Annotated[bool, typer.Option("--connect", help="Contact sources and receivers, too; sends nothing.")] = False,
+    kpis: Annotated[
+        bool, typer.Option("--kpis", help="Which KPIs the sources can feed: exact, approximate, unavailable.")
+    ] = False,
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
     """Validate the configuration: everything that can be without contacting anybody."""
     from kpid.commands.check import check_config  # noqa: PLC0415
+    from kpid.commands.coverage import list_coverage  # noqa: PLC0415
     from kpid.commands.plain import plain  # noqa: PLC0415
     from kpid.config.load import load_config  # noqa: PLC0415
     from kpid.config.times import calendar_of  # noqa: PLC0415
+    from kpid.metrics.written import with_own_kpis  # noqa: PLC0415
     from kpid.registry import load_plugins  # noqa: PLC0415
     from kpid.reporting.render import Renderer  # noqa: PLC0415
 
@@ -28,6 +33,8 @@ def check(
     loaded = load_config(need_config(session))
     settings = loaded.config
     plugins = load_plugins(plugins_dir=settings.plugins_dir, disabled=settings.disabled_plugins)
+    if kpis:
+        return _kpis(list_coverage(loaded, with_own_kpis(plugins, loaded)), format)
     calendar = calendar_of(settings)
     renderer = Renderer.for_config(settings, plugins.filters, calendar)
     findings = [plain(one) for one in check_config(loaded, plugins, check_templates=renderer.check)]
@@ -38,3 +45,12 @@ def check(
     else:
         print_findings(findings)
     return 0 if all(one["ok"] or one.get("warning") for one in findings) else 1
+
+
+def _kpis(found: list[dict[str, Any]], how: str) -> int:
+    if how == "json":
+        print_json(found)
+        return 0
+    rows = [{**one, "why": "; ".join(one["why"])} for one in found]
+    print_rows(rows, dict.fromkeys(("category", "kpi", "state", "why")), none="no plugin brings a KPI")
+    return 0

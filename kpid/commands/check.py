@@ -6,13 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
-
-from sqlalchemy import Table
-from sqlalchemy.sql import visitors
 
 from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
-from kpid.clock import SystemClock
+from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
 from kpid.config.load import Loaded
 from kpid.config.model import Config, Rule
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
@@ -20,8 +16,6 @@ from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.written import Own, joined, own_kpis
 from kpid.model import Finding
-from kpid.plugin.connector import Connector, SourceContext
-from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Kpi
 from kpid.registry import Plugins, options_of, secrets_of
 
@@ -55,7 +49,8 @@ def check_config(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemp
         ("kpis", _kpis_text(config), _kpis(loaded, plugins, own)),
         ("rules", _counted(config.rules, "rule"), _rules(loaded, plugins)),
         ("reports", _counted(config.reports, "report"), iter(())),
-        ("data", "every KPI in use has a source for its data", _coverage(loaded, plugins)),
+        ("data", "every KPI in use has a source for its data", coverage_findings(loaded, plugins)),
+        ("catalogue", _catalogue(loaded, plugins), iter(())),
         ("templates", "every template renders", iter(check_templates() if check_templates else ())),
     ]
     findings = [Finding("configuration", True, f"{_counted(loaded.files, 'file')} read", where=str(loaded.config.file))]
@@ -127,6 +122,13 @@ def _plugins(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
             "Repair or uninstall it, or name it in disabled_plugins",
             warning=True,
         )
+
+
+def _catalogue(loaded: Loaded, plugins: Plugins) -> str:
+    found = coverage_of(loaded, plugins)
+    if found.sources is None:
+        return "which KPIs can be had is not known yet"
+    return f"{summary(judged(loaded, plugins, found.sources))} (`kpid check --kpis` says why)"
 
 
 def _finding(subject: str, error: ConfigError) -> Finding:
@@ -227,67 +229,3 @@ def _unit(kpi: Kpi, rule: Rule) -> str:
         return kpi.definition(rule.params).unit or kpi.unit
     except ConfigError:  # a wrong parameter: told elsewhere
         return kpi.unit
-
-
-def _coverage(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
-    """Warn of KPIs in use whose data no source brings."""
-    filled: set[str] = set()
-    for name in loaded.config.sources:
-        try:
-            filled |= _entities_of_source(loaded, plugins, name)
-        except ConfigError:  # wrong settings: told elsewhere
-            return
-        except KpidError as error:  # nobody knows yet what it brings
-            yield Finding(f"source {name}", False, str(error), "", loaded.place("sources", name), warning=True)
-            return
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - round a plugin call
-            where = loaded.place("sources", name)
-            yield Finding("data", False, f"source {name} cannot say what it reads: {type(error).__name__}: {error}", "", where)
-            return
-    for kpi_id, where in _kpis_in_use(loaded, plugins).items():
-        lacking = sorted(_entities_of_kpi(plugins.kpis[kpi_id]) - filled)
-        if lacking:
-            yield Finding(
-                f"KPI {kpi_id}",
-                False,
-                f"no source brings {' and '.join(lacking)}: it will have no value",
-                "Add a source that does, or take the KPI out",
-                where,
-                warning=True,
-            )
-
-
-def _entities_of_source(loaded: Loaded, plugins: Plugins, name: str) -> set[str]:
-    settings = _settings(loaded, plugins, "sources", name)
-    if settings is None:
-        return set(ENTITIES)  # the missing plugin is told elsewhere: who knows what it would bring
-    config = loaded.config
-    kind: type[Connector[Any]] = plugins.connectors[config.sources[name].connector].connector
-    context = SourceContext(
-        source_id=name, timezone=ZoneInfo(config.timezone), folder=config.folder, clock=SystemClock(), currency=config.currency
-    )
-    connector = kind(settings, context)
-    try:
-        return {entity for reads in connector.reads() for entity in (reads.entity, *reads.carries)}
-    finally:
-        connector.close()
-
-
-def _kpis_in_use(loaded: Loaded, plugins: Plugins) -> dict[str, str]:
-    """Ids of the KPIs that rules and reports read, each with the first place that does."""
-    config = loaded.config
-    used: dict[str, str] = {}
-    for number, rule in enumerate(config.rules):
-        used.setdefault(rule.kpi, loaded.place("rules", number, "kpi"))
-    for name, job in config.reports.items():
-        report = plugins.reports.get(job.report)
-        for kpi in report.kpis if report else ():
-            used.setdefault(kpi, loaded.place("reports", name, "report"))
-    return {kpi: where for kpi, where in used.items() if kpi in plugins.kpis}
-
-
-def _entities_of_kpi(kpi: Kpi) -> set[str]:
-    names = set()
-    for measure in kpi.definition({}).measures.values():
-        names |= {element.name for element in visitors.iterate(measure.entity) if isinstance(element, Table)}
-    return names & set(ENTITIES)
