@@ -25,6 +25,7 @@ Hours: TypeAlias = tuple[tuple[int, int], ...]
 """Open intervals of a day, as seconds since its midnight on the wall clock; in order, apart, none past 24:00."""
 
 _FULL_DAY = 86_400
+_TICK = timedelta(microseconds=1)
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _INTERVAL = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
 OFFICE: Hours = ((9 * 3600, 17 * 3600),)
@@ -73,6 +74,15 @@ class WorkCalendar:
     def working_days(self, first: date, after: date) -> Fraction:
         """Working days in ``[first, after)``, half days as halves."""
         return sum((self.weight(day) for day in _days(first, after)), Fraction(0))
+
+    def elapsed_days(self, first: date, until: datetime) -> Fraction:
+        """Working days from the start of ``first`` to an instant; of the day that it lies in, the part of its hours that is over."""
+        bounds = _calendar(self.timezone)
+        today = bounds.day_of(until)
+        hours = self.open_between(bounds.midnight(today), bounds.midnight(today + DAY)) // _TICK
+        over = self.open_between(bounds.midnight(today), until) // _TICK
+        part = Fraction(over, hours) * self.weight(today) if hours and today >= first else Fraction(0)
+        return self.working_days(first, today) + part
 
     def open_between(self, start: datetime, end: datetime) -> timedelta:
         """Business time between two aware instants, exact; negative if ``end`` is the earlier one."""

@@ -14,7 +14,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from kpid import __version__
-from kpid.cli import alerts, check, configuration, database, doctor, explain, listings, measure, outbox, report, run, sample, sync
+from kpid.cli import (
+    alerts,
+    check,
+    configuration,
+    database,
+    doctor,
+    explain,
+    listings,
+    measure,
+    outbox,
+    report,
+    restated,
+    run,
+    sample,
+    sync,
+)
 from kpid.cli.output import complain
 from kpid.cli.session import ConfigOption, Session, instant_option
 from kpid.errors import BusyError, ConfigError, KpidError, PlaceError
@@ -56,6 +71,7 @@ def command_line() -> typer.Typer:
     app.command("check")(check.check)
     app.command("sync")(sync.sync)
     app.command("measure")(measure.measure)
+    app.command("restated")(restated.restated)
     app.command("explain")(explain.explain)
     app.add_typer(alerts.app, name="alerts")
     app.add_typer(report.app, name="report")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from kpid.analysis.periods import KINDS, Calendar, is_kind, last_complete
+from kpid.analysis.periods import KINDS, Calendar, is_daily, is_fixed, is_kind, last_complete, period_from_label
 from kpid.app import App
+from kpid.commands.comparing import compare
+from kpid.commands.comparing import told as told_comparison
 from kpid.commands.plain import number
+from kpid.commands.reported import reported
 from kpid.config.problems import near_miss
-from kpid.errors import KpidError
+from kpid.errors import ConfigError, KpidError
 from kpid.metrics.measure import figures
-from kpid.model import Measurement, SeriesNeed
+from kpid.model import Measurement, Period, SeriesNeed
 
 PERIODS = 13
+_LAST_COMPLETE = "last_complete_"
 
 
 def measure(
@@ -28,6 +32,10 @@ def measure(
     start: str | None = None,
     end: str | None = None,
     fill: bool = False,
+    vs: str | None = None,
+    align: str = "calendar_days",
+    per_working_day: bool = False,
+    as_reported: str | None = None,
     progress: Any = None,
 ) -> list[dict[str, Any]]:
     """Compute a KPI per period and segment.
@@ -35,34 +43,87 @@ def measure(
     Args:
         app: everything.
         kpi: its id.
-        period: kind of period.
+        period: kind of period; ``last_complete_month`` and its like; or one period: ``2017-12``, ``2017-01-15..2017-02-10``.
         by: dimensions.
         where: dimension -> ids or names to restrict to.
         params: parameters of the KPI.
         start: first day or instant (ISO); default: thirteen periods back.
         end: day or instant at which to stop (ISO, exclusive); default: now.
         fill: give a figure for periods and segments without rows, too.
+        vs: what to compare with: ``previous``, ``last_year`` ... (:data:`kpid.analysis.comparison.COMPARISONS`).
+        align: to-date periods are compared with as many ``calendar_days`` or ``working_days``.
+        per_working_day: compare what counts and amounts are per working day.
+        as_reported: a day, an instant, or ``first``: what history said then, not what is true now.
         progress: unused; a single KPI is quick.
 
     Raises:
-        KpidError: there is no such KPI, period kind, dimension or parameter.
+        KpidError: there is no such KPI, period kind, dimension, parameter or comparison.
     """
-    check_words(app, kpi, period, [*by, *(where or {})], params or {})
-    need = SeriesNeed(
+    kind, only = _period_meant(app, period)
+    check_words(app, kpi, kind, [*by, *(where or {})], params or {})
+    need = need_of(kpi, kind, by, where, params)
+    now = app.clock.now()
+    first, last = _range(app, kind, only, start, end)
+    if as_reported is not None:
+        if vs is not None:
+            raise KpidError("--vs compares by the data of today", hint="Leave one of --vs and --as-reported out")
+        found = reported(app, need, start=first, end=last, then=_then(as_reported, app.calendar))
+    else:
+        found = figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)
+    defaults = app.plugins.kpis[kpi].params_from({})
+    rows = [told(one, defaults, app.calendar) for one in found]
+    if vs is None and not per_working_day:
+        return rows
+    compared = compare(app, need, found, vs=vs or "previous", align=align, per_working_day=per_working_day)
+    return [{**row, **told_comparison(one)} for row, one in zip(rows, compared, strict=True)]
+
+
+def need_of(
+    kpi: str, kind: str, by: Sequence[str], where: Mapping[str, Sequence[str]] | None, params: Mapping[str, str] | None
+) -> SeriesNeed:
+    """What a command's options ask for."""
+    return SeriesNeed(
         kpi=kpi,
-        period=period,
+        period=kind,
         by=tuple(by),
         params=tuple(sorted((params or {}).items())),
         where=tuple(sorted((name, tuple(values)) for name, values in (where or {}).items())),
     )
+
+
+def _period_meant(app: App, text: str) -> tuple[str, Period | None]:
+    """A kind of period, and the one period that is meant, if it is one. What is none at all, :func:`check_words` refuses."""
+    kind = text.removeprefix(_LAST_COMPLETE)
+    if kind != text and is_kind(kind):
+        return kind, next(iter(last_complete(kind, app.clock.now(), app.calendar)), None)
+    if is_kind(text) and not is_fixed(text):
+        return text, None
+    try:
+        found = period_from_label(None, text, app.calendar)
+    except ConfigError:
+        return text, None
+    return found.kind, found
+
+
+def _range(app: App, kind: str, only: Period | None, start: str | None, end: str | None) -> tuple[datetime, datetime]:
+    """From when to when to measure."""
     now = app.clock.now()
-    first = instant_from_text(start, app.calendar) if start else last_complete(period, now, app.calendar, PERIODS)[0].start
+    if only is not None:
+        return (only.end - timedelta(microseconds=1) if is_daily(kind) else only.start), only.end
+    first = instant_from_text(start, app.calendar) if start else last_complete(kind, now, app.calendar, PERIODS)[0].start
     last = instant_from_text(end, app.calendar) if end else now
     if last <= first:
         raise KpidError(f"--to ({last.isoformat()}) is not after --from ({first.isoformat()})")
-    defaults = app.plugins.kpis[kpi].params_from({})
-    found = figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)
-    return [_told(one, defaults, app.calendar) for one in found]
+    return first, last
+
+
+def _then(text: str, calendar: Calendar) -> datetime | None:
+    """The instant whose knowledge is wanted (of a day: its end); None for what was reported first."""
+    if text == "first":
+        return None
+    if len(text) == len("2017-12-31"):
+        return period_from_label("day", text, calendar).end
+    return instant_from_text(text, calendar)
 
 
 def check_words(app: App, name: str, period: str, dimensions: Sequence[str], params: Mapping[str, str]) -> None:
@@ -108,7 +169,8 @@ def instant_from_text(text: str, calendar: Calendar) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=calendar.zone)
 
 
-def _told(one: Measurement, defaults: Mapping[str, str], calendar: Calendar) -> dict[str, Any]:
+def told(one: Measurement, defaults: Mapping[str, str], calendar: Calendar) -> dict[str, Any]:
+    """A measurement as JSON can carry it; bounds in the company's zone."""
     start, end = (bound.astimezone(calendar.zone).isoformat() for bound in (one.period.start, one.period.end))
     return {
         "kpi": one.kpi,

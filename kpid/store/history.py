@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 from kpid.model import Dims, Measurement, MeasurementState, Period, Segment, SeriesNeed, segment_key
 from kpid.store.tables import families, measurements
 
-_WITHDRAWN = "withdrawn"
+WITHDRAWN = "withdrawn"
 """State of a revision that says: this segment has no rows in this period any more."""
 
 _JUDGED = ("state", "value", "numerator", "denominator", "n")
@@ -87,7 +87,7 @@ def append(
         restated += old is not None and measurement.period.end <= now and _judgement(old) != _facts(measurement)
         rows.append(row)
     for (segment, start, end), old in was.items():
-        if (start, end) in spans and old.state != _WITHDRAWN:
+        if (start, end) in spans and old.state != WITHDRAWN:
             restated += end <= now
             rows.append(_withdrawal(key, segment, old.names, spans[start, end], need, definition, now))
     if rows:
@@ -106,11 +106,11 @@ def current(
         start: leaves out periods that begin earlier.
         end: leaves out periods that end later.
     """
-    statement = _newest(family_of(need), start, None, *measurements.c).where(measurements.c.state != _WITHDRAWN)
+    statement = _newest(family_of(need), start, None, *measurements.c).where(measurements.c.state != WITHDRAWN)
     if end is not None:
         statement = statement.where(measurements.c.period_end <= end)
     order = (measurements.c.period_start, measurements.c.period_end, measurements.c.segment)
-    return [_measurement(row) for row in conn.execute(statement.order_by(*order))]
+    return [measurement_of(row) for row in conn.execute(statement.order_by(*order))]
 
 
 def measured_periods(conn: Connection, need: SeriesNeed) -> dict[SpanKey, tuple[Period, frozenset[str]]]:
@@ -175,10 +175,11 @@ def _withdrawal(
     key: str, segment: str, names: Mapping[str, str], period: Period, need: SeriesNeed, definition: str, now: datetime
 ) -> dict[str, Any]:
     empty = Measurement(need.kpi, period, MeasurementState.UNDEFINED, None, 0, params=need.params, as_of=min(period.end, now))
-    return {**_row(key, segment, empty, definition, now), "state": _WITHDRAWN, "names": names, "reason": "no rows any more"}
+    return {**_row(key, segment, empty, definition, now), "state": WITHDRAWN, "names": names, "reason": "no rows any more"}
 
 
-def _measurement(row: Row[Any]) -> Measurement:
+def measurement_of(row: Row[Any]) -> Measurement:
+    """A row of ``measurements`` as the value that it was written from."""
     return Measurement(
         kpi=row.kpi,
         period=Period(row.period_kind, row.period_start, row.period_end, row.period_label),
