@@ -34,7 +34,7 @@ def mistake_at(loaded: Loaded, path: tuple[Key, ...], text: str, error: ConfigEr
         end: where it ends.
     """
     file, _, line = loaded.place(*path).rpartition(":")
-    spot = _spot(Path(file), int(line), text, start)
+    spot = _spot(Path(file), int(line), f"{path[-1]}:", text, start)
     column = "" if spot.column is None else f":{spot.column}"
     what = redact(f"{'.'.join(str(key) for key in path)}: {error.what}", loaded.secrets)
     marked = redact(_marked(text, start, end), loaded.secrets)
@@ -53,8 +53,8 @@ def _marked(text: str, start: int, end: int) -> str:
     return f"    {shown}\n    {' ' * place}{'^' * length}"
 
 
-def _spot(file: Path, line: int, text: str, start: int) -> _Spot:
-    """Where the character ``start`` of a text that begins at or below a line stands."""
+def _spot(file: Path, line: int, key: str, text: str, start: int) -> _Spot:
+    """Where the character ``start`` of a text that begins behind its key, or on a line below, stands."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -64,7 +64,8 @@ def _spot(file: Path, line: int, text: str, start: int) -> _Spot:
     skipped = text.count("\n", 0, start)
     for spelt, moved in _spellings(wanted, start - begin):
         for number in range(line - 1, min(line + skipped + 2, len(lines))):
-            found = lines[number].find(spelt) if spelt.strip() else -1
+            after = max(0, lines[number].find(key)) if number == line - 1 else 0
+            found = lines[number].find(spelt, after + len(key) if after else 0) if spelt.strip() else -1
             if found >= 0:
                 return _Spot(number + 1, found + moved + 1)
     return _Spot(line, None)

@@ -14,7 +14,7 @@ from kpid.config.problems import near_miss
 from kpid.errors import ConfigError
 from kpid.metrics.dialects import JsonText
 from kpid.metrics.dimensions import Dimension, dimension_of
-from kpid.metrics.written.typed import Field, kind_of
+from kpid.metrics.written.typed import Field, key_problem, kind_of
 from kpid.plugin.casts import text_of_any
 from kpid.plugin.entities import ENTITIES
 from kpid.plugin.kpi import Expression
@@ -100,8 +100,8 @@ def _problems(name: str, text: FieldText, loaded: Loaded) -> Iterator[ConfigErro
         hint = "Give the field another name"
         yield ConfigError(f"fields: {table} has a column {own!r} of its own", where=loaded.place(*path), hint=hint)
     elif text.from_.startswith(_PREFIX):
-        if not text.from_.removeprefix(_PREFIX).strip():
-            yield ConfigError(f"fields: {name}: from: names no field", where=loaded.place(*path, "from"), hint="Write extra.NAME")
+        if problem := key_problem(text.from_.removeprefix(_PREFIX)):
+            yield ConfigError(f"fields: {name}: {problem}", where=loaded.place(*path, "from"), hint="Write extra.NAME")
     elif text.from_ not in columns:
         hint = f"Custom fields are written {_PREFIX}{text.from_}; {near_miss(text.from_, columns.keys(), what='columns are')}"
         yield ConfigError(f"fields: {table} has no column {text.from_!r}", where=loaded.place(*path, "from"), hint=hint)

@@ -19,14 +19,11 @@ from sqlalchemy.types import TypeEngine
 
 from kpid.analysis.language import Mistake
 from kpid.config.problems import near_miss
-from kpid.metrics.written.typed import Kind
+from kpid.metrics.written.typed import UNSPEAKABLE, Kind
 from kpid.plugin.entities import ENTITIES
 from kpid.plugin.expressions import counts
 
 MAX_LENGTH = 20_000
-UNSPEAKABLE = ("%(", "__[")
-"""What would be taken for a place-holder of a parameter."""
-
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)
       | (?P<text>'(?:[^'\\]|'')*')

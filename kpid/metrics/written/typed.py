@@ -27,6 +27,10 @@ KIND_WORDS: Mapping[Kind, str] = {
     "null": "null",
 }
 _NO_AMOUNT = frozenset({"probability", "weight", "confidence", "score", "scale_min", "scale_max", "quantity", "value", "rate"})
+UNSPEAKABLE = ("%(", "__[")
+"""What would be taken for a place-holder of a parameter where it stands in SQL."""
+
+_LONGEST_KEY = 200
 _CASTS: Mapping[str, Callable[[Expression], Expression]] = {
     "number": casts.number_of,
     "boolean": casts.boolean_of,
@@ -98,6 +102,8 @@ class Columns:
         known = {one.key: one for one in self.fields.values() if one.key is not None}
         if name.parts[1] in known:
             return self._field(known[name.parts[1]])
+        if problem := key_problem(name.parts[1]):
+            raise Mistake(problem, name.span)
         return Typed("text", JsonText(self.entity.c["extra"], name.parts[1]))
 
     def _field(self, one: Field) -> Typed:
@@ -116,6 +122,14 @@ class Columns:
         kind = column.type
         is_money = isinstance(kind, Numeric) and kind.scale == 6 and name not in _NO_AMOUNT
         return self.kinds is None and is_money and "currency" in self.entity.c
+
+
+def key_problem(key: str) -> str:
+    """Why a key cannot be that of a custom field; the empty text if it can."""
+    if not key.strip() or len(key) > _LONGEST_KEY or not key.isprintable():
+        return f"the name of a custom field is a text of 1 to {_LONGEST_KEY} characters"
+    stray = next((sign for sign in UNSPEAKABLE if sign in key), None)
+    return f"{stray} cannot be in the name of a custom field" if stray else ""
 
 
 def kind_of(column: Expression) -> Kind:
