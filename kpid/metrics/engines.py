@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Numeric
+from sqlalchemy import Float, Numeric, case, cast
 from sqlalchemy.dialects.postgresql.base import PGIdentifierPreparer, PGTypeCompiler
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import distinct_op
@@ -99,6 +99,10 @@ class Spark(Spelling):
         """Whole seconds between two instants, rounded down."""
         return f"CAST(floor((unix_micros({end}) - unix_micros({start})) / 1000000) AS BIGINT)"
 
+    def later(self, instant: str, seconds: int) -> str:
+        """An instant moved by elapsed seconds."""
+        return f"({instant} + INTERVAL '{seconds}' SECOND)"
+
     def instant(self, value: datetime) -> str:
         """An instant as a literal."""
         return f"TIMESTAMP '{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00:00'"
@@ -173,6 +177,10 @@ class ClickHouse(Spelling):
         micros = [f"toUnixTimestamp64Micro(toDateTime64({x}, 6, 'UTC'))" for x in (end, start)]
         return f"toInt64(floor(({micros[0]} - {micros[1]}) / 1000000))"
 
+    def later(self, instant: str, seconds: int) -> str:
+        """An instant moved by elapsed seconds."""
+        return f"({instant} + INTERVAL {seconds} SECOND)"
+
     def instant(self, value: datetime) -> str:
         """An instant as a literal."""
         return f"toDateTime64('{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
@@ -200,11 +208,34 @@ class ClickHouse(Spelling):
         """A text as a literal; a backslash escapes."""
         return backslashed(text)
 
+    def visit_case(self, clause: Any, **kw: Any) -> str:
+        """Decimals of different scales are no alternatives of one another: they are brought to one."""
+        results = [result for _, result in clause.whens] + ([] if clause.else_ is None else [clause.else_])
+        if len(results) > 1 and any(_is_decimal(result) for result in results):
+            whens = [(when, cast(result, WIDE)) for when, result in clause.whens]
+            clause = case(*whens, else_=None if clause.else_ is None else cast(clause.else_, WIDE), value=clause.value)
+        return str(super().visit_case(clause, **kw))  # type: ignore[no-untyped-call]
+
+    def visit_coalesce_func(self, fn: Any, **kw: Any) -> str:
+        """The same for the first that is there."""
+        parts = list(fn.clauses)
+        if len(parts) > 1 and any(_is_decimal(part) for part in parts):
+            parts = [cast(part, WIDE) for part in parts]
+        return f"coalesce({', '.join(self.process(part, **kw) for part in parts)})"
+
     def render_literal_value(self, value: Any, type_: Any) -> str:
         """A value as a literal."""
         if isinstance(value, str):
             return backslashed(value)
         return str(super().render_literal_value(value, type_))  # type: ignore[no-untyped-call]
+
+
+WIDE: Numeric[Any] = Numeric(38, 16)
+"""Holds an amount times a rate, exactly."""
+
+
+def _is_decimal(element: Any) -> bool:
+    return isinstance(element.type, Numeric) and not isinstance(element.type, Float)
 
 
 class QuickClickHouse(ClickHouse):

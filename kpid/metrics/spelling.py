@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, literal
+from sqlalchemy import ColumnElement, String, Table, and_, literal
 from sqlalchemy.dialects.postgresql.base import PGCompiler, PGIdentifierPreparer
 from sqlalchemy.ext.compiler import compiles
 
@@ -95,9 +95,11 @@ class Spelling(PGCompiler):
     def visit_table(self, table: Any, *args: Any, **kwargs: Any) -> str:
         """A table's name; where tables are read in place, the name of its mapping, called as the table would be."""
         name = str(super().visit_table(table, *args, **kwargs))  # type: ignore[no-untyped-call]
-        if not kwargs.get("asfrom") or not self.dialect.kpid_is_mapped:  # type: ignore[attr-defined]
+        is_mapped = isinstance(table, Table) and self.dialect.kpid_is_mapped  # type: ignore[attr-defined]
+        if not kwargs.get("asfrom") or not is_mapped:
             return name
-        return f"{MAPPED}{table.name}" if kwargs.get("enclosing_alias") is not None else f"{MAPPED}{table.name} AS {name}"
+        is_aliased = getattr(kwargs.get("enclosing_alias"), "element", None) is table
+        return f"{MAPPED}{table.name}" if is_aliased else f"{MAPPED}{table.name} AS {name}"
 
 
 class DuckNames(PGIdentifierPreparer):

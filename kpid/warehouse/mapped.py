@@ -123,11 +123,10 @@ class MappedWarehouse:
 
     def watermarks(self) -> Sequence[Watermark]:
         """How far each mapped table reaches."""
-        return [
-            Watermark(source_of(name), name, None, through, through)
-            for name, mapping in sorted(self._mappings.items())
-            for through in [self._through(mapping)]
-        ]
+        asked = {name: freshness(m, self._grammar, self._there[name]) for name, m in sorted(self._mappings.items())}
+        known = self._reached(list(dict.fromkeys(sql for sql in asked.values() if sql is not None)))
+        found = {name: None if sql is None else instant_of(known[sql], f"tables.{name}.through") for name, sql in asked.items()}
+        return [Watermark(source_of(name), name, None, through, through) for name, through in found.items()]
 
     def changes(self, after: int) -> Changes:
         """Nobody says: what ended within the window."""
@@ -148,13 +147,15 @@ class MappedWarehouse:
         """Let go of connections."""
         self._engine.close()
 
-    def _through(self, mapping: MappedEntity) -> datetime | None:
-        sql = freshness(mapping, self._grammar, self._there[mapping.entity])
-        if sql is None:
-            return None
-        found = self._engine.query(sql)
-        value = found.column(0)[0].as_py() if found.num_rows and found.num_columns else None
-        return instant_of(value, f"tables.{mapping.entity}.through")
+    def _reached(self, queries: Sequence[str]) -> dict[str, Any]:
+        """The answers of freshness queries, all asked at once."""
+        if not queries:
+            return {}
+        parts = (
+            f"SELECT {number} AS n, CAST(({sql}) AS {self._grammar.types['text']}) AS at" for number, sql in enumerate(queries)
+        )
+        found = self._engine.query(f"SELECT n, at FROM ({' UNION ALL '.join(parts)}) AS reached")
+        return {queries[number]: at for number, at in zip(found["n"].to_pylist(), found["at"].to_pylist(), strict=True)}
 
     def _columns_of(self, mapping: MappedEntity) -> Sequence[str]:
         found = self._engine.columns_of(mapping.table)

@@ -42,7 +42,7 @@ class SparkEngine:
 
     Args:
         url: ``sc://host:15002`` (Spark Connect), ``spark://host:7077`` (a master; this process is the driver) or
-            ``spark://local`` (all in this process).
+            ``spark://local`` (all in this process). Keys of its query are settings of the session: ``?spark.sql.catalog.x=...``.
 
     Raises:
         ConfigError: ``pyspark`` is missing.
@@ -99,16 +99,17 @@ def _session(url: URL) -> Any:
     """A session; one of this process's own is started once."""
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
+    given, url = {name: str(value) for name, value in url.query.items()}, url.set(query={})
     if url.get_backend_name() == "sc":
         session = SparkSession.builder.remote(url.render_as_string(hide_password=False)).getOrCreate()
     else:
         is_local = url.host in (None, "local")
         master = "local[2]" if is_local else url.render_as_string(hide_password=False)
         builder = SparkSession.builder.appName("kpid").master(master)
-        for name, value in (_LOCAL if is_local else {}).items():
+        for name, value in {**(_LOCAL if is_local else {}), **given}.items():
             builder = builder.config(name, value)
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("ERROR")
-    for name, value in _SETTINGS.items():
+    for name, value in {**given, **_SETTINGS}.items():
         session.conf.set(name, value)
     return session
