@@ -31,6 +31,10 @@ class Trino(Spelling):
         """Whole seconds between two instants, rounded down."""
         return f"CAST(floor(date_diff('millisecond', {start}, {end}) / 1e3) AS BIGINT)"
 
+    def later(self, instant: str, seconds: int) -> str:
+        """An instant moved by elapsed seconds."""
+        return f"date_add('second', {seconds}, {instant})"
+
     def instant(self, value: datetime) -> str:
         """An instant as a literal."""
         return f"TIMESTAMP '{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC'"
@@ -105,6 +109,10 @@ class Snowflake(Unfiltered):
         """Whole seconds between two instants, rounded down."""
         return f"CAST(floor(timestampdiff('microsecond', {start}, {end}) / 1000000) AS BIGINT)"
 
+    def later(self, instant: str, seconds: int) -> str:
+        """An instant moved by elapsed seconds."""
+        return f"timestampadd('second', {seconds}, {instant})"
+
     def instant(self, value: datetime) -> str:
         """An instant as a literal."""
         return f"'{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} +0000'::TIMESTAMP_TZ"
@@ -176,6 +184,10 @@ class BigQuery(Unfiltered):
     def seconds(self, start: str, end: str) -> str:
         """Whole seconds between two instants, rounded down."""
         return f"CAST(floor(timestamp_diff({end}, {start}, MICROSECOND) / 1000000) AS INT64)"
+
+    def later(self, instant: str, seconds: int) -> str:
+        """An instant moved by elapsed seconds."""
+        return f"timestamp_add({instant}, INTERVAL {seconds} SECOND)"
 
     def instant(self, value: datetime) -> str:
         """An instant as a literal."""

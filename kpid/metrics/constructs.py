@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Double, Integer, Text
 from sqlalchemy.sql.functions import FunctionElement
 
-from kpid.plugin.expressions import DaysBetween, LocalDate, Placeholder, SecondsBetween
+from kpid.plugin.expressions import DatesBetween, DaysBetween, Later, LocalDate, Placeholder, SecondsBetween
 
 __all__ = [
+    "DatesBetween",
     "DaysBetween",
     "JsonText",
+    "Later",
     "LocalDate",
     "PeriodNumber",
     "Placeholder",

@@ -86,6 +86,26 @@ class SecondsBetween(FunctionElement[int]):
     inherit_cache = True
 
 
+class DatesBetween(FunctionElement[int]):
+    """Whole days from one date to another; use :func:`dates_between`."""
+
+    name = "dates_between"
+    type = BigInteger()
+    inherit_cache = True
+
+
+class Later(FunctionElement[Any]):
+    """An instant moved by whole seconds, which are part of the text; use :func:`later`."""
+
+    name = "later"
+    inherit_cache = False
+
+    def __init__(self, instant: ColumnElement[Any], seconds: int) -> None:
+        super().__init__(instant)
+        self.seconds = seconds
+        self.type = instant.type
+
+
 def local_date(instant: Expression) -> Expression:
     """The local calendar date of an instant."""
     return LocalDate(instant, ZONE)
@@ -99,6 +119,16 @@ def days_between(start: Expression, end: Expression) -> Expression:
 def seconds_between(start: Expression, end: Expression) -> Expression:
     """Whole elapsed seconds between two instants."""
     return SecondsBetween(start, end)
+
+
+def dates_between(first: Expression, last: Expression) -> Expression:
+    """Whole days between two local dates: 0 if they are the same, negative if ``last`` comes first."""
+    return DatesBetween(first, last)
+
+
+def later(instant: Expression, *, days: int = 0, seconds: int = 0) -> Expression:
+    """The instant moved by elapsed time; a day is 24 hours here."""
+    return Later(instant, 86_400 * days + seconds)
 
 
 def holds_at(valid_from: Expression, valid_to: Expression, instant: Expression) -> Expression:

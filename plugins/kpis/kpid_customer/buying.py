@@ -1,0 +1,184 @@
+"""KPIs of who buys again, more, and something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.sql.expression import FromClause, Subquery
+
+from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, count
+
+from .orders import OPTIONAL, RANKED, bought_again, buyers, sold
+from .population import DEGRADES, DIMENSIONS, PARAMS, customer_definition, population, spans_of
+from .register import described
+
+
+@lru_cache
+def _with(spans: tuple[str, int, str], facts: FromClause) -> Subquery:
+    """Customers at the start of a period, with what is known of them for the same period."""
+    people = population(*spans)
+    c = people.c
+    joined = people.outerjoin(facts, and_(facts.c.no == c.no, facts.c.account_id == c.account_id))
+    known = [func.coalesce(fact, 0).label(fact.key) for fact in facts.c if fact.key not in ("no", "account_id")]
+    return select(*c, *known).select_from(joined).where(c.at_start == 1).subquery("customers_with_facts")
+
+
+def _repurchase(params: Mapping[str, str]) -> Definition:
+    entity = _with(spans_of(params), bought_again())
+    measures = {
+        "start": (entity.c.at_start == 1, "customers at the start"),
+        "again": (entity.c.orders > 0, "customers who bought again"),
+    }
+    return customer_definition(
+        params, entity, measures, lambda m: m.again / m.start, sample="start", required=("orders",)
+    )  # fmt: skip
+
+
+REPURCHASE_RATE = Kpi(
+    id="repurchase_rate",
+    name="Repurchase retention",
+    category="customer",
+    unit="ratio",
+    better="up",
+    define=_repurchase,
+    period="year",
+    min_sample=30,
+    dimensions=DIMENSIONS,
+    params=PARAMS,
+    formula_text="customers at the start who bought in the period / customers at the start",
+    why="Loyalty where nobody signs a contract: they come back to buy.",
+    misleads="Depends on how often one needs the thing; wholly refunded and cancelled orders are no purchases.",
+    source="S2: 80 of 100 customers bought again = 80 %",
+    additivity="C",
+    degrades=DEGRADES,
+    number=26,
+)
+
+
+@lru_cache
+def _buyers(days: int | None) -> Subquery:
+    return described(buyers(days), "described_buyers")
+
+
+def _loyal(params: Mapping[str, str]) -> Definition:
+    entity = _buyers(int(params["lookback_days"]) if params["window"] == "rolling" else None)
+    c, clock = entity.c, InPeriod(entity.c.no)
+    often = (c.days if params["dedupe"] == "day" else c.orders) >= int(params["min_purchases"])
+    loyal = Measure(entity, clock, count(~often if params["complement"] == "true" else often), label="such customers")
+    if params["as"] == "count":
+        return Definition({"loyal": loyal}, lambda m: m.loyal, unit="count", optional=OPTIONAL)
+    everybody = Measure(entity, clock, count(), label="customers with a purchase")
+    return Definition({"loyal": loyal, "all": everybody}, lambda m: m.loyal / m["all"], sample="all", optional=OPTIONAL)
+
+
+LOYAL_CUSTOMER_SHARE = Kpi(
+    id="loyal_customer_share",
+    name="Loyal customers",
+    category="customer",
+    unit="ratio",
+    better="up",
+    define=_loyal,
+    period="month",
+    min_sample=30,
+    dimensions=DIMENSIONS,
+    params={
+        "min_purchases": Param.number("3", "How many purchases make a customer loyal; 2: the repeat purchase rate.", least=1),
+        "as": Param(("ratio", "count"), "The share, or how many customers."),
+        "complement": Param(("false", "true"), "The others: those with fewer purchases."),
+        "window": Param(("lifetime", "rolling"), "All purchases up to the period's end, or those of the last days."),
+        "lookback_days": Param.number("365", "With window=rolling: how many days.", least=1),
+        "dedupe": Param(("none", "day"), "`day`: several orders on one local day are one purchase."),
+    },
+    formula_text="customers with at least 3 purchases up to the period's end / customers with a purchase",
+    why="Who comes back again and again carries the business.",
+    misleads="It falls when many new customers arrive, though nobody has left.",
+    source="S0: bought more than twice",
+    additivity="C",
+    degrades={"merges": DEGRADES["merges"]},
+    number=27,
+)
+
+
+def _cross_sell(params: Mapping[str, str]) -> Definition:
+    entity = _with(spans_of(params), sold(params["level"], params["product"]))
+    c = entity.c
+    has_bought = (c.is_new if params["kind"] == "cross_sell" else c.is_more) == 1
+    measures = {"start": (c.at_start == 1, "customers at the start"), "bought": (has_bought, "customers who bought more")}
+    required = ("orders", "order_lines") if params["kind"] == "cross_sell" else ()
+    return customer_definition(
+        params, entity, measures, lambda m: m.bought / m.start, sample="start", required=required
+    )  # fmt: skip
+
+
+CROSS_SELL_RATE = Kpi(
+    id="cross_sell_rate",
+    name="Cross-sell",
+    category="customer",
+    unit="ratio",
+    better="up",
+    define=_cross_sell,
+    period="quarter",
+    min_sample=30,
+    dimensions=DIMENSIONS,
+    params={
+        "kind": Param(("cross_sell", "upsell"), "Something new to the customer, or more of what it has."),
+        "level": Param(("product", "category"), "What is new: a product, or a category of products."),
+        "product": Param.text("", "Only this product (its id) or category; empty: any."),
+        **PARAMS,
+    },
+    formula_text="customers at the start who bought a product that is new to them in the period / customers at the start",
+    why="Growth with those who trust us already.",
+    misleads="`upsell` compares with the largest purchase or plan so far: a customer who returns to an old height is none.",
+    source="S3 (success of cross-selling and up-selling)",
+    additivity="C",
+    degrades=DEGRADES,
+    number=29,
+)
+
+
+def _repeat(params: Mapping[str, str]) -> Definition:
+    c, clock = RANKED.c, At(RANKED.c.ordered_at)
+    repeat = Measure(RANKED, clock, count(c.ordered_at > c.first_at), label="repeat orders")
+    return Definition(
+        {"repeat": repeat, "all": Measure(RANKED, clock, count(), label="orders")}, _share, sample="all", optional=OPTIONAL
+    )
+
+
+def _share(m: Mapping[str, Quantity]) -> Quantity:
+    return m["repeat"] / m["all"]
+
+
+REPEAT_ORDER_SHARE = Kpi(
+    id="repeat_order_share",
+    name="Repeat orders",
+    category="customer",
+    unit="ratio",
+    better="up",
+    define=_repeat({}),
+    period="month",
+    min_sample=30,
+    dimensions=(
+        "owner",
+        "team",
+        "region",
+        "segment",
+        "industry",
+        "size_band",
+        "country",
+        "account",
+        "currency",
+        "source",
+        "week_of_quarter",
+    ),
+    formula_text="orders of customers with an earlier order / orders; cancelled and wholly refunded ones left out",
+    why="How much of the business comes back by itself, and when: by week of the quarter.",
+    misleads="High where few new customers are won; the first orders after a change of system all look new.",
+    source="S3: most repeat orders come in the first week of the quarter",
+    additivity="R",
+    degrades={"merges": DEGRADES["merges"]},
+    number=30,
+)
+
+KPIS = (REPURCHASE_RATE, LOYAL_CUSTOMER_SHARE, CROSS_SELL_RATE, REPEAT_ORDER_SHARE)

@@ -1,0 +1,45 @@
+"""Who an account is: itself, or the one that it was merged into; and whether it counts at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy.sql.expression import FromClause, Subquery
+
+from kpid.plugin import NOW, counts, entities
+
+
+def _register() -> Subquery:
+    """``member_id, account_id, counted``: what was merged, even twice, stands for the account that is left.
+
+    Deleted and test accounts and the company's own (lifecycle internal) do not count, nor what was merged into them.
+    """
+    a, between, stays = (entities.accounts.alias(name) for name in ("member", "between", "stays"))
+    account = func.coalesce(between.c.merged_into_id, a.c.merged_into_id, a.c.id)
+    was_here = or_(a.c.deleted_at.is_(None), a.c.deleted_at > NOW, a.c.merged_into_id.is_not(None))
+    is_ours = func.coalesce(stays.c.lifecycle, "") == "internal"
+    counted = and_(stays.c.id.is_not(None), was_here, not_(a.c.is_test), *counts(stays), not_(is_ours))
+    joined = a.outerjoin(between, between.c.id == a.c.merged_into_id).outerjoin(stays, stays.c.id == account)
+    columns = (a.c.id.label("member_id"), account.label("account_id"), case((counted, 1), else_=0).label("counted"))
+    return select(*columns).select_from(joined).subquery("register")
+
+
+def by_account(source: FromClause, name: str, *columns: ColumnElement[Any], where: ColumnElement[bool] | None = None) -> Subquery:
+    """The given columns of a source that has an ``account_id``, and ``account_id`` of the account that counts.
+
+    An account that no source has delivered is taken as it stands.
+    """
+    register = _register()
+    account = func.coalesce(register.c.account_id, source.c.account_id)
+    conditions = [source.c.account_id.is_not(None), func.coalesce(register.c.counted, 1) == 1]
+    conditions += [where] if where is not None else []
+    joined = source.outerjoin(register, register.c.member_id == source.c.account_id)
+    return select(account.label("account_id"), *columns).select_from(joined).where(*conditions).subquery(name)
+
+
+def described(rows: FromClause, name: str) -> Subquery:
+    """The rows of accounts with what they are cut by: owner, region, lead source, source."""
+    a = entities.accounts.alias("described")
+    columns = (a.c.owner_id, a.c.region, a.c.lead_source, a.c.source_id)
+    return select(*rows.c, *columns).select_from(rows.outerjoin(a, a.c.id == rows.c.account_id)).subquery(name)
