@@ -21,6 +21,7 @@ from kpid.cli import (
     database,
     doctor,
     explain,
+    kpis,
     listings,
     measure,
     outbox,
@@ -73,6 +74,7 @@ def command_line() -> typer.Typer:
     app.command("measure")(measure.measure)
     app.command("restated")(restated.restated)
     app.command("explain")(explain.explain)
+    app.add_typer(kpis.app, name="kpis")
     app.add_typer(alerts.app, name="alerts")
     app.add_typer(report.app, name="report")
     app.add_typer(outbox.app, name="outbox")
