@@ -24,7 +24,7 @@ from kpid.plugin.connector import (
 )
 from kpid.plugin.expressions import CURRENCY, NOW, PERIODS, ZONE, counts, dates_between, holds_at, later, living, local_date
 from kpid.plugin.hooks import hookimpl
-from kpid.plugin.hours import in_business_time
+from kpid.plugin.hours import OPEN_HOURS, in_business_time
 from kpid.plugin.kpi import (
     AS_OF,
     At,
@@ -64,6 +64,7 @@ __all__ = [
     "AS_OF",
     "CURRENCY",
     "NOW",
+    "OPEN_HOURS",
     "PERIODS",
     "ZONE",
     "At",
