@@ -6,6 +6,7 @@ See the README's "Writing a plugin" and ``tests/example_plugin``.
 from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
+from kpid.plugin.accounts import by_account, described
 from kpid.plugin.amounts import converted
 from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
 from kpid.plugin.capabilities import Known
@@ -130,6 +131,7 @@ __all__ = [
     "Use",
     "ValueStyle",
     "Values",
+    "by_account",
     "converted",
     "count",
     "count_distinct",
@@ -137,6 +139,7 @@ __all__ = [
     "date_of",
     "dates_between",
     "days_between",
+    "described",
     "dig",
     "entities",
     "filled_columns",

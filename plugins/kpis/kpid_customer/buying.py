@@ -8,11 +8,10 @@ from functools import lru_cache
 from sqlalchemy import and_, func, select
 from sqlalchemy.sql.expression import FromClause, Subquery
 
-from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, count
+from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, count, described
 
 from .orders import OPTIONAL, RANKED, bought_again, buyers, sold
 from .population import DEGRADES, DIMENSIONS, PARAMS, customer_definition, population, spans_of
-from .register import described
 
 
 @lru_cache

@@ -8,9 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, extract, func, literal, or_, select, union_all
 from sqlalchemy.sql.expression import Subquery
 
-from kpid.plugin import NOW, PERIODS, entities, living, local_date, seconds_between
-
-from .register import by_account
+from kpid.plugin import NOW, PERIODS, by_account, entities, living, local_date, seconds_between
 
 OPTIONAL = ("accounts", "refunds", "products", "subscriptions", "account_status_history")
 """What refines the figures where a source delivers it."""

@@ -9,9 +9,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.sql.expression import FromClause, Subquery
 
-from kpid.plugin import PERIODS, Definition, InPeriod, Measure, Now, Param, Quantity, Values, count, days_between, holds_at, max_
+from kpid.plugin import (
+    PERIODS,
+    Definition,
+    InPeriod,
+    Measure,
+    Now,
+    Param,
+    Quantity,
+    Values,
+    count,
+    days_between,
+    described,
+    holds_at,
+    max_,
+)
 
-from .register import described
 from .spans import spans, spells, undated
 
 DIMENSIONS = (

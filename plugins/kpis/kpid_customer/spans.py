@@ -7,10 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, null, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause, Subquery
 
-from kpid.plugin import NOW, entities, later, living, local_date
+from kpid.plugin import NOW, by_account, entities, later, living, local_date
 
 from .orders import PURCHASES
-from .register import by_account
 
 PER_YEAR = {"week": 52, "month": 12, "quarter": 4, "half": 2, "year": 1}
 

@@ -1,4 +1,4 @@
-"""Who an account is: itself, or the one that it was merged into; and whether it counts at all."""
+"""Accounts inside derived entities: what was merged stands for the account that is left, and not every account counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
 from sqlalchemy.sql.expression import FromClause, Subquery
 
-from kpid.plugin import NOW, counts, entities
+from kpid.plugin import entities
+from kpid.plugin.expressions import NOW, counts
 
 
 def _register() -> Subquery:
@@ -25,21 +26,35 @@ def _register() -> Subquery:
     return select(*columns).select_from(joined).subquery("register")
 
 
-def by_account(source: FromClause, name: str, *columns: ColumnElement[Any], where: ColumnElement[bool] | None = None) -> Subquery:
+def by_account(
+    source: FromClause,
+    name: str,
+    *columns: ColumnElement[Any],
+    where: ColumnElement[bool] | None = None,
+    or_nobody: bool = False,
+) -> Subquery:
     """The given columns of a source that has an ``account_id``, and ``account_id`` of the account that counts.
 
     An account that no source has delivered is taken as it stands.
+
+    Args:
+        source: rows of accounts; what is deleted among them has to be left out already (``living``).
+        name: what the result is called in SQL.
+        columns: of the source.
+        where: which rows of the source.
+        or_nobody: keep rows that belong to no account.
     """
     register = _register()
     account = func.coalesce(register.c.account_id, source.c.account_id)
-    conditions = [source.c.account_id.is_not(None), func.coalesce(register.c.counted, 1) == 1]
+    conditions = [func.coalesce(register.c.counted, 1) == 1]
+    conditions += [] if or_nobody else [source.c.account_id.is_not(None)]
     conditions += [where] if where is not None else []
     joined = source.outerjoin(register, register.c.member_id == source.c.account_id)
     return select(account.label("account_id"), *columns).select_from(joined).where(*conditions).subquery(name)
 
 
 def described(rows: FromClause, name: str) -> Subquery:
-    """The rows of accounts with what they are cut by: owner, region, lead source, source."""
+    """Rows with an ``account_id``, and what accounts are cut by: owner, region, lead source, source."""
     a = entities.accounts.alias("described")
     columns = (a.c.owner_id, a.c.region, a.c.lead_source, a.c.source_id)
     return select(*rows.c, *columns).select_from(rows.outerjoin(a, a.c.id == rows.c.account_id)).subquery(name)
