@@ -33,8 +33,8 @@ class Quantity:
         self.is_settled = False
         self.is_ratio = denominator is not None
         self.is_defined = numerator is not None and denominator != 0
-        self._above = Fraction(numerator) if numerator is not None else Fraction(0)
-        self._below = Fraction(denominator) if denominator else _ONE
+        self._above = _exact(numerator) if numerator is not None else 0
+        self._below = _exact(denominator) if denominator else 1
         self.scale = scale
         self.label = label
         self.reason = "" if self.is_defined else reason or f"no {label or 'rows'}"
@@ -49,12 +49,12 @@ class Quantity:
     @property
     def numerator(self) -> Fraction | None:
         """What a ratio divides; None if undefined."""
-        return self._above if self.is_defined else None
+        return Fraction(self._above) if self.is_defined else None
 
     @property
     def denominator(self) -> Fraction | None:
         """What a ratio divides by; None if undefined or no ratio."""
-        return self._below if self.is_defined and self.is_ratio else None
+        return Fraction(self._below) if self.is_defined and self.is_ratio else None
 
     @property
     def exact(self) -> Fraction | None:
@@ -64,7 +64,13 @@ class Quantity:
     @property
     def value(self) -> Decimal | None:
         """The value with 28 digits; None if undefined."""
-        return decimal_from_fraction(self.scale * self._above / self._below) if self.is_defined else None
+        if not self.is_defined:
+            return None
+        is_plain = self.scale is _ONE
+        if is_plain and self._below == 1:
+            return decimal_from_fraction(self._above)
+        plain = Fraction(self._above, self._below)
+        return decimal_from_fraction(plain if is_plain else self.scale * plain)
 
     def __mul__(self, other: Number) -> Quantity:
         if not isinstance(other, Quantity):
@@ -111,7 +117,7 @@ class Quantity:
     def __repr__(self) -> str:
         return f"Quantity({self.value if self.is_defined else self.reason})"
 
-    def _like(self, above: Fraction, scale: Fraction) -> Quantity:
+    def _like(self, above: Fraction | int, scale: Fraction) -> Quantity:
         numerator = above if self.is_defined else None
         return Quantity(numerator, self._below if self.is_ratio else None, scale=scale, label=self.label, reason=self.reason)
 
@@ -138,13 +144,18 @@ class Values(Mapping[str, Quantity]):
             raise AttributeError(f"no measure {name!r}; there are {', '.join(self._quantities)}") from None
 
 
-def decimal_from_fraction(number: Fraction) -> Decimal:
+def decimal_from_fraction(number: Fraction | int) -> Decimal:
     """The fraction with 28 digits, without trailing zeros."""
     if number.denominator == 1:
         return Decimal(number.numerator)
     value = _EXACT.divide(Decimal(number.numerator), Decimal(number.denominator)).normalize(_EXACT)
     exponent = value.as_tuple().exponent
     return Decimal(int(value)) if isinstance(exponent, int) and exponent > 0 else value
+
+
+def _exact(number: Fraction | Decimal | int) -> Fraction | int:
+    """As it is if that is exact already: most numbers are counts, and counts are ints."""
+    return number if isinstance(number, int | Fraction) else Fraction(number)
 
 
 def _quantity(number: Number) -> Quantity:
