@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Table
@@ -49,9 +50,9 @@ class Answers:
     rows: dict[tuple[str, tuple[str, ...], Period], dict[Ids, tuple[Any, ...]]] = field(default_factory=dict)
     _places: list[tuple[int | None, ...]] = field(default_factory=list)
 
-    def segments(self, ask: Ask, period: Period) -> dict[Ids, tuple[Any, ...]]:
-        """The segments that have rows in a period."""
-        return self.rows.get((ask.need.period, ask.by, period), {})
+    def segments(self, ask: Ask, by: tuple[str, ...], period: Period) -> dict[Ids, tuple[Any, ...]]:
+        """The segments of a cut that have rows in a period."""
+        return self.rows.get((ask.need.period, by, period), {})
 
     def values_of(self, dimension: str) -> set[str | None]:
         """All values of a dimension."""
@@ -107,16 +108,24 @@ class Maker:
 
     def measurements(self, number: int, ask: Ask) -> Iterator[tuple[Measurement, bool]]:
         """Measurements of an ask, and whether there were any rows; the total of a period comes always."""
-        places = {name: self.plan.places[number, name] for name in ask.definition.measures}
+        measures = ask.definition.measures
+        cuts = {name: (self.plan.places[number, name][0], ask.by_of(measure)) for name, measure in measures.items()}
+        own = {name for name, (_, by) in cuts.items() if by == ask.by}
         doubts = _Doubts(self.coverage, ask, self.now)
         for period in ask.periods:
-            found = {scan: self.answers[scan].segments(ask, period) for scan, _ in places.values()}
-            segments: set[Ids] = {ids for rows in found.values() for ids in rows}
+            found = {(scan, by): self.answers[scan].segments(ask, by, period) for scan, by in set(cuts.values())}
+            segments: set[Ids] = {ids for (_, by), rows in found.items() if by == ask.by for ids in rows}
             for ids in sorted(segments | ({()} if not ask.by else set()), key=repr):
-                cells = {name: self.answers[scan].cell(found[scan].get(ids), measure) for name, (scan, measure) in places.items()}
-                has_rows = any(cell.rows for cell in cells.values())
+                cells = {name: self._cell(number, name, found[cuts[name]], cuts[name][1], ask, ids) for name in measures}
+                has_rows = any(cells[name].rows for name in own)
                 if has_rows or not ask.by:
                     yield self._measurement(ask, period, self._dims(ask, ids), cells, doubts), has_rows
+
+    def _cell(self, number: int, name: str, rows: Mapping[Ids, tuple[Any, ...]], by: tuple[str, ...], ask: Ask, ids: Ids) -> Cell:
+        """One measure of a segment; of a measure that a dimension does not cut, that of the wider segment."""
+        scan, place = self.plan.places[number, name]
+        wider = tuple(value for dimension, value in zip(ask.by, ids, strict=True) if dimension in by)
+        return self.answers[scan].cell(rows.get(wider), place)
 
     def empty(self, ask: Ask, period: Period, dims: Dims) -> Measurement:
         """The measurement of a segment without rows."""
@@ -138,15 +147,15 @@ class Maker:
         quantities = {name: _quantity(measures[name], cells[name], name) for name in measures}
         quantities |= {name: self.targets.of(target, period, dims, self.now) for name, target in definition.targets.items()}
         result = Quantity(None, reason=ask.unknown[0]) if ask.is_about_nobody else _apply(ask, quantities, doubts)
-        sample = cells[definition.sample or next(iter(measures))]
+        n = _size(definition, quantities, cells)
         remarks = _remarks(definition, quantities, doubts)
         if result.is_settled:
             remarks.insert(0, result.reason)
         elif not result.is_defined:
             doubts.append((MeasurementState.UNDEFINED, result.reason))
-        elif sample.n < ask.min_sample:
+        elif n < ask.min_sample:
             label = _label(measures, definition.sample)
-            doubts.append((MeasurementState.INSUFFICIENT_SAMPLE, f"{sample.n} {label}, at least {ask.min_sample} needed"))
+            doubts.append((MeasurementState.INSUFFICIENT_SAMPLE, f"{n} {label}, at least {ask.min_sample} needed"))
         state, reason, warnings = verdict(doubts)
         is_shown = result.is_defined and state is not MeasurementState.ERROR and trust.is_delivered
         unit = definition.unit or ask.kpi.unit
@@ -156,7 +165,7 @@ class Maker:
             period=period,
             state=state,
             value=result.value if is_shown else None,
-            n=sample.n,
+            n=n,
             dims=dims,
             params=_named_params(ask),
             numerator=_decimal(result.numerator) if is_shown and result.is_ratio else None,
@@ -165,7 +174,7 @@ class Maker:
             as_of=min(period.end, self.now),
             data_through=trust.through,
             reason=reason,
-            warnings=(*warnings, *ask.unknown, *remarks, *_warnings(measures, cells, excludes=excludes)),
+            warnings=(*warnings, *ask.unknown, *ask.remarks, *remarks, *_warnings(measures, cells, excludes=excludes)),
             low=low,
             high=high,
         )
@@ -228,6 +237,7 @@ def _awaited(ask: Ask, coverage: Coverage) -> tuple[str, ...]:
     return tuple(name for name in names if name not in optional or (name != "fx_rates" and coverage.delivers(name)))
 
 
+@lru_cache(maxsize=1024)
 def tables_of(entity: FromClause) -> tuple[str, ...]:
     """Names of the canonical tables below an entity."""
     return tuple(sorted({element.name for element in iterate(entity) if isinstance(element, Table)}))
@@ -241,6 +251,13 @@ def _apply(ask: Ask, quantities: Mapping[str, Quantity], doubts: list[Doubt]) ->
     except Exception as error:  # noqa: BLE001 - a plugin call
         doubts.append((MeasurementState.ERROR, f"the formula of {ask.kpi.id} failed: {error}"))
         return Quantity(None, reason="the formula failed")
+
+
+def _size(definition: Definition, quantities: Mapping[str, Quantity], cells: Mapping[str, Cell]) -> int:
+    """The sample size: rows of the sample's measure, unless the definition counts otherwise."""
+    if definition.size is None:
+        return cells[definition.sample or next(iter(definition.measures))].n
+    return int(definition.size(Values(quantities)).exact or 0)
 
 
 def _remarks(definition: Definition, quantities: Mapping[str, Quantity], doubts: list[Doubt]) -> list[str]:
