@@ -21,6 +21,7 @@ from kpid.cli import (
     database,
     doctor,
     explain,
+    forecast,
     kpis,
     listings,
     measure,
@@ -72,6 +73,7 @@ def command_line() -> typer.Typer:
     app.command("check")(check.check)
     app.command("sync")(sync.sync)
     app.command("measure")(measure.measure)
+    app.command("forecast")(forecast.forecast)
     app.command("restated")(restated.restated)
     app.command("explain")(explain.explain)
     app.add_typer(kpis.app, name="kpis")

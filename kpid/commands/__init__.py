@@ -32,6 +32,7 @@ class Command:
 COMMANDS = {
     "sync": Command("sync:sync_sources", "write", progress=True),
     "measure": Command("measure:measure", "facts", progress=True),
+    "forecast": Command("forecasting:forecast_kpi", "facts", progress=True),
     "restated": Command("reported:list_restated", "store"),
     "explain": Command("explain:explain_kpi", "facts", progress=True),
     "alerts list": Command("alerts:list_alerts", "store"),
