@@ -27,6 +27,7 @@ from typing import IO, Any, TypeAlias
 from kpid import errors
 from kpid.clock import Clock
 from kpid.config.model import Config
+from kpid.config.paths import path_from_url
 from kpid.errors import BusyError, KpidError
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -141,9 +142,12 @@ def read_holder(lock: Path) -> Holder | None:
 
 
 def guarded_file(config: Config) -> Path:
-    """The file that the lock and the socket lie beside: the state store's, or the warehouse's if that is on a server."""
-    url = config.state if config.state.startswith("sqlite:///") else config.warehouse
-    return Path(url.partition("?")[0].partition(":///")[2])
+    """The file that the lock and the socket lie beside: the state store's, or the warehouse's if that is on a server.
+
+    Where both are on servers: a place below the configuration's folder.
+    """
+    files = [path for url in (config.state, config.warehouse) if (path := path_from_url(url)) is not None]
+    return files[0] if files else config.folder / "var" / "kpid"
 
 
 def lock_path_for(state: Path) -> Path:

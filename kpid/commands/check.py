@@ -18,6 +18,7 @@ from kpid.metrics.written import Own, joined, own_kpis
 from kpid.model import Finding
 from kpid.plugin.kpi import Kpi
 from kpid.registry import Plugins, options_of, secrets_of
+from kpid.warehouse.checking import check_warehouse
 
 if TYPE_CHECKING:  # opening an app needs everything; looking at a configuration does not
     from kpid.app import App
@@ -72,8 +73,8 @@ def refuse_mistakes(loaded: Loaded, plugins: Plugins, *, check_templates: CheckT
 
 
 def connect_checks(app: App) -> list[Finding]:
-    """Ask every connector and notifier to contact its other side. One that breaks does not keep the others from it."""
-    findings: list[Finding] = []
+    """Ask the warehouse's server, every connector and notifier. One that breaks does not keep the others from it."""
+    findings = check_warehouse(app.config, app.loaded.place)
     for name in app.config.sources:
         findings.extend(_asked(f"source {name}", lambda name=name: _check_source(app, name), app.loaded.place("sources", name)))  # type: ignore[misc]
     for name, notifier in app.notifiers.items():

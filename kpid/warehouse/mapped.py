@@ -210,12 +210,17 @@ def source_of(entity: str) -> str:
     return f"{SOURCE}.{entity}"
 
 
+def names_query(through: str) -> bool:
+    """Whether ``through:`` is no column: a query, or ``now``."""
+    return through == _NOW or through.split(maxsplit=1)[0].upper() == "SELECT"
+
+
 def freshness(mapping: MappedEntity, grammar: Grammar, there: frozenset[str] = frozenset()) -> str | None:
     """The query that says how far a mapped table reaches; None if nothing does."""
     through = mapping.through
     if through == _NOW:
         return "SELECT now() AS through" if grammar.quote == '"' else "SELECT CURRENT_TIMESTAMP() AS through"
-    if through is not None and through.lstrip()[:7].upper() in ("SELECT ", "SELECT\n"):
+    if through is not None and names_query(through):
         return through
     source = grammar.name(*mapping.table)
     if through is not None:

@@ -36,7 +36,7 @@ def open_warehouse(config: Config, mode: Mode) -> Warehouse | None:
         return None
     url = make_url(config.warehouse)
     if is_in_place(config):
-        return MappedWarehouse(_engine(url), mappings_of(config.tables))
+        return MappedWarehouse(open_engine(url), mappings_of(config.tables))
     if url.get_backend_name() == "postgresql":
         from kpid.warehouse.postgres import open_postgres  # noqa: PLC0415
 
@@ -56,7 +56,13 @@ def ages_of_tables(config: Config) -> dict[str, timedelta]:
     return {source_of(entity): table.max_age or _MAX_AGE for entity, table in config.tables.items()}
 
 
-def _engine(url: URL) -> Engine:
+def open_engine(url: URL) -> Engine:
+    """Connect to an engine whose tables are read in place.
+
+    Raises:
+        ConfigError: its driver is missing, or its tables are not read in place.
+        StoreError: it cannot be reached.
+    """
     kind = url.get_backend_name()
     if kind in ("spark", "sc"):
         from kpid.warehouse.spark import SparkEngine  # noqa: PLC0415
