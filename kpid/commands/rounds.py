@@ -25,6 +25,7 @@ from kpid.registry import secrets_of
 from kpid.reporting.assemble import freshness_of
 from kpid.store import outbox, problems, runs, sending, syncs
 from kpid.store.runs import Run
+from kpid.warehouse.mapped import SOURCE
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,11 @@ class Pause:
 
 
 def schedules(config: Config) -> dict[str, Schedule]:
-    """Everything that has a schedule: ``sync:<source>`` and ``report:<name>``."""
+    """Everything that has a schedule: ``sync:<source>`` and ``report:<name>``; tables read in place count as one source."""
     timezone = config.timezone
     found = {f"{SYNC}{name}": schedule_from_text(source.every, timezone) for name, source in config.sources.items()}
+    if config.tables:
+        found[f"{SYNC}{SOURCE}"] = schedule_from_text(config.read_every, timezone)
     return found | {f"{REPORT}{name}": schedule_from_text(job.every, timezone) for name, job in config.reports.items()}
 
 
@@ -163,7 +166,7 @@ def _hold_back(app: App, names: Collection[str], wanted: dict[str, Schedule], no
 
 
 def _stale_sources(app: App, now: datetime) -> list[str]:
-    max_ages = {name: app.max_age(name) for name in app.config.sources}
+    max_ages = app.max_ages()
     marks = [mark for mark in app.warehouse.watermarks() if mark.source in max_ages]
     return [one.source for one in freshness_of(marks, max_ages, now) if one.stale]
 

@@ -67,7 +67,13 @@ def sync_sources(
 
 
 def sync_one(app: App, name: str, turns: Turns) -> str | None:
-    """The job of a source: sync it, measure what changed, judge the rules; why it could not be read to its end, if so."""
+    """The job of a source: sync it, measure what changed, judge the rules; why it could not be read to its end, if so.
+
+    What is read in place is not synced, but measured and judged.
+    """
+    if name not in app.config.sources:
+        judge(app, turns)
+        return None
     with turns.source(name):
         result = cycle.sync(app, name)
     log.info("synced: %d rows, %d changed", result.rows, result.changed)

@@ -20,6 +20,7 @@ def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
         *_times(config, place),
         *_folders(config, place),
         *_schedules(config, place),
+        *_read_every(config, place),
         *_periods(config, place),
         *_rule_names(config, place),
         *_receivers(config, place),
@@ -53,6 +54,10 @@ def _schedules(config: Config, place: Place) -> Iterator[ConfigError]:
         for name, job in jobs.items():
             read = partial(schedule_from_text, job.every, config.timezone)
             yield from _judged(read, place(section, name, "every"), "every")
+
+
+def _read_every(config: Config, place: Place) -> Iterator[ConfigError]:
+    yield from _judged(partial(schedule_from_text, config.read_every, config.timezone), place("read_every"), "read_every")
 
 
 def _periods(config: Config, place: Place) -> Iterator[ConfigError]:

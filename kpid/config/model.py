@@ -167,6 +167,7 @@ class Config(Model):
     tables: Mapping[str, MappedTable] = Field(
         default_factory=dict, description="Canonical tables that are the company's own, read in place: none is synced."
     )
+    read_every: str = Field("1h", description="How often tables that are read in place are measured: 15m, 1h, `daily 06:00`.")
     plugins_dir: Path | None = Field(None, description="Folder of single-file plugins.")
     disabled_plugins: Names = Field((), description="Plugins (or whole distributions) that are not loaded.")
     templates_dir: Path | None = Field(None, description="Folder whose templates take precedence over the built-in ones.")
