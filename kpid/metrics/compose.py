@@ -12,6 +12,8 @@ from kpid.plugin.kpi import Definition, Kpi, Measure, Quantity, Target, Use, Val
 T = TypeVar("T")
 SettingsOf = Callable[[str], Mapping[str, str]]
 """The company's parameters of a KPI."""
+HasRows = Callable[[str], bool]
+"""Whether a canonical table has any."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,24 @@ def formulas_of(formula: Callable[[Values], Quantity]) -> Iterator[Callable[[Val
 
 
 def define(
-    kpi: Kpi, params: Mapping[str, str], kpis: Mapping[str, Kpi], settings: SettingsOf, *, within: tuple[str, ...] = ()
+    kpi: Kpi,
+    params: Mapping[str, str],
+    kpis: Mapping[str, Kpi],
+    settings: SettingsOf,
+    *,
+    has_rows: HasRows = lambda _: False,
+    within: tuple[str, ...] = (),
 ) -> Definition:
     """The definition of a KPI with everything that it uses worked into it: ``uses`` is empty.
 
-    Measures of a part are called ``part.measure``; a part takes the company's own parameters where the use names none.
+    Measures of a part are called ``part.measure``; a part takes the company's own parameters where the use names none. Where a
+    table that a finer definition is for has rows, that one takes the plain one's place.
 
     Raises:
         ConfigError: the plugin is broken, a part is missing, or KPIs use each other in a circle.
     """
     definition = _own(kpi, params)
+    definition = next((finer for table, finer in definition.finer.items() if has_rows(table)), definition)
     if not definition.uses:
         return definition
     path = (*within, kpi.id)
@@ -60,7 +70,7 @@ def define(
     parts: dict[str, Callable[[Values], Quantity]] = {}
     optional, samples = set(definition.optional), {}
     for name, use in definition.uses.items():
-        part = _part(kpi, use, kpis, settings, path)
+        part = _part(kpi, use, kpis, settings, has_rows, path)
         measures |= {f"{name}.{key}": _looking_back(measure, use) for key, measure in part.measures.items()}
         targets |= {f"{name}.{key}": target for key, target in part.targets.items()}
         parts[name] = part.formula
@@ -78,6 +88,7 @@ def define(
         doubts=_seen(formula, definition.doubts),
         remarks=_seen(formula, definition.remarks),
         interval=_seen(formula, definition.interval),
+        size=_seen(formula, definition.size),
     )
 
 
@@ -91,14 +102,16 @@ def _own(kpi: Kpi, params: Mapping[str, str]) -> Definition:
         raise ConfigError(f"KPI {kpi.id} cannot be defined: {error}", hint="The plugin that brings it is broken") from error
 
 
-def _part(kpi: Kpi, use: Use, kpis: Mapping[str, Kpi], settings: SettingsOf, path: tuple[str, ...]) -> Definition:
+def _part(
+    kpi: Kpi, use: Use, kpis: Mapping[str, Kpi], settings: SettingsOf, has_rows: HasRows, path: tuple[str, ...]
+) -> Definition:
     if use.kpi in path:
         raise ConfigError(f"KPI {use.kpi} is made of itself: {' -> '.join((*path, use.kpi))}")
     used = kpis.get(use.kpi)
     if used is None:
         raise ConfigError(f"KPI {kpi.id} is made of {use.kpi!r}, which is not installed", hint="`kpid kpis` lists those that are")
     given = {**settings(use.kpi), **use.params}
-    return define(used, used.params_from(given), kpis, settings, within=path)
+    return define(used, used.params_from(given), kpis, settings, has_rows=has_rows, within=path)
 
 
 def _looking_back(measure: Measure, use: Use) -> Measure:

@@ -13,7 +13,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
 from kpid.metrics.compose import formulas_of
-from kpid.metrics.dialects import text_of
+from kpid.metrics.dialects import approximate_on, text_of
 from kpid.metrics.dimensions import dimension_of, labels_table
 from kpid.metrics.event_dimensions import BASIS
 from kpid.metrics.plan import Ask, clock_columns
@@ -22,6 +22,9 @@ from kpid.model import MeasurementState, Period, SeriesNeed, canonical_json
 from kpid.plugin.kpi import At, Balance, During, InPeriod, Measure, Now
 from kpid.store.history import SpanKey
 from kpid.warehouse import Changes
+
+RESTATE_COHORTS = timedelta(days=100)
+"""Where nobody says what has changed, figures of derived entities are measured anew for so long after their period."""
 
 _UNSETTLED = frozenset({MeasurementState.INCOMPLETE.value, MeasurementState.STALE.value, MeasurementState.ERROR.value})
 
@@ -57,14 +60,22 @@ def due_periods(
     if changes is None:
         candidates |= known
         return sorted(candidates.values(), key=lambda period: (period.start, period.end))
-    touched = Touched(ask, changes)
+    touched, late = Touched(ask, changes), _late(ask, changes, now)
     due = []
     for key, period in (known | candidates).items():
         states = measured[key][1] if key in measured else frozenset[str]()
         is_open = key in candidates and (not states or period.end > now or ask.is_now_only)
-        if is_open or states & _UNSETTLED or touched.covers(period):
+        if is_open or states & _UNSETTLED or touched.covers(period) or period.end > late:
             due.append(period)
     return sorted(due, key=lambda period: (period.start, period.end))
+
+
+def _late(ask: Ask, changes: Changes, now: datetime) -> datetime:
+    """Since when periods must have ended to be measured anew, where nobody says what has changed; else now."""
+    if changes.restate is None:
+        return now
+    is_plain = all(isinstance(measure.entity, Table) for measure in ask.definition.measures.values())
+    return now - (changes.restate if is_plain else max(changes.restate, RESTATE_COHORTS))
 
 
 class Touched:
@@ -123,13 +134,22 @@ def _looked_up(measure: Measure, ask: Ask) -> set[str | None]:
     return found | ({"fx_rates"} if measure.money is not None else set())
 
 
-def definition_hash(ask: Ask, calendar: Calendar, currency: str) -> str:
-    """Changes when the numbers may change though no data did: definition, parameters, minimum sample, zone, currency."""
+def approximations(ask: Ask, dialect: str) -> tuple[str, ...]:
+    """Kinds of aggregates among an ask's measures that an engine only estimates: its figures are compared with no other's."""
+    return tuple(sorted({measure.agg.kind for measure in ask.definition.measures.values()} & approximate_on(dialect)))
+
+
+def definition_hash(ask: Ask, calendar: Calendar, currency: str, dialect: str = "duckdb") -> str:
+    """Changes when the numbers may change though no data did: definition, parameters, minimum sample, zone, currency.
+
+    The engine is part of it only where it estimates.
+    """
     measures = {
         name: [measure.agg.kind, str(measure.agg.q), type(measure.clock).__name__, *tables_of(measure.entity)]
         + [str(measure.trailing_days), "" if isinstance(measure.entity, Table) else _entity_text(measure.entity)]
         + [text_of(part) for part in (measure.agg.expression, measure.agg.where, measure.money, *measure.rate_at, measure.lacks)]
         + [text_of(part) for part in (*clock_columns(measure.clock), getattr(measure.clock, "open_when", None))]
+        + list(measure.across)
         for name, measure in ask.definition.measures.items()
     }
     parts = {
@@ -143,6 +163,7 @@ def definition_hash(ask: Ask, calendar: Calendar, currency: str) -> str:
         "calendar": calendar.identity,
         "currency": currency,
         "where": ask.where,
+        **({"engine": dialect} if approximations(ask, dialect) else {}),
         "custom": _custom_texts(ask),
     }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

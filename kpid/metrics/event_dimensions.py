@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Table, and_, func, or_, select
 from sqlalchemy.sql.expression import CTE, FromClause
 
 from kpid.metrics.dimensions import Dimension
@@ -49,9 +49,10 @@ def dimension_at(entity: FromClause, name: str, instant: ColumnElement[Any], his
         instant: when the event took place.
         history: the history tables that have rows.
     """
-    if name not in BASIS or not isinstance(entity, Table) or "owner_id" not in entity.c:
+    table = _table_of(entity)
+    if name not in BASIS or table is None:
         return None
-    owner, joins = _owner_at(entity, instant, history)
+    owner, joins = _owner_at(entity, table, instant, history)
     if name == "owner":
         return Dimension(name, owner, tuple(joins), labels="users") if joins else None
     is_team = name == "team" and "team_memberships" in history
@@ -69,11 +70,28 @@ def dimension_at(entity: FromClause, name: str, instant: ColumnElement[Any], his
     return Dimension(name, value if own is None else func.coalesce(own, value), tuple(joins), depends_on="users")
 
 
-def _owner_at(entity: Table, instant: ColumnElement[Any], history: frozenset[str]) -> tuple[ColumnElement[Any], list[_Join]]:
-    if "owner_history" not in history or entity.name in _ACTED:
+def _table_of(entity: FromClause) -> Table | None:
+    """The canonical table that an entity's rows are of: its ids and owners are that table's; None if it has no such rows."""
+    if isinstance(entity, Table):
+        return entity if "owner_id" in entity.c else None
+    if "id" not in entity.c or "owner_id" not in entity.c:
+        return None
+    roots = [
+        {(root.table, root.name) for root in entity.c[name].base_columns if isinstance(root, Column)}
+        for name in ("id", "owner_id")
+    ]
+    tables = {table for table, name in roots[0] if name == "id"} & {table for table, name in roots[1] if name == "owner_id"}
+    is_one = len(roots[0]) == len(roots[1]) == len(tables) == 1
+    return next((table for table in tables if isinstance(table, Table)), None) if is_one else None
+
+
+def _owner_at(
+    entity: FromClause, table: Table, instant: ColumnElement[Any], history: frozenset[str]
+) -> tuple[ColumnElement[Any], list[_Join]]:
+    if "owner_history" not in history or table.name in _ACTED:
         return entity.c.owner_id, []
     then = _OWNERS.alias("dim_owner_history")
-    same = and_(then.c.object_type == entity.name, then.c.object_id == entity.c.id, *_holds(then, instant))
+    same = and_(then.c.object_type == table.name, then.c.object_id == entity.c.id, *_holds(then, instant))
     return func.coalesce(then.c.owner_id, entity.c.owner_id), [(then, same)]
 
 

@@ -26,20 +26,24 @@ def margin(
 ) -> Margin:
     """The 95 % interval of a result; ``(None, None)`` where there is none.
 
-    A definition's own comes first. A single mean or quantile has that of its values; a ratio of two counts, the smaller among the
-    larger, is a rate. Everything else (sums, ratios of amounts, formulas over other KPIs) has none.
+    A definition's own comes first. A mean or quantile that is the result has that of its values; a ratio of two counts, the
+    smaller among the larger, is a rate. Everything else (sums, ratios of amounts, formulas over other KPIs) has none.
     """
     if not result.is_defined:
         return None, None
-    found = definition.interval(Values(quantities)) if definition.interval else _usual(definition, unit, cells, result)
+    found = (
+        definition.interval(Values(quantities)) if definition.interval else _usual(definition, unit, quantities, cells, result)
+    )
     return (None, None) if found is None else (_decimal(found[0]), _decimal(found[1]))
 
 
-def _usual(definition: Definition, unit: str, cells: Mapping[str, Any], result: Quantity) -> Interval | tuple[Any, Any] | None:
+def _usual(
+    definition: Definition, unit: str, quantities: Mapping[str, Quantity], cells: Mapping[str, Any], result: Quantity
+) -> Interval | tuple[Any, Any] | None:
     measures = definition.measures
-    if len(measures) == 1 and not definition.targets:
-        ((name, measure),) = measures.items()
-        cell = cells[name]
+    name = next((name for name, quantity in quantities.items() if quantity is result), "")
+    if name in measures:
+        measure, cell = measures[name], cells[name]
         if measure.agg.kind == "mean" and cell.n and cell.spread is not None:
             return mean_interval(Fraction(cell.value), float(cell.spread), cell.n)
         if measure.agg.kind == "quantile" and cell.value is not None:

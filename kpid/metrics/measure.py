@@ -17,7 +17,7 @@ from kpid.errors import ConfigError, KpidError
 from kpid.metrics.compose import define
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import Custom, check_dimensions
-from kpid.metrics.due import definition_hash, due_periods, wanted_periods
+from kpid.metrics.due import approximations, definition_hash, due_periods, wanted_periods
 from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
 from kpid.metrics.late import Days, days_of_deletions, with_days
@@ -183,7 +183,7 @@ class _Run:
         self.problems: list[tuple[str, str]] = []
         self._changes: dict[int, Changes] = {}
         self._foreign: dict[str, bool] = {}
-        self._histories: frozenset[str] | None = None
+        self._filled: dict[str, bool] = {}
         self._deletions: dict[tuple[str, datetime], Days] = {}
         self._labels = Labels(setup.warehouse)
 
@@ -198,7 +198,7 @@ class _Run:
             raise ConfigError(f"there is no KPI {need.kpi!r}", hint="`kpid plugins` lists those that are installed")
         settings = self.setup.settings.get(kpi.id) or KpiSettings.model_validate({})
         params = kpi.params_from({**settings.params, **dict(need.params)})
-        definition = define(kpi, params, self.setup.kpis, self._params_of)
+        definition = define(kpi, params, self.setup.kpis, self._params_of, has_rows=self._has_rows)
         tables = [measure.entity for measure in definition.measures.values()]
         check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)], self.setup.custom)
         min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
@@ -206,7 +206,9 @@ class _Run:
         where = self._labels.where(need)
         if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:
             where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
-        return Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody, self.setup.custom)
+        ask = Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody, self.setup.custom)
+        engine = self.setup.warehouse.dialect
+        return replace(ask, remarks=tuple(f"approximate: the {kind} of {engine}" for kind in approximations(ask, engine)))
 
     def _params_of(self, kpi: str) -> Mapping[str, str]:
         settings = self.setup.settings.get(kpi)
@@ -222,7 +224,7 @@ class _Run:
                 except KpidError as error:
                     self.problems.append((need.kpi, str(error)))
                     continue
-                definition = definition_hash(ask, self.setup.calendar, self.setup.currency)
+                definition = definition_hash(ask, self.setup.calendar, self.setup.currency, self.setup.warehouse.dialect)
                 family = history.family(conn, need)
                 changes = self._changes_since(family.seen_change if family else 0)
                 if family is not None:
@@ -267,20 +269,23 @@ class _Run:
 
     def _history(self) -> frozenset[str]:
         """The histories of owners and teams that have rows, if events count for the owner of then."""
-        if self.setup.owner_basis == "current":
-            return frozenset()
-        if self._histories is None:
-            dialect, query = self.setup.warehouse.dialect, self.setup.warehouse.query
-            asked = {name: select(ENTITIES[name].c.id).limit(1) for name in HISTORIES}
-            self._histories = frozenset(
-                name for name, statement in asked.items() if query(*compile_statement(statement, dialect)).num_rows
-            )
-        return self._histories
+        is_current = self.setup.owner_basis == "current"
+        return frozenset() if is_current else frozenset(name for name in HISTORIES if self._has_rows(name))
+
+    def _has_rows(self, table: str) -> bool:
+        """Whether a canonical table has any rows: looked up once."""
+        if table not in self._filled:
+            statement = select(ENTITIES[table].c.id).limit(1)
+            found = self.setup.warehouse.query(*compile_statement(statement, self.setup.warehouse.dialect))
+            self._filled[table] = found.num_rows > 0
+        return self._filled[table]
 
     def _targets(self, asks: Sequence[Ask]) -> Targets:
         is_wanted = any(ask.definition.targets for ask in asks)
         rows = read_targets(self.setup.warehouse, self.now) if is_wanted else []
-        return Targets(rows, self.setup.settings, self.setup.kpis, self.setup.calendar, self.setup.currency)
+        return Targets(
+            rows, self.setup.settings, self.setup.kpis, self.setup.calendar, self.setup.currency, self.setup.calendars.get("")
+        )
 
     def _answer(self, scan: Scan, setting: Setting) -> Answers:
         if scan.is_empty:

@@ -43,11 +43,21 @@ class Ask:
     unknown: tuple[str, ...] = ()
     is_about_nobody: bool = False
     custom: Custom = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    """What there is to say of every figure: ``approximate: ...``."""
 
     @property
     def by(self) -> tuple[str, ...]:
         """Dimensions, sorted."""
         return tuple(sorted(self.need.by))
+
+    def by_of(self, measure: Measure) -> tuple[str, ...]:
+        """The dimensions that cut a measure, sorted."""
+        return tuple(name for name in self.by if name not in measure.across)
+
+    def where_of(self, measure: Measure) -> Where:
+        """What a measure is restricted to."""
+        return tuple((name, ids) for name, ids in self.where if name not in measure.across)
 
     @property
     def is_now_only(self) -> bool:
@@ -96,14 +106,15 @@ def make_plan(asks: Sequence[Ask]) -> Plan:
     for index, ask in enumerate(asks):
         for name, measure in ask.definition.measures.items():
             mode = _mode(measure, ask.need.period)
-            key = (id(measure.entity), _clock_text(measure.clock), mode, ask.where, measure.trailing_days)
-            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, ask.where, measure.trailing_days))
+            where = ask.where_of(measure)
+            key = (id(measure.entity), _clock_text(measure.clock), mode, where, measure.trailing_days)
+            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, where, measure.trailing_days))
             number = numbers.setdefault(key, len(numbers))
             text = _measure_text(measure)
             if (number, text) not in measures:
                 measures[number, text] = len(scan.measures)
                 scan.measures.append(measure)
-            _widen(scan, ask)
+            _widen(scan, ask, ask.by_of(measure))
             places[index, name] = (number, measures[number, text])
     return Plan(tuple(scans.values()), places)
 
@@ -140,12 +151,12 @@ def _speaks_of_end(measure: Measure) -> bool:
     return any(element is AS_OF for part in parts if part is not None for element in iterate(part))
 
 
-def _widen(scan: Scan, ask: Ask) -> None:
+def _widen(scan: Scan, ask: Ask, by: tuple[str, ...]) -> None:
     kind = ask.need.period
     known = scan.periods.setdefault(kind, [])
     known[:] = sorted({*known, *ask.periods}, key=_position)
-    if (kind, ask.by) not in scan.cuts:
-        scan.cuts.append((kind, ask.by))
+    if (kind, by) not in scan.cuts:
+        scan.cuts.append((kind, by))
 
 
 def _position(period: Period) -> tuple[Any, ...]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import select
 
 from kpid.analysis.periods import Calendar, is_kind, period_from_label
+from kpid.analysis.workdays import WorkCalendar
 from kpid.config.model import KpiSettings
 from kpid.metrics.dialects import compile_statement
 from kpid.model import Dims, Period, Segment
@@ -51,9 +53,20 @@ class Targets:
     kpis: Mapping[str, Kpi]
     calendar: Calendar
     currency: str
+    work: WorkCalendar | None = None
 
     def of(self, target: Target, period: Period, dims: Dims, now: datetime) -> Quantity:
-        """The target for a period and segment; undefined, with the reason, where there is none."""
+        """The target for a period and segment, prorated if so asked; undefined, with the reason, where there is none."""
+        whole = self._whole(target, period, dims, now)
+        if not target.prorate or not period.start <= now < period.end or not whole.is_defined:
+            return whole
+        work = self.work or WorkCalendar(timezone=self.calendar.timezone)
+        first, after = self.calendar.day_of(period.start), self.calendar.day_of(period.end)
+        days = work.working_days(first, after)
+        part = work.elapsed_days(first, now) / days if days else Fraction(0)
+        return Quantity((whole.exact or 0) * part, label=f"part of the {target.label} for the working days so far")
+
+    def _whole(self, target: Target, period: Period, dims: Dims, now: datetime) -> Quantity:
         day = self.calendar.day_of(period.start)
         known = [
             row

@@ -121,6 +121,9 @@ class Definition:
         remarks: what a reader should know of these figures ("above 100 %: several sales per call").
         interval: the 95 % interval of the result, where it does not follow from the measures.
         optional: tables that refine the figures if a source delivers them, but need not be there (``refunds``).
+        size: the sample size, where it is not the number of rows of ``sample``: rows that are counts themselves.
+        finer: by table, the definition that takes this one's place once the table has rows: the plain one stays fast where
+            nobody has a history, the first of these is exact where somebody has.
     """
 
     measures: Mapping[str, Measure]
@@ -134,6 +137,8 @@ class Definition:
     remarks: Callable[[Values], Sequence[str]] | None = None
     interval: Callable[[Values], tuple[Fraction | float, Fraction | float] | None] | None = None
     optional: tuple[str, ...] = ()
+    finer: Mapping[str, Definition] = field(default_factory=dict)
+    size: Callable[[Values], Quantity] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,8 @@ class Measure:
         label: what the rows are called in a sentence ("won deals").
         lacks: of a derived entity with amounts made by ``converted``: the flag of rows without an exchange rate.
         trailing_days: look at so many local days up to the period's end instead of the period itself.
+        across: dimensions that do not cut this measure: it is the same in all their segments, as the denominator of a share is
+            (lost deals of all reasons, when cut by reason).
     """
 
     entity: FromClause
@@ -137,6 +139,7 @@ class Measure:
     label: str = ""
     lacks: Expression | None = None
     trailing_days: int | None = None
+    across: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class Target:
     kpi: str
     params: Mapping[str, str] = field(default_factory=dict)
     label: str = "target"
+    prorate: bool = False
+    """Of a period that is not over: the part of the target that its elapsed working days stand for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from kpid.metrics.statements import Setting, make_statement
 from kpid.model import Measurement, MeasurementState, SeriesNeed
 from kpid.plugin.connector import Row
 from kpid.plugin.entities import ENTITIES
-from kpid.plugin.kpi import Kpi
+from kpid.plugin.kpi import Definition, Kpi
 from kpid.warehouse import Warehouse, Watermark
 from kpid.warehouse.duckdb import open_duckdb
 
@@ -135,7 +135,12 @@ def _check_nothing(kpi: Kpi, params: Mapping[str, str], nothing: Measurement) ->
 
 def _check_compiles(kpi: Kpi, params: Mapping[str, str], kpis: Mapping[str, Kpi]) -> None:
     calendar = Calendar("Europe/Berlin")
-    definition = define(kpi, params, kpis, lambda _: {})
+    for filled in (frozenset[str](), frozenset(ENTITIES)):
+        definition = define(kpi, params, kpis, lambda _: {}, has_rows=filled.__contains__)
+        _check_definition(kpi, params, definition, calendar)
+
+
+def _check_definition(kpi: Kpi, params: Mapping[str, str], definition: Definition, calendar: Calendar) -> None:
     for kind, by in (("month", ()), ("rolling_30d", kpi.dimensions)):
         check_dimensions(kpi, [measure.entity for measure in definition.measures.values()], by)
         need = SeriesNeed(kpi.id, kind, by)
