@@ -13,7 +13,6 @@ from sqlalchemy import case
 from kpid.plugin import AS_OF, At, Balance, Definition, Kpi, Measure, Param, count, entities, hookimpl, sum_
 
 deals = entities.deals
-leads = entities.leads
 OPEN = deals.c.state == "open"
 DIMENSIONS = (
     "owner", "team", "region", "pipeline", "stage", "product", "lead_source", "campaign", "segment", "industry", "country",
@@ -83,23 +82,7 @@ PIPELINE_CREATED = Kpi(
     source="base measure",
 )
 
-LEADS_CREATED = Kpi(
-    id="leads_created",
-    name="New leads",
-    category="pipeline",
-    unit="count",
-    better="up",
-    define=Definition({"leads": Measure(leads, At(leads.c.created_at), count(), label="leads")}, lambda m: m.leads),
-    period="week",
-    dimensions=("lead_source", "campaign", "owner", "team", "region", "status", "source"),
-    formula_text="leads created in the period",
-    why="Demand before sales has touched it.",
-    misleads="A bought list or a trade fair makes a spike that never becomes a deal.",
-    source="base measure",
-)
-
-
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Pipeline KPIs."""
-    return (PIPELINE_OPEN_AMOUNT, PIPELINE_CREATED, LEADS_CREATED)
+    return (PIPELINE_OPEN_AMOUNT, PIPELINE_CREATED)

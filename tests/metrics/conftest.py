@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import kpid_activity
+import kpid_marketing
 import kpid_pipeline
 import kpid_quality
 import kpid_sales
@@ -10,7 +11,7 @@ import kpid_satisfaction
 import kpid_support
 import pytest
 
-MODULES = (kpid_sales, kpid_pipeline, kpid_activity, kpid_support, kpid_satisfaction, kpid_quality)
+MODULES = (kpid_sales, kpid_pipeline, kpid_activity, kpid_marketing, kpid_support, kpid_satisfaction, kpid_quality)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,16 @@
+"""Marketing KPIs: what leads, campaigns, mails and the web site bring, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kpid.plugin import Kpi, hookimpl
+from kpid_marketing import campaigns, costs, email, inquiries, leads, lists, prospects, response, sends, web
+
+_MODULES = (leads, inquiries, prospects, response, costs, campaigns, sends, email, lists, web)
+
+
+@hookimpl
+def kpid_kpis() -> Sequence[Kpi]:
+    """Marketing KPIs."""
+    return tuple(kpi for module in _MODULES for kpi in module.KPIS)

@@ -1,0 +1,159 @@
+"""Prospects and what they buy.
+
+A prospect is an account while its status history says so; where an account has no history, from its creation to the day it became
+a customer, if its lifecycle is prospect, customer or former. A lead is a prospect until it is converted or disqualified; a lead
+that became an account is one prospect with it. Only transactions of prospects count: a sale to an old customer converts nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, DateTime, Select, and_, case, cast, func, null, or_, select, union_all
+from sqlalchemy.sql.expression import CTE, Subquery
+
+from kpid.plugin import NOW, PERIODS, Definition, InPeriod, Kpi, Measure, Param, Values, count, counts, entities, living, sum_
+
+_STAMP = DateTime(timezone=True)
+P = PERIODS.c
+
+
+def _spells() -> CTE:
+    """When who was a prospect: ``id`` (of the account, else of the lead), ``starts_at``, ``ends_at``."""
+    history, account = living(entities.account_status_history, "status"), entities.accounts.alias("status_account")
+    h, a = history.c, account.c
+    is_counted = or_(a.id.is_(None), and_(*counts(account)))
+    told = select(h.account_id.label("id"), h.valid_from.label("starts_at"), h.valid_to.label("ends_at"))
+    told = told.select_from(history.outerjoin(account, a.id == h.account_id)).where(h.status == "prospect", is_counted)
+    return union_all(told, _guessed(history), _leads()).cte("kpid_prospect_spells")
+
+
+def _guessed(history: Subquery) -> Select[Any]:
+    """Accounts without a status history."""
+    account = living(entities.accounts, "plain_account")
+    known = select(history.c.account_id).distinct().subquery("accounts_with_history")
+    a = account.c
+    ends = case((a.lifecycle == "prospect", cast(null(), _STAMP)), else_=a.became_customer_at)
+    is_known = or_(a.lifecycle == "prospect", and_(a.lifecycle.in_(["customer", "former"]), a.became_customer_at.is_not(None)))
+    return (
+        select(a.id, a.created_at, ends)
+        .select_from(account.outerjoin(known, known.c.account_id == a.id))
+        .where(known.c.account_id.is_(None), is_known)
+    )
+
+
+def _leads() -> Select[Any]:
+    lead = living(entities.leads, "prospect_lead").c
+    ends = case(
+        (lead.converted_at.is_(None), lead.disqualified_at),
+        (lead.disqualified_at < lead.converted_at, lead.disqualified_at),
+        else_=lead.converted_at,
+    )
+    return select(_lead_key(lead), lead.created_at, ends)
+
+
+def _lead_key(lead: Any) -> ColumnElement[str]:
+    return func.coalesce(lead.converted_account_id, lead.id)
+
+
+def _sales(transaction: str) -> Subquery:
+    """The transactions: ``id`` of who bought, ``at``."""
+    if transaction == "order":
+        order = living(entities.orders, "prospect_order").c
+        is_valid = func.coalesce(order.status, "placed") != "cancelled"
+        first = select(order.account_id.label("id"), func.min(order.ordered_at).label("at"))
+        return first.where(is_valid, order.ordered_at <= NOW).group_by(order.account_id).subquery("first_orders")
+    deal, lead = living(entities.deals, "prospect_deal"), living(entities.leads, "deal_lead")
+    d = deal.c
+    buyer = func.coalesce(d.account_id, _lead_key(lead.c))
+    won = select(buyer.label("id"), d.closed_at.label("at")).select_from(deal.outerjoin(lead, lead.c.id == d.lead_id))
+    return won.where(d.state == "won", d.closed_at <= NOW).subquery("prospect_sales")
+
+
+def _prospects(transaction: str, mode: str) -> Subquery:
+    """One row per period and prospect, with the number of its transactions."""
+    spells, sales = _spells(), _sales(transaction)
+    s, t = spells.c, sales.c
+    begun = or_(s.starts_at < P.until, and_(s.starts_at.is_(None), P.is_current))  # nobody knows since when: counts today
+    overlaps = and_(begun, or_(s.ends_at.is_(None), s.ends_at > P.starts, s.starts_at >= P.starts))
+    became = and_(s.starts_at >= P.starts, s.starts_at < P.until)
+    there = (
+        select(P.no, P.starts, P.until, s.id, func.min(s.starts_at).label("since"))
+        .select_from(spells.join(PERIODS, overlaps if mode == "period" else became))
+        .group_by(P.no, P.starts, P.until, s.id)
+        .subquery("prospects_there")
+    )
+    c = there.c
+    is_sale = and_(t.at >= c.starts, t.at < c.until) if mode == "period" else t.at >= c.since
+    counted = (
+        select(c.no, c.id, func.sum(case((is_sale, 1), else_=0)).label("sales"))
+        .select_from(there.outerjoin(sales, t.id == c.id))
+        .group_by(c.no, c.id)
+        .subquery("prospect_counts")
+    )
+    return _described(counted, f"prospects_{transaction}_{mode}")
+
+
+def _described(counted: Subquery, name: str) -> Subquery:
+    """With what prospects are cut by: of the account, else of the lead."""
+    account, lead, k = entities.accounts.alias("of_account"), entities.leads.alias("of_lead"), counted.c
+    a, of = account.c, lead.c
+    both = {column: func.coalesce(a[column], of[column]) for column in ("source_id", "owner_id", "lead_source", "region")}
+    return (
+        select(k.no, k.sales, a.id.label("account_id"), *(found.label(column) for column, found in both.items()))
+        .select_from(counted.outerjoin(account, a.id == k.id).outerjoin(lead, of.id == k.id))
+        .subquery(name)
+    )
+
+
+PROSPECTS = {(sale, mode): _prospects(sale, mode) for sale in ("deal", "order") for mode in ("period", "cohort")}
+
+
+def _conversion(params: Mapping[str, str]) -> Definition:
+    entity = PROSPECTS[params["transaction"], params["mode"]]
+    clock, sales = InPeriod(entity.c.no), entity.c.sales
+    is_distinct = params["distinct"] == "true"
+    noun = {"deal": "won deals", "order": "first orders"}[params["transaction"]]
+    return Definition(
+        {
+            "sales": Measure(entity, clock, count(sales > 0) if is_distinct else sum_(sales), label=noun),
+            "prospects": Measure(entity, clock, count(), label="prospects"),
+        },
+        lambda m: m.sales / m.prospects,
+        sample="prospects",
+        remarks=_above_one,
+        optional=("account_status_history", "leads", "accounts"),
+    )
+
+
+def _above_one(m: Values) -> Sequence[str]:
+    rate = (m.sales / m.prospects).exact
+    return ["above 100 %: several transactions by one prospect"] if rate is not None and rate > 1 else []
+
+
+PROSPECT_CONVERSION_RATE = Kpi(
+    id="prospect_conversion_rate",
+    name="Prospect conversion",
+    category="sales",
+    unit="ratio",
+    better="up",
+    define=_conversion,
+    period="quarter",
+    min_sample=30,
+    dimensions=("owner", "team", "region", "lead_source", "account", "segment", "industry", "country", "source"),
+    params={
+        "transaction": Param(("deal", "order"), "What counts as a sale: a won deal, or the first order."),
+        "mode": Param(("period", "cohort"), "Who was a prospect in the period, or who became one in it, followed until now."),
+        "distinct": Param(("true", "false"), "Count a prospect with several transactions once."),
+    },
+    formula_text="transactions of the period / accounts and leads that were prospects in it; several by one prospect count once",
+    why="How many of those who might buy do.",
+    misleads="Prospects that nobody removes from the list make it fall; who is a prospect is the CRM's own opinion.",
+    source="10 transactions of 50 prospects = 20 %",
+    additivity="R",
+    degrades={"account_status_history": "Without it, today's lifecycle and the day an account became a customer stand for it."},
+    number=3,
+)
+
+KPIS = (PROSPECT_CONVERSION_RATE,)
