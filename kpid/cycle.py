@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kpid.alerting.evaluate import EvaluateResult, evaluate_rules, need_of
+from kpid.alerting.evaluate import EvaluateResult, evaluate_rules
+from kpid.alerting.evaluate import needs_of as needs_of_rule
 from kpid.app import App
 from kpid.delivery.dispatch import Delivered, deliver_due
 from kpid.ingest.sync import SyncResult, sync_source
@@ -77,7 +78,10 @@ def judge(app: App, now: datetime, *, progress: Progress | None = None) -> tuple
 def needs(app: App) -> list[SeriesNeed]:
     """Every family of measurements that a rule or a report wants kept."""
     config, plugins = app.config, app.plugins
-    wanted = [need_of(rule, plugins.kpis[rule.kpi]) for rule in config.rules if not rule.paused]
+    wanted: list[SeriesNeed] = []
+    for rule in config.rules:
+        if not rule.paused:
+            wanted.extend(needs_of_rule(rule, plugins.kpis[rule.kpi], config.kpis.get(rule.kpi)))
     for job in config.reports.values():
         wanted.extend(needs_of(job, plugins.reports[job.report], plugins.kpis))
     return wanted

@@ -15,25 +15,26 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from kpid.alerting.causes import load_causes
 from kpid.alerting.ending import ClosedTrack, close_series, closing_notices
 from kpid.alerting.health import RuleHealth
 from kpid.alerting.loading import load_facts
 from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, message_key, notices_of, told_of
 from kpid.alerting.rounds import Facts, Round, run_round
 from kpid.alerting.rows import evaluation_rows, event_rows, health_event_rows, series_rows
-from kpid.alerting.rules import RulePlan, need_of, plan_of
+from kpid.alerting.rules import RulePlan, need_of, needs_of, plan_of
 from kpid.alerting.series import EventKind, Slot
 from kpid.analysis.periods import Calendar
 from kpid.config.model import KpiSettings, Rule
 from kpid.errors import ConfigError, KpidError
-from kpid.model import Notice
+from kpid.model import Cause, Notice
 from kpid.plugin.kpi import Kpi
 from kpid.plugin.notifier import Message
 from kpid.store import alerts, problems
 from kpid.store.engine import Store
 from kpid.store.outbox import enqueue
 
-__all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of"]
+__all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of", "needs_of"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,11 @@ def evaluate_rule(setup: AlertingSetup, rule: Rule, store: Store, now: datetime)
     if found.newest is None or (found.is_empty and not facts.due):
         return EvaluateResult()
     told = told_of(plan, found.tracks, found.newest)
-    notices = notices_of(plan, told, facts, found.newest, now)
+    causes: Mapping[str, tuple[Cause, ...]] = {}
+    if told and plan.why:
+        with store.read() as conn:
+            causes = load_causes(conn, plan, facts, told, setup.calendar)
+    notices = notices_of(plan, told, facts, found.newest, now, causes)
     found, about_health = health_notice(plan, found, frame_of(plan, facts, found.newest, now), found.newest)
     if about_health is not None:
         notices.append(about_health)

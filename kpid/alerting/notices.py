@@ -7,7 +7,7 @@ Series that fire together open one thread; what becomes of them later goes into 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,8 +17,10 @@ from kpid.alerting.rounds import Facts, Round, Track, with_thread
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, SeriesState, Slot
 from kpid.alerting.slots import PATIENCE
-from kpid.model import Level, Measurement, Notice, NoticeItem, canonical_json, segment_label
+from kpid.model import Cause, Level, Measurement, Notice, NoticeItem, canonical_json, segment_label
 
+_NO_CAUSES: Mapping[str, tuple[Cause, ...]] = {}
+_EXPLAINED = {EventKind.FIRED, EventKind.ESCALATED}
 _LEVEL_EVENTS = {EventKind.ESCALATED, EventKind.EASED, EventKind.RESTATED}
 
 
@@ -103,8 +105,15 @@ def thread_name(rule_uid: str, slot: Slot, kind: str = "") -> str:
     return "@".join(part for part in (rule_uid, kind, slot.at.isoformat()) if part)
 
 
-def notices_of(plan: RulePlan, told: Sequence[Told], facts: Facts, newest: Slot, now: datetime) -> list[ThreadNotice]:
-    """One notice per thread, the oldest thread first; worst first within each."""
+def notices_of(
+    plan: RulePlan,
+    told: Sequence[Told],
+    facts: Facts,
+    newest: Slot,
+    now: datetime,
+    causes: Mapping[str, tuple[Cause, ...]] = _NO_CAUSES,
+) -> list[ThreadNotice]:
+    """One notice per thread, the oldest thread first; worst first within each. ``causes`` by series key."""
     threads: dict[str, list[Told]] = {}
     for each in told:
         threads.setdefault(each.thread, []).append(each)
@@ -112,7 +121,7 @@ def notices_of(plan: RulePlan, told: Sequence[Told], facts: Facts, newest: Slot,
     overdue = now > newest.at + plan.settle + PATIENCE
     found = []
     for thread, members in sorted(threads.items()):
-        items = sorted((_item(each) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
+        items = sorted((_item(each, causes) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
         late = any(each.late or (overdue and each.event.kind is EventKind.FIRED) for each in members)
         notice = replace(frame, items=tuple(items), found_late=late, period_label=_periods_label(members))
         found.append(ThreadNotice(thread, notice))
@@ -155,7 +164,7 @@ def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -
     )
 
 
-def _item(told: Told) -> NoticeItem:
+def _item(told: Told, causes: Mapping[str, tuple[Cause, ...]]) -> NoticeItem:
     event, outcome = told.event, told.event.outcome
     return NoticeItem(
         kind=event.kind.value,
@@ -172,6 +181,9 @@ def _item(told: Told) -> NoticeItem:
         since=event.since,
         reason=outcome.reason,
         warnings=outcome.warnings,
+        low=outcome.low,
+        high=outcome.high,
+        causes=causes.get(told.series_key, ()) if event.kind in _EXPLAINED else (),
     )
 
 

@@ -49,6 +49,8 @@ class Outcome:
         previous: the value one period earlier, if known.
         previous_label: which period that was.
         warnings: what the measurement warned of.
+        low: lower end of the value's 95 % interval, if it has one.
+        high: upper end.
     """
 
     kind: OutcomeKind
@@ -61,6 +63,8 @@ class Outcome:
     previous: Decimal | None = None
     previous_label: str = ""
     warnings: tuple[str, ...] = ()
+    low: Decimal | None = None
+    high: Decimal | None = None
 
     def is_same_as(self, other: Outcome) -> bool:
         """Whether the state machine cannot tell them apart."""
@@ -72,7 +76,7 @@ class Outcome:
         for name in ("reason", "threshold", "previous_label"):
             if getattr(self, name):
                 data[name] = getattr(self, name)
-        for name in ("value", "limit", "previous"):
+        for name in ("value", "limit", "previous", "low", "high"):
             if getattr(self, name) is not None:
                 data[name] = str(getattr(self, name))
         if self.level is not Level.NONE:
@@ -99,6 +103,8 @@ def outcome_from_dump(data: Mapping[str, Any]) -> Outcome:
         previous=number("previous"),
         previous_label=data.get("previous_label", ""),
         warnings=tuple(data.get("warnings", ())),
+        low=number("low"),
+        high=number("high"),
     )
 
 
@@ -148,6 +154,8 @@ def judge(
         previous=None if previous is None else previous.value,
         previous_label="" if previous is None else previous.period.label,
         warnings=current.warnings,
+        low=current.low,
+        high=current.high,
     )
     if current.state is MeasurementState.OK and current.value is None:  # settled: there is nothing left to breach
         return replace(facts, reason=current.warnings[0] if current.warnings else "nothing is left to judge")

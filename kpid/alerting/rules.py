@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -13,14 +13,21 @@ from kpid.alerting.conditions import Condition, condition_from_text
 from kpid.alerting.outcomes import RuleConditions
 from kpid.alerting.series import RulePolicy
 from kpid.analysis.durations import duration_from_text, span_from_text
+from kpid.analysis.explain import can_be_split
 from kpid.analysis.periods import is_daily
 from kpid.config.model import KpiSettings, Rule
-from kpid.errors import ConfigError
+from kpid.errors import ConfigError, KpidError
 from kpid.model import Level, SeriesNeed, canonical_json
 from kpid.plugin.kpi import Definition, Kpi
 
 RECHECKED = 2
 """So many closed periods back, figures that have changed are judged anew."""
+_MAIN = ("owner", "team", "region", "pipeline", "lead_source", "product", "segment", "channel", "category", "group", "stage")
+"""Dimensions that people think in, and of few values each."""
+_MOST_DIMENSIONS = 3
+_MOST_WITHIN = 2
+_EXPLAINED = RECHECKED + 1
+"""So many periods are kept of what only explains."""
 _ADDED = {"count", "count_distinct", "sum"}
 _MARGIN = 4
 """Periods more than that in history: what the first is compared with, and where segments without rows were last seen."""
@@ -30,7 +37,8 @@ _MARGIN = 4
 class RulePlan:
     """A rule with all that judging it needs.
 
-    ``settle`` is how long after a period's end late data is waited for; ``nothing`` the value of a segment without rows, if any.
+    ``settle`` is how long after a period's end late data is waited for; ``nothing`` the value of a segment without rows, if any;
+    ``why`` the cuts by which a change is explained.
     """
 
     rule: Rule
@@ -41,6 +49,7 @@ class RulePlan:
     settle: timedelta
     meaning: str
     nothing: Decimal | None = None
+    why: tuple[SeriesNeed, ...] = ()
 
     @property
     def uid(self) -> str:
@@ -71,6 +80,7 @@ def plan_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> RulePl
         settle=settle,
         meaning=meaning_of(rule),
         nothing=nothing_of(definition) if rule.by else None,
+        why=why_needs(rule, kpi, definition),
     )
 
 
@@ -87,6 +97,29 @@ def need_of(rule: Rule, kpi: Kpi) -> SeriesNeed:
         where=tuple(sorted((dimension, tuple(values)) for dimension, values in rule.where.items())),
         periods=periods,
     )
+
+
+def needs_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> list[SeriesNeed]:
+    """All that a rule wants kept: what it judges, and what explains it."""
+    try:
+        definition = kpi.definition({**(settings.params if settings else {}), **rule.params})
+    except KpidError:  # told by `kpid check`, and when it is measured
+        return [need_of(rule, kpi)]
+    return [need_of(rule, kpi), *why_needs(rule, kpi, definition)]
+
+
+def why_needs(rule: Rule, kpi: Kpi, definition: Definition) -> tuple[SeriesNeed, ...]:
+    """The cuts by which a change of the rule's series is explained: by the KPI's main dimensions, within each series.
+
+    Rules by dimensions of many values have none: that would be a figure for each pair of them.
+    """
+    if not can_be_split(definition) or len(rule.by) > 1 or any(name not in _MAIN for name in rule.by):
+        return ()
+    taken = {*rule.by, *rule.where}
+    dimensions = [name for name in _MAIN if name in kpi.dimensions and name not in taken]
+    own = need_of(rule, kpi)
+    wanted = dimensions[: _MOST_WITHIN if rule.by else _MOST_DIMENSIONS]
+    return tuple(replace(own, by=(*own.by, name), periods=_EXPLAINED) for name in wanted)
 
 
 def policy_of(rule: Rule) -> RulePolicy:

@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 
 from kpid.analysis.chance import Side, Weighed, additive_error, ratio_error, unevenness
 from kpid.model import Measurement, MeasurementState, segment_key, segment_label
+from kpid.plugin.kpi import Definition
 
 Kind: TypeAlias = Literal["additive", "ratio"]
 _TOLERANCE = Fraction(1, 10**9)
@@ -107,6 +108,14 @@ class Why:
 
 Sides: TypeAlias = tuple[Sequence[Measurement], Sequence[Measurement]]
 """The measurements of all segments of a dimension: of the new period, and of the old one."""
+
+
+_UNSPLIT = {"quantile", "min", "max", "top_sum"}
+
+
+def can_be_split(definition: Definition) -> bool:
+    """Whether a KPI may be a sum or a ratio of sums: medians, extremes and KPIs made of others are not."""
+    return not definition.uses and all(measure.agg.kind not in _UNSPLIT for measure in definition.measures.values())
 
 
 def explain(new: Measurement, old: Measurement, cuts: Mapping[str, Sides], *, splits: bool = True) -> Why:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from kpid.analysis.causes import SURE, causes_of, causes_text, detail_text, moved_text
-from kpid.analysis.explain import Cut, Why, explain
+from kpid.analysis.explain import Cut, Why, can_be_split, explain
 from kpid.analysis.intervals import difference_interval
 from kpid.analysis.periods import is_kind, last_complete, period_from_label, previous_period
 from kpid.analysis.wording import change_text, period_text, value_text
@@ -28,7 +28,6 @@ MOST_DIMENSIONS = 16
 """All of them are measured in one plan; so many at most."""
 MOST_SEGMENTS = 20
 """Where nothing can be split, so many segments are shown beside each other."""
-_UNSPLIT = {"quantile", "min", "max", "top_sum"}
 
 
 def explain_kpi(
@@ -80,11 +79,6 @@ def explain_kpi(
     cuts = {name: _sides(figures, new, old) for name, figures in zip(dimensions, found[1:], strict=False)}
     why = explain(after, before, cuts, splits=can_be_split(definition))
     return _told(app, kind, definition, why)
-
-
-def can_be_split(definition: Definition) -> bool:
-    """Whether a KPI may be a sum or a ratio of sums: medians, extremes and KPIs made of others are not."""
-    return not definition.uses and all(measure.agg.kind not in _UNSPLIT for measure in definition.measures.values())
 
 
 def usable_dimensions(kpi: Kpi, definition: Definition) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ from kpid.errors import ConfigError, KpidError
 from kpid.model import Finding, Notice
 from kpid.plugin.notifier import Image, Link, Message, Section
 from kpid.reporting import raster
-from kpid.reporting.alert_view import notice_facts, notice_status, notice_view
+from kpid.reporting.alert_facts import notice_facts
+from kpid.reporting.alert_view import notice_status, notice_view
 from kpid.reporting.cleaning import cleaned, one_line, safe_url, strip_hostile
 from kpid.reporting.context import ReportContext
 from kpid.reporting.samples import sample_contexts, sample_notices
