@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
+from kpid.commands.check_sql import sql_mistakes
 from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
 from kpid.config.load import Loaded
 from kpid.config.model import Config, Rule
@@ -164,7 +165,7 @@ def _kpis_text(config: Config) -> str:
 
 
 def _kpis(loaded: Loaded, plugins: Plugins, own: Own) -> Iterator[Finding]:
-    yield from (_finding("kpis", error) for error in own.errors)
+    yield from (_finding("kpis", error) for error in (*own.errors, *sql_mistakes(loaded, own.kpis)))
     for name, settings in loaded.config.kpis.items():
         if name in plugins.kpis:
             kpi = plugins.kpis[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Table
 from sqlalchemy.sql.expression import FromClause
 
 from kpid.config.definitions import FieldText
@@ -36,13 +35,22 @@ class CustomDimension:
 
     def __call__(self, entity: FromClause) -> Dimension | None:
         """The dimension for an entity; None if its rows have no such field."""
-        if isinstance(entity, Table) and entity.name == self.field.table:
+        if self._is_own(entity, "extra" if self.field.key is not None else self.field.column):
             return Dimension(self.name, self._value(entity))
         for column in self.through:
             if column in entity.c:
-                join = (self.other, self.other.c.id == entity.c[column])
-                return Dimension(self.name, self._value(self.other), (join,), depends_on=self.field.table)
-        return None
+                return self._looked_up(entity.c[column])
+        return self._looked_up(entity.c["id"]) if self._is_own(entity, "id") else None
+
+    def _is_own(self, entity: FromClause, column: str) -> bool:
+        """Whether a column of the entity is that of the field's table, however often it was selected in between."""
+        if column not in entity.c:
+            return False
+        return ENTITIES[self.field.table].c[column] in entity.c[column].base_columns
+
+    def _looked_up(self, reference: Expression) -> Dimension:
+        join = (self.other, self.other.c.id == reference)
+        return Dimension(self.name, self._value(self.other), (join,), depends_on=self.field.table)
 
     def _value(self, table: FromClause) -> Expression:
         if self.field.key is None:

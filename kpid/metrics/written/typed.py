@@ -99,9 +99,9 @@ class Columns:
     def _custom(self, name: Name) -> Typed:
         if name.parts[0] != "extra" or len(name.parts) != 2 or "extra" not in self.entity.c:
             raise Mistake(f"there is no {str(name)!r} in {self.label}", name.span, "Custom fields are written extra.name")
-        known = {one.key: one for one in self.fields.values() if one.key is not None}
-        if name.parts[1] in known:
-            return self._field(known[name.parts[1]])
+        declared = [one for one in self.fields.values() if one.key == name.parts[1]]
+        if len(declared) == 1:  # declared in several types, it is the text that it is
+            return self._field(declared[0])
         if problem := key_problem(name.parts[1]):
             raise Mistake(problem, name.span)
         return Typed("text", JsonText(self.entity.c["extra"], name.parts[1]))
