@@ -15,7 +15,7 @@ class Report:
         kpis: ids of the KPIs it shows, in order.
         period: the period kind it covers unless the configuration says otherwise.
         periods: how many periods its series show, the reported one included.
-        drivers: dimensions in which "what moved it" is looked for, the first that a KPI has.
+        drivers: dimensions in which "what moved it" is looked for, at most three; the one that tells most is shown.
         summary: one line of help.
     """
 

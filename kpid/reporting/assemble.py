@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from kpid.analysis.explain import Explanation, explain_change, rounded_shares
+from kpid.analysis.explain import Explanation, explain, rounded_shares
 from kpid.analysis.periods import Calendar, previous_period
 from kpid.analysis.wording import limit_text, period_text, short_period
 from kpid.config.model import KpiSettings
@@ -40,8 +40,7 @@ class Ingredients:
         title: for people.
         period: the period reported.
         history: the totals of each KPI by id: newest revisions, ordered by period.
-        segments: measurements by KPI id, cut by ``dimensions[id]``, of this period and the one before.
-        dimensions: the dimension in which "what moved it" is looked for, by KPI id.
+        segments: measurements by KPI id and dimension, of this period and the one before: where "what moved it" is looked for.
         kpis: KPI descriptions by id.
         settings: targets and minimum samples by KPI id.
         watermarks: how far each source has come.
@@ -59,8 +58,7 @@ class Ingredients:
     now: datetime
     currency: str
     company: str = ""
-    segments: Mapping[str, Sequence[Measurement]] = field(default_factory=dict)
-    dimensions: Mapping[str, str] = field(default_factory=dict)
+    segments: Mapping[str, Mapping[str, Sequence[Measurement]]] = field(default_factory=dict)
     settings: Mapping[str, KpiSettings] = field(default_factory=dict)
     watermarks: Sequence[Watermark] = ()
     max_ages: Mapping[str, timedelta] = field(default_factory=dict)
@@ -195,6 +193,8 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         series=tuple(Point(short_period(p, given.calendar), v) for p, v in zip(periods, values, strict=True)),
         warnings=(*_target_note(kpi, settings, target, given.period.kind), *(last.warnings if last is not None else ())),
         sample=kpi.sample_noun({}),
+        low=last.low if last is not None else None,
+        high=last.high if last is not None else None,
     )
 
 
@@ -238,28 +238,24 @@ def _trouble(line: KpiLine) -> tuple[int, Decimal]:
 
 # ---- what moved it
 def _drivers(lines: Sequence[KpiLine], given: Ingredients) -> Drivers | None:
-    """Explain the KPI of the headline, if the segments' parts really add up to its change."""
+    """Explain the KPI of the headline along the dimension that tells most, if its parts really add up to the change."""
     if not lines or lines[0].status not in {"off", "watch", "on", "none"}:
         return None
     line = lines[0]
-    dimension = given.dimensions.get(line.id)
-    if dimension is None or line.value is None or line.previous is None or line.value == line.previous:
+    if line.value is None or line.previous is None or line.value == line.previous:
         return None
     before = previous_period(given.period, given.calendar)
-    cut = given.segments.get(line.id, ())
-    found = explain_change(
-        [measurement for measurement in cut if measurement.period.start == given.period.start],
-        [measurement for measurement in cut if measurement.period.start == before.start],
-    )
-    if found is None or not _agrees(found, line):
+    starts = (given.period.start, before.start)
+    new, old = (_at(given.history.get(line.id, ()), start) for start in starts)
+    cuts = {name: (_at(cut, starts[0]), _at(cut, starts[1])) for name, cut in given.segments.get(line.id, {}).items()}
+    cut = explain(new[0], old[0], cuts).best if new and old else None
+    if cut is None or cut.explanation is None:
         return None
-    return Drivers(line.id, dimension, line.value - line.previous, _driver_rows(found, line))
+    return Drivers(line.id, cut.dimension, line.value - line.previous, _driver_rows(cut.explanation, line))
 
 
-def _agrees(found: Explanation, line: KpiLine) -> bool:
-    change = Fraction(line.value or 0) - Fraction(line.previous or 0)
-    size = max(abs(Fraction(line.value or 0)), abs(Fraction(line.previous or 0)))
-    return abs(found.change - change) <= size / 10**9
+def _at(measurements: Sequence[Measurement], start: datetime) -> list[Measurement]:
+    return [measurement for measurement in measurements if measurement.period.start == start]
 
 
 def _driver_rows(found: Explanation, line: KpiLine) -> tuple[Driver, ...]:

@@ -6,7 +6,7 @@ Values only, no formatting but the sentences; JSON both ways, so that a run can 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from types import UnionType
@@ -35,7 +35,7 @@ class KpiLine:
 
     ``value`` is kept even when it is not judged; ``state`` and ``reason`` say why. ``run`` counts the periods in a row, this one
     included, that missed the target. ``low_sample`` is the sample size that would have been needed, or 0; ``sample`` is what the
-    ``n`` rows are called.
+    ``n`` rows are called. ``low`` and ``high`` are the 95 % interval of ``value``, where there is one.
     """
 
     id: str
@@ -58,6 +58,8 @@ class KpiLine:
     series: tuple[Point, ...]
     warnings: tuple[str, ...] = ()
     sample: str = "records"
+    low: Decimal | None = None
+    high: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ def _typed(kind: Any, value: Any) -> Any:
         return tuple(_typed(get_args(kind)[0], item) for item in value)
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{field.name: _typed(hints[field.name], value[field.name]) for field in fields(kind)})
+        known = [field.name for field in fields(kind) if field.name in value or field.default is MISSING]
+        return kind(**{name: _typed(hints[name], value[name]) for name in known})  # what is newer than the text has its default
     if kind is datetime:
         return datetime.fromisoformat(value)
     return Decimal(value) if kind is Decimal else value

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from kpid.analysis.explain import can_be_split
 from kpid.analysis.periods import Calendar, previous_period
 from kpid.config.model import KpiSettings, ReportJob
-from kpid.errors import ConfigError
+from kpid.errors import ConfigError, KpidError
 from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.kpi import Kpi
 from kpid.plugin.report import Report
@@ -21,6 +22,7 @@ from kpid.store import alerts, history
 from kpid.warehouse import Watermark
 
 _MOST_ALERTS = 200
+_MOST_DRIVERS = 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ReportingSetup:
 
 
 def needs_of(job: ReportJob, report: Report, kpis: Mapping[str, Kpi]) -> list[SeriesNeed]:
-    """The families of measurements that a report shows: the total of each KPI, and its cut by the driver dimension.
+    """The families of measurements that a report shows: the total of each KPI, and its cuts by the driver dimensions.
 
     KPIs that no plugin describes are left out: the report names them as not available.
     """
@@ -65,15 +67,19 @@ def needs_of(job: ReportJob, report: Report, kpis: Mapping[str, Kpi]) -> list[Se
     for kpi_id in report.kpis:
         if kpi_id in kpis:
             needs.append(SeriesNeed(kpi_id, kind, periods=report.periods))
-            dimension = driver_dimension(report, kpis[kpi_id])
-            if dimension:
-                needs.append(SeriesNeed(kpi_id, kind, by=(dimension,), periods=report.periods))
+            cuts = driver_dimensions(report, kpis[kpi_id])
+            needs.extend(SeriesNeed(kpi_id, kind, by=(dimension,), periods=report.periods) for dimension in cuts)
     return needs
 
 
-def driver_dimension(report: Report, kpi: Kpi) -> str:
-    """The first of the report's driver dimensions that the KPI has; empty if none."""
-    return next((dimension for dimension in report.drivers if dimension in kpi.dimensions), "")
+def driver_dimensions(report: Report, kpi: Kpi) -> list[str]:
+    """The report's driver dimensions that the KPI has; none if its change cannot be split."""
+    try:
+        if not can_be_split(kpi.definition({})):
+            return []
+    except KpidError:  # told when it is measured
+        return []
+    return [dimension for dimension in report.drivers if dimension in kpi.dimensions][:_MOST_DRIVERS]
 
 
 def gather_context(
@@ -89,14 +95,13 @@ def gather_context(
     """The context of a report for a period, from the history as it stands."""
     job, report = setup.job(name)
     totals: dict[str, list[Measurement]] = {}
-    segments: dict[str, list[Measurement]] = {}
-    dimensions: dict[str, str] = {}
+    segments: dict[str, dict[str, list[Measurement]]] = {}
     first = series_periods(period, report.periods, setup.calendar)[0]
     before = previous_period(period, setup.calendar)
     for need in needs_of(job.model_copy(update={"period": period.kind}), report, setup.kpis):
         if need.by:
-            segments[need.kpi] = history.current(conn, need, start=before.start, end=period.end)
-            dimensions[need.kpi] = need.by[0]
+            cuts = segments.setdefault(need.kpi, {})
+            cuts[need.by[0]] = history.current(conn, need, start=before.start, end=period.end)
         else:
             totals[need.kpi] = history.current(conn, need, start=first.start, end=period.end)
     return assemble(
@@ -112,7 +117,6 @@ def gather_context(
             currency=setup.currency,
             company=setup.company,
             segments=segments,
-            dimensions=dimensions,
             settings=setup.settings,
             watermarks=watermarks,
             max_ages=setup.max_ages,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kpid.plugin.notifier import Section
-from kpid.reporting.context import ReportContext
+from kpid.reporting.context import Drivers, ReportContext
 
 
 def report_sections(words: Mapping[str, Any]) -> tuple[Section, ...]:
@@ -66,6 +66,11 @@ def alert_sections(view: Mapping[str, Any]) -> tuple[Section, ...]:
     return (*sections, Section("note", " ".join(part for part in small if part)))
 
 
+def _driver_facts(drivers: Drivers) -> dict[str, Any]:
+    rows = [{"segment": row.segment, "effect": str(row.effect)} for row in drivers.rows]
+    return {"kpi": drivers.kpi, "dimension": drivers.dimension, "change": str(drivers.change), "rows": rows}
+
+
 def report_facts(context: ReportContext) -> dict[str, Any]:
     """A report as data: values unrounded, as text."""
     return {
@@ -89,10 +94,13 @@ def report_facts(context: ReportContext) -> dict[str, Any]:
                 "status": line.status,
                 "state": line.state,
                 "n": line.n,
+                "low": None if line.low is None else str(line.low),
+                "high": None if line.high is None else str(line.high),
                 "reason": line.reason,
             }
             for line in context.kpis
         ],
+        "drivers": None if context.drivers is None else _driver_facts(context.drivers),
         "missing": list(context.missing),
         "freshness": {
             entry.source: {"through": entry.through.isoformat() if entry.through else None, "stale": entry.stale}

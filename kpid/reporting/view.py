@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from kpid.analysis.causes import interval_text
 from kpid.analysis.periods import Calendar
 from kpid.analysis.wording import (
     better_word,
@@ -176,7 +177,12 @@ def _row(line: KpiLine) -> dict[str, Any]:
 
 
 def sample_text(line: KpiLine) -> str:
-    """What a number rests on: ``36 of 158 closed deals``, ``36 records``; empty for plain counts."""
+    """What a number rests on: ``36 of 158 closed deals, 17.1% to 29.9%``, ``36 records``; empty for plain counts."""
+    margin = interval_text(line.low, line.high, line.unit, line.currency) if line.status != "unjudged" else ""
+    return ", ".join(part for part in (_sample(line), margin) if part)
+
+
+def _sample(line: KpiLine) -> str:
     label = one_line(line.sample, 40)
     if line.unit == "ratio" and line.numerator is not None and line.denominator is not None:
         known = "" if label == "records" else f" {noun_text(line.denominator, label)}"
@@ -259,7 +265,8 @@ def _fresh(entry: Freshness, context: ReportContext) -> dict[str, Any]:
 def _scope(context: ReportContext) -> str:
     days = {"mon": "Monday to Sunday", "sun": "Sunday to Saturday", "sat": "Saturday to Friday"}
     weeks = f"Weeks run {days[context.week_start]}. " if context.period.kind == "week" else ""
-    return f"{weeks}Times are {context.timezone}."
+    ranges = any(line.low is not None and line.status != "unjudged" for line in context.kpis)
+    return f"{weeks}{'Ranges hold with 95 %. ' if ranges else ''}Times are {context.timezone}."
 
 
 def _notes(lines: Sequence[KpiLine]) -> list[str]:

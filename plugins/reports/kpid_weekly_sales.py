@@ -28,7 +28,7 @@ WEEKLY_SALES = Report(
     ),
     period="week",
     periods=13,
-    drivers=("owner",),
+    drivers=("owner", "product", "lead_source"),
     summary="What was won, how well and how fast, and what is in the pipeline; the worst first.",
 )
 

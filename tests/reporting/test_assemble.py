@@ -10,6 +10,7 @@ from kpid.config.model import KpiSettings
 from kpid.model import MeasurementState
 from kpid.reporting.assemble import assemble, freshness_of, judge, target_of
 from kpid.reporting.context import ReportContext
+from kpid.reporting.view import sample_text
 from kpid.warehouse import Watermark
 from tests.reporting.weeks import CALENDAR, KPIS, NOW, WEEK, WEEKS, found, given, run_of
 
@@ -150,9 +151,7 @@ def _totals(won_then: int = 47, won_now: int = 39) -> dict:
 
 
 def test_drivers_add_up_to_the_printed_change() -> None:
-    context = assemble(
-        given(_totals(), {"win_rate": "0.25"}, segments={"win_rate": _segments()}, dimensions={"win_rate": "owner"})
-    )
+    context = assemble(given(_totals(), {"win_rate": "0.25"}, segments={"win_rate": {"owner": _segments()}}))
     assert context.drivers is not None
     assert context.drivers.rows[0].segment == "Bruno"
     assert context.drivers.rows[0].new == (Decimal(8), Decimal(51))
@@ -161,8 +160,29 @@ def test_drivers_add_up_to_the_printed_change() -> None:
 
 
 def test_drivers_that_do_not_add_up_to_the_change_are_not_shown() -> None:
-    wrong = assemble(given(_totals(60), segments={"win_rate": _segments()}, dimensions={"win_rate": "owner"}))
+    wrong = assemble(given(_totals(60), segments={"win_rate": {"owner": _segments()}}))
     assert wrong.drivers is None
+
+
+def test_dimension_that_tells_most_is_shown() -> None:
+    """All of the products fell alike; of the owners only one did."""
+
+    def cut(**segments: tuple[str, str]) -> list:
+        pairs = [(name, value, period) for name, both in segments.items() for value, period in zip(both, WEEKS[-2:], strict=True)]
+        return [found("won_deals", value, period, owner=name, n=int(value)) for name, value, period in pairs]
+
+    segments = {"product": cut(Basic=("60", "40"), Team=("60", "40")), "owner": cut(Ada=("60", "59"), Bruno=("60", "21"))}
+    context = assemble(given({"won_deals": run_of("won_deals", ["120", "80"])}, segments={"won_deals": segments}))
+    assert context.drivers is not None
+    assert context.drivers.dimension == "owner"
+    assert context.drivers.rows[0].segment == "Bruno"
+
+
+def test_interval_goes_with_the_value() -> None:
+    sure = found("win_rate", None, parts=(36, 158), low=Decimal("0.17"), high=Decimal("0.299"))
+    line = _only(assemble(given({"win_rate": [sure]})), "win_rate")
+    assert (line.low, line.high) == (Decimal("0.17"), Decimal("0.299"))
+    assert sample_text(line) == "36 of 158 closed deals, 17.0% to 29.9%"
 
 
 def test_freshness_is_that_of_the_entity_furthest_behind() -> None:
@@ -210,7 +230,7 @@ def test_lead_names_a_segment_only_if_it_matters() -> None:
         for value, period in ((1, WEEKS[-2]), (2, WEEK))
     ]
     totals = {"won_deals": run_of("won_deals", ["20", "40"])}
-    context = assemble(given(totals, segments={"won_deals": many}, dimensions={"won_deals": "owner"}))
+    context = assemble(given(totals, segments={"won_deals": {"owner": many}}))
     assert context.drivers is not None
     assert context.drivers.rows[-1].segment == "17 others"
     assert not any("explains" in sentence for sentence in context.lead)

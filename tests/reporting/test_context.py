@@ -24,6 +24,13 @@ def test_context_of_another_version_is_refused() -> None:
         context_from_json("[]")
 
 
+def test_context_from_before_intervals_is_read_without_them() -> None:
+    data = json.loads(context_to_json(sample_contexts("weekly_sales", CALENDAR)[0]))
+    for line in data["kpis"]:
+        del line["low"], line["high"]
+    assert context_from_json(json.dumps(data)).kpis[0].low is None
+
+
 def test_damaged_context_is_refused() -> None:
     data = json.loads(context_to_json(sample_contexts("weekly_sales", CALENDAR)[0]))
     del data["kpis"]

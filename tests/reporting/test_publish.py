@@ -16,6 +16,7 @@ from sqlalchemy import select
 from kpid.config.model import KpiSettings, ReportJob
 from kpid.errors import ConfigError, KpidError
 from kpid.model import SeriesNeed
+from kpid.plugin.kpi import Definition, quantile
 from kpid.reporting.context import context_from_json
 from kpid.reporting.publish import Published, ReportingSetup, needs_of, publish_report, render_files
 from kpid.store import history
@@ -187,6 +188,13 @@ def test_needs_are_totals_and_the_cut_by_owner() -> None:
     assert {need.period for need in needs_of(JOB.model_copy(update={"period": "month"}), REPORT, KPIS)} == {"month"}
     assert needs_of(JOB, replace(REPORT, kpis=("unknown",)), KPIS) == []
     assert not any(need.by for need in needs_of(JOB, replace(REPORT, drivers=("planet",)), KPIS))
+
+
+def test_kpi_that_cannot_be_split_needs_no_cut() -> None:
+    closed = KPIS["win_rate"].definition({}).measures["closed"]
+    middle = replace(closed, agg=quantile(0.5, closed.entity.c.amount))
+    median = replace(KPIS["win_rate"], define=Definition({"m": middle}, lambda m: m.m))
+    assert not any(need.by for need in needs_of(JOB, replace(REPORT, kpis=("win_rate",)), {"win_rate": median}))
 
 
 def test_render_files_writes_every_form_and_remembers_nothing(store: Store, tmp_path: Path) -> None:
