@@ -22,6 +22,7 @@ NOTHING = "n/a"
 MINUS = "\u2212"
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
 _SCALES = ((Decimal(10) ** 9, "bn"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
+_WEEKS = ("week", "iso_week", "week_sun", "week_sat")
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -151,15 +152,17 @@ def period_text(period: Period, calendar: Calendar) -> str:
     zone = _zone(calendar.timezone)
     first, last = period.start.astimezone(zone), (period.end - timedelta(microseconds=1)).astimezone(zone)
     span = _span(first, last)
-    rolling = re.fullmatch(r"rolling_(\d+)d", period.kind)
+    rolling = re.fullmatch(r"rolling_(\d+)d(_today)?", period.kind)
     if rolling:
         return f"{rolling[1]} days to {_day(last)} {last.year}"
+    if ".." in period.kind or period.kind.startswith("since_"):  # given days
+        return span
     if period.kind.endswith("td"):
         return f"{period.label}, {span}" if period.label else span
     number = re.search(r"W(\d+)", period.label)
     names = {
         "day": f"{_WEEKDAYS[first.weekday()]} {_day(first)} {first.year}",
-        "week": f"week {int(number[1])}, {span}" if number else f"week of {span}",
+        **dict.fromkeys(_WEEKS, f"week {int(number[1])}, {span}" if number else f"week of {span}"),
         "month": f"{_MONTHS[first.month - 1]} {first.year}",
         "quarter": f"Q{(first.month + 2) // 3} {first.year}",
     }
@@ -169,7 +172,7 @@ def period_text(period: Period, calendar: Calendar) -> str:
 def short_period(period: Period, calendar: Calendar) -> str:
     """A period for the foot of a chart: ``W46``, ``Nov``, ``16 Nov``, ``Q4``; else its label."""
     start = period.start.astimezone(_zone(calendar.timezone))
-    if period.kind == "week":
+    if period.kind in _WEEKS:
         number = re.search(r"W\d+", period.label)
         return number[0] if number else _day(start)
     if period.kind == "day":

@@ -17,6 +17,7 @@ from kpid import __version__
 from kpid.cli import (
     alerts,
     check,
+    compare,
     configuration,
     database,
     doctor,
@@ -74,6 +75,7 @@ def command_line() -> typer.Typer:
     app.command("sync")(sync.sync)
     app.command("measure")(measure.measure)
     app.command("forecast")(forecast.forecast)
+    app.command("compare")(compare.compare)
     app.command("restated")(restated.restated)
     app.command("explain")(explain.explain)
     app.add_typer(kpis.app, name="kpis")

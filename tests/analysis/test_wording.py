@@ -177,6 +177,10 @@ def test_condition_text_spells_the_comparison(condition: str, text: str) -> None
         (_period("year", "2016-12-31T23:00Z", "2017-12-31T23:00Z", "2017"), "2017", "2017"),
         (_period("rolling_90d", "2017-10-02T22:00Z", "2017-12-31T23:00Z", "r"), "90 days to 31 Dec 2017", "r"),
         (_period("mtd", "2026-10-31T23:00Z", "2026-11-14T23:00Z", ""), "1–14 Nov 2026", ""),
+        (_period("iso_week", "2026-12-27T23:00Z", "2027-01-03T23:00Z", "2026-W53"), "week 53, 28 Dec 2026 – 3 Jan 2027", "W53"),
+        (_period("rolling_90d_today", "2017-10-02T22:00Z", "2017-12-31T23:00Z", "r"), "90 days to 31 Dec 2017", "r"),
+        (_period("2026-11-01..2026-11-15", "2026-10-31T23:00Z", "2026-11-14T23:00Z", "x"), "1–14 Nov 2026", "x"),
+        (_period("hour", "2026-11-01T07:00Z", "2026-11-01T08:00Z", "2026-11-01 08:00"), "2026-11-01 08:00", "2026-11-01 08:00"),
     ],
 )
 def test_period_text_names_the_period_in_local_days(period: Period, text: str, short: str) -> None:
