@@ -16,6 +16,7 @@ __all__ = [
     "DaysBetween",
     "JsonText",
     "Later",
+    "LiteralRows",
     "LocalDate",
     "PeriodNumber",
     "Placeholder",
@@ -24,6 +25,18 @@ __all__ = [
     "SecondsBetween",
     "TopSum",
 ]
+
+
+class LiteralRows(FunctionElement[Any]):
+    """A table written out: texts, whole numbers and truth values under the names of its columns; for thousands of rows."""
+
+    name = "literal_rows"
+    inherit_cache = False
+
+    def __init__(self, names: Sequence[str], rows: Sequence[tuple[str | int | bool, ...]]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.rows = rows
 
 
 class Quantile(FunctionElement[Any]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from types import CodeType
 
 from sqlalchemy import Column, Table, select
@@ -176,6 +177,7 @@ def _custom_texts(ask: Ask) -> list[str]:
     return [text_of(dimension.expression) for dimension in found if dimension is not None]
 
 
+@lru_cache(maxsize=1_024)
 def _entity_text(entity: FromClause) -> str:
     return text_of(select(entity))  # type: ignore[arg-type]
 

@@ -238,6 +238,7 @@ def _awaited(ask: Ask, coverage: Coverage) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
+@lru_cache(maxsize=4_096)
 def tables_of(entity: FromClause) -> tuple[str, ...]:
     """Names of the canonical tables below an entity."""
     return tuple(sorted({element.name for element in iterate(entity) if isinstance(element, Table)}))

@@ -21,6 +21,7 @@ from kpid.metrics.constructs import (
     DaysBetween,
     JsonText,
     Later,
+    LiteralRows,
     LocalDate,
     PeriodNumber,
     Placeholder,
@@ -78,6 +79,11 @@ class Spelling(PGCompiler):
     def quoted(self, text: str) -> str:
         """A text as a literal."""
         return str(self.render_literal_value(text, String()))  # type: ignore[no-untyped-call]
+
+    def literal_rows(self, names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+        """A table written out, of literals."""
+        listed_rows = ",".join(f"({','.join(row)})" for row in rows)
+        return f"(SELECT * FROM (VALUES {listed_rows}) AS kpid_rows({', '.join(names)}))"
 
     def filtered(self, function: Any, where: ColumnElement[bool], **options: Any) -> str:
         """A plain aggregate over the rows that a condition holds for."""
@@ -154,6 +160,18 @@ def _placeholder(element: Placeholder[Any], compiler: Any, **options: Any) -> st
     if element.what not in values:
         return f"kpid_{element.what}"
     return str(compiler.process(literal(values[element.what], element.type), **options))
+
+
+@compiles(LiteralRows)
+def _literal_rows(element: LiteralRows, compiler: Any, **options: Any) -> str:
+    written = {True: "true", False: "false"}
+
+    def literal_of(value: str | int | bool) -> str:
+        if isinstance(value, str):
+            return str(compiler.quoted(value))
+        return written[value] if isinstance(value, bool) else str(value)
+
+    return str(compiler.literal_rows(element.names, [tuple(map(literal_of, row)) for row in element.rows]))
 
 
 @compiles(LocalDate)

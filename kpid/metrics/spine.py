@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Text, and_, cast, column, false, literal, or_, select, values
@@ -13,6 +14,7 @@ from sqlalchemy.sql.expression import CTE, Values
 
 from kpid.analysis.periods import Calendar
 from kpid.analysis.workdays import Span, WorkCalendar, open_spans
+from kpid.metrics.constructs import LiteralRows
 from kpid.metrics.dimensions import Custom
 from kpid.model import Period
 from kpid.plugin.expressions import PERIODS
@@ -95,18 +97,21 @@ def open_hours_cte(periods: Sequence[Period], setting: Setting, trailing: int | 
     """Opening hours from well before the first period until now, as a CTE of the name that derived entities know it by."""
     calendar = Calendar(setting.timezone)
     first = calendar.day_of(min(starts_of(periods, setting, trailing), default=setting.now) - _HOURS_BACK)
-    last = calendar.day_of(setting.now)
-    rows: list[tuple[Any, ...]] = []
-    for name, hours in (setting.calendars or {"": WorkCalendar(timezone=setting.timezone)}).items():
-        rows += [(name, *piece) for span in open_spans(hours, first, last) for piece in _pieces(span)]
-    raw = values(
-        column("calendar", Text), column("day", Text), column("from_at", Text), column("to_at", Text),
-        column("before_s", BigInteger), column("is_open", Boolean), name="hours", literal_binds=True,
-    ).data(rows)  # fmt: skip
-    c = raw.c
+    calendars = setting.calendars or {"": WorkCalendar(timezone=setting.timezone)}
+    rows = _hours(tuple(calendars.items()), first.replace(day=1), calendar.day_of(setting.now))
+    kinds = (("calendar", Text()), ("day", Text()), ("from_at", Text()), ("to_at", Text()), ("before_s", BigInteger()),
+             ("is_open", Boolean()))  # fmt: skip
+    names = [name for name, _ in kinds]
+    c = LiteralRows(names, rows).table_valued(*(column(name, kind) for name, kind in kinds), name="hours").c
     instants = [cast(c[name], _STAMP).label(name) for name in ("from_at", "to_at")]
     day = cast(c.day, Date).label("day")
     return select(c.calendar, day, *instants, c.before_s, c.is_open).cte("kpid_open_hours")
+
+
+@lru_cache(maxsize=8)
+def _hours(calendars: tuple[tuple[str, WorkCalendar], ...], first: date, last: date) -> tuple[tuple[Any, ...], ...]:
+    spans = ((name, span) for name, hours in calendars for span in open_spans(hours, first, last))
+    return tuple((name, *piece) for name, span in spans for piece in _pieces(span))
 
 
 def _pieces(span: Span) -> Iterator[tuple[Any, ...]]:

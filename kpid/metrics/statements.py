@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -116,7 +117,7 @@ class _Writer:
 
     def _ctes(self, periods: Sequence[Period]) -> list[CTE]:
         """The tables that the engine lays out for derived entities, if this one names them."""
-        named = {str(getattr(element, "name", "")) for element in iterate(self.scan.entity)}
+        named = names_in(self.scan.entity)
         found = []
         if PERIODS.name in named:
             found.append(periods_cte(periods, self.setting, self.scan.trailing))
@@ -284,6 +285,12 @@ class _Writer:
             else:
                 sets["p", *used] = ("", names)
         return sets
+
+
+@lru_cache(maxsize=1_024)
+def names_in(entity: FromClause) -> frozenset[str]:
+    """Names of everything that an entity is made from: entities are made once, and walking them takes long."""
+    return frozenset(str(getattr(element, "name", "")) for element in iterate(entity))
 
 
 def _grouping(names: list[str], used: tuple[str, ...]) -> int:
