@@ -25,8 +25,11 @@ _KEPT = {
     "extra", "currency",
 }  # fmt: skip
 """Columns that kpid fills itself, or does well without."""
-_BESIDE = {"users", "teams", "team_memberships", "accounts", "pipelines", "stages", "fx_rates", "calendars", "calendar_intervals"}
+_BESIDE = {"users", "teams", "team_memberships", "accounts", "pipelines", "stages"}
 """Tables that others look things up in: a KPI's figures come from the sources of its other tables."""
+_REFINE = {"fx_rates", "calendars", "calendar_intervals", "holidays"}
+"""Tables that need not be there: without rates all is in one currency, without opening hours the usual ones hold. What that costs
+a KPI it says itself (``degrades``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """The state of a KPI, and a sentence for each thing that keeps it from being exact."""
+    """The state of a KPI, and a sentence for each thing that keeps it from being better."""
 
     state: State
     reasons: tuple[str, ...] = ()
@@ -84,7 +87,7 @@ class _Judge:
 
     def judge(self, kpi: Kpi, params: Mapping[str, str], above: frozenset[str]) -> Availability:
         definition = kpi.definition(params)
-        tables = sorted(set(_tables(definition)) - set(definition.optional))
+        tables = sorted(set(_tables(definition)) - _REFINE - set(definition.optional))
         lacking = [f"no source brings {_sentence(absent)}"] if (absent := [t for t in tables if self._of(t) == "none"]) else []
         own = self._own(tables)
         lacking += [f"no source can tell {_words(name)}" for name in kpi.requires if self._weakest(name, own) == "none"]
@@ -98,7 +101,7 @@ class _Judge:
         for found, reason in self._uses(definition, above | {kpi.id}):
             (lacking if found == "unavailable" else doubts).append(reason)
         state: State = "unavailable" if lacking else "approximate" if doubts else "exact"
-        return Availability(state, tuple(dict.fromkeys([*lacking, *doubts])))
+        return Availability(state, tuple(dict.fromkeys(lacking or doubts)))
 
     def _of(self, name: str) -> Known:
         """The best that any source can do."""
@@ -139,8 +142,8 @@ class _Judge:
             except KpidError as error:
                 yield "unavailable", f"{use.kpi}: {error}"
                 continue
-            for reason in found.reasons:
-                yield found.state, f"{use.kpi}: {reason}"
+            for reason in found.reasons:  # of what is made of others the part is named that is at fault
+                yield found.state, reason if reason.partition(":")[0] in self.kpis else f"{use.kpi}: {reason}"
 
     def _unfilled(self, measure: Measure) -> Iterator[tuple[str, bool]]:
         """Columns that a measure reads and no source fills, and whether there is no figure without them."""

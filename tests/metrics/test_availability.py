@@ -48,6 +48,18 @@ def test_optional_tables_may_be_absent():
     assert told(kpi(define=definition), source("crm", "deals")) == ("exact", ())
 
 
+def test_rates_and_opening_hours_need_not_be_there():
+    rates = entities.fx_rates
+    joined = select(deals).outerjoin(rates, rates.c.to_currency == deals.c.currency).subquery("both")
+    one = kpi({"a": Measure(joined, At(joined.c.closed_at), count())}, degrades={"fx_dated": "old amounts move"})
+    assert told(one, source("crm", "deals")) == ("approximate", ("old amounts move",))
+
+
+def test_what_cannot_be_had_is_not_said_to_be_approximate_too():
+    one = kpi(degrades={"merges": "duplicates count twice"})
+    assert told(one, source("desk", "tickets"))[1] == ("no source brings deals",)
+
+
 def test_history_that_kpid_has_seen_itself_is_approximate():
     history = entities.deal_stage_history
     one = kpi({"a": Measure(history, At(history.c.valid_from), count())})
