@@ -34,7 +34,7 @@ _LOOKED_UP: dict[str, tuple[str, FromClause]] = {
     "size_band": ("account_id", _accounts),
     "country": ("account_id", _accounts),
 }
-_COLUMNS = {"source": "source_id"}
+_COLUMNS = {"source": "source_id", "group": "group_id"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import OPEN_HOURS, in_business_time
 from kpid.plugin.kpi import (
     AS_OF,
+    Aggregate,
     At,
     Balance,
     Benchmark,
@@ -68,6 +69,7 @@ __all__ = [
     "OPEN_HOURS",
     "PERIODS",
     "ZONE",
+    "Aggregate",
     "At",
     "Auth",
     "AuthError",
