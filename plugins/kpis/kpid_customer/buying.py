@@ -8,10 +8,10 @@ from functools import lru_cache
 from sqlalchemy import and_, func, select
 from sqlalchemy.sql.expression import FromClause, Subquery
 
-from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, count, described
+from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, count, count_distinct, described
 
 from .orders import OPTIONAL, RANKED, bought_again, buyers, sold
-from .population import DEGRADES, DIMENSIONS, PARAMS, customer_definition, population, spans_of
+from .population import BASIS_PARAMS, DEGRADES, DIMENSIONS, customer_definition, population, spans_of
 
 
 @lru_cache
@@ -45,7 +45,7 @@ REPURCHASE_RATE = Kpi(
     period="year",
     min_sample=30,
     dimensions=DIMENSIONS,
-    params=PARAMS,
+    params=BASIS_PARAMS,
     formula_text="customers at the start who bought in the period / customers at the start",
     why="Loyalty where nobody signs a contract: they come back to buy.",
     misleads="Depends on how often one needs the thing; wholly refunded and cancelled orders are no purchases.",
@@ -100,15 +100,36 @@ LOYAL_CUSTOMER_SHARE = Kpi(
 )
 
 
+@lru_cache
+def _sold_to(spans: tuple[str, int, str], level: str) -> Subquery:
+    """What customers of a period's start bought in it."""
+    people, things = population(*spans), sold(level)
+    c, s = people.c, things.c
+    joined = people.join(things, and_(s.no == c.no, s.account_id == c.account_id))
+    return (
+        select(*(column for column in c if column.key != "product"), s.product, s.is_new, s.is_more)
+        .select_from(joined)
+        .where(c.at_start == 1)
+        .subquery("sold_to")
+    )
+
+
 def _cross_sell(params: Mapping[str, str]) -> Definition:
-    entity = _with(spans_of(params), sold(params["level"], params["product"]))
-    c = entity.c
-    has_bought = (c.is_new if params["kind"] == "cross_sell" else c.is_more) == 1
-    measures = {"start": (c.at_start == 1, "customers at the start"), "bought": (has_bought, "customers who bought more")}
-    required = ("orders", "order_lines") if params["kind"] == "cross_sell" else ()
+    people, bought = population(*spans_of(params)), _sold_to(spans_of(params), params["level"])
+    is_cross = params["kind"] == "cross_sell"
+    buyers = count_distinct(bought.c.account_id, (bought.c.is_new if is_cross else bought.c.is_more) == 1)
+    clock = InPeriod(people.c.no)
+    start = Measure(people, clock, count(people.c.at_start == 1), label="customers at the start", across=("product",))
     return customer_definition(
-        params, entity, measures, lambda m: m.bought / m.start, sample="start", required=required
-    )  # fmt: skip
+        params,
+        people,
+        {},
+        lambda m: m.bought / m.start,
+        also={"start": start, "bought": Measure(bought, InPeriod(bought.c.no), buyers, label="customers who bought more")},
+        sample="start",
+        required=("orders", "order_lines") if is_cross else (),
+        across=("product",),
+    )
 
 
 CROSS_SELL_RATE = Kpi(
@@ -120,12 +141,11 @@ CROSS_SELL_RATE = Kpi(
     define=_cross_sell,
     period="quarter",
     min_sample=30,
-    dimensions=DIMENSIONS,
+    dimensions=(*DIMENSIONS, "product"),
     params={
         "kind": Param(("cross_sell", "upsell"), "Something new to the customer, or more of what it has."),
         "level": Param(("product", "category"), "What is new: a product, or a category of products."),
-        "product": Param.text("", "Only this product (its id) or category; empty: any."),
-        **PARAMS,
+        **BASIS_PARAMS,
     },
     formula_text="customers at the start who bought a product that is new to them in the period / customers at the start",
     why="Growth with those who trust us already.",

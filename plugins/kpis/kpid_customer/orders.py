@@ -112,21 +112,19 @@ def _bought(level: str) -> Subquery:
 
 
 @lru_cache
-def sold(level: str, product: str) -> Subquery:
-    """``no, account_id, is_new, is_more``: whether an account bought something new to it in a period, or more than ever of it."""
-    bought = _bought(level)
+def sold(level: str) -> Subquery:
+    """``no, account_id, product, is_new, is_more``: what an account bought in a period: new to it, or more than ever."""
+    bought, products = _bought(level), living(entities.products)
     b, t = bought.c, PERIODS.c
     first = func.min(b.at).over(partition_by=[b.account_id, b.thing])
     before: dict[str, Any] = {"partition_by": [b.account_id, b.thing, b.origin], "order_by": b.at, "rows": (None, -1)}
     peak = func.max(b.size).over(**before)
     marked = select(*bought.c, first.label("first_at"), peak.label("peak")).subquery("marked_purchases")
     m = marked.c
-    joined = marked.join(PERIODS, and_(m.at >= t.starts, m.at < t.until))
-    new, more = (func.max(case((test, 1), else_=0)) for test in (m.at == m.first_at, m.size > m.peak))
-    found = select(t.no, m.account_id, new.label("is_new"), more.label("is_more")).select_from(joined)
-    if product:
-        found = found.where(or_(m.product_id == product, m.thing == product))
-    return found.group_by(t.no, m.account_id).subquery("sold")
+    joined = marked.join(PERIODS, and_(m.at >= t.starts, m.at < t.until)).outerjoin(products, products.c.id == m.product_id)
+    product = func.coalesce(products.c.name, m.product_id).label("product")
+    new, more = case((m.at == m.first_at, 1), else_=0).label("is_new"), case((m.size > m.peak, 1), else_=0).label("is_more")
+    return select(t.no, m.account_id, product, new, more).select_from(joined).subquery("sold")
 
 
 @lru_cache

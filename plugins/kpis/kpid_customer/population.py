@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, null, or_, select
 from sqlalchemy.sql.expression import FromClause, Subquery
 
 from kpid.plugin import (
@@ -36,12 +36,15 @@ BASES = {
     "subscription": "customers by a paid subscription",
     "deal": "customers by a won deal",
 }
-PARAMS = {
+BASIS_PARAMS = {
     "basis": Param(tuple(BASES), "Who is a customer: by status history, purchases, paid subscriptions, or won deals."),
     "lookback_days": Param.number("365", "With basis=orders: how long a purchase makes a customer.", least=1),
+}
+PARAMS = {
+    **BASIS_PARAMS,
     "churn_date": Param(
         ("term_end", "cancellation", "day_after"),
-        "With basis=subscription: when a customer leaves.",
+        "With basis=subscription: a customer leaves with the paid term, at the notice, or a day after the term.",
     ),
 }
 DEGRADES = {
@@ -56,7 +59,7 @@ def spans_of(params: Mapping[str, str]) -> tuple[str, int, str]:
     """What the spans of customers depend on; parameters that do not matter for a basis are left out."""
     basis = params["basis"]
     lookback = int(params["lookback_days"]) if basis == "orders" else 0
-    return basis, lookback, params["churn_date"] if basis == "subscription" else ""
+    return basis, lookback, params.get("churn_date", "term_end") if basis == "subscription" else ""
 
 
 @lru_cache
@@ -92,7 +95,7 @@ def population(basis: str, lookback_days: int, churn_date: str) -> Subquery:
         .group_by(t.no, s.account_id)
         .subquery("population")
     )  # fmt: skip
-    return described(rows, "customers_in_period")
+    return of_any_product(described(rows, "customers_described"), "customers_in_period")
 
 
 @lru_cache
@@ -111,7 +114,12 @@ def days_of_customers(basis: str, lookback_days: int, churn_date: str) -> Subque
     return described(rows, "customers_by_day")
 
 
-UNDATED = undated()
+def of_any_product(rows: FromClause, name: str) -> Subquery:
+    """Rows of customers, with no product: shares of them by product have the same denominator (``across``)."""
+    return select(*rows.c, cast(null(), Text).label("product")).subquery(name)
+
+
+UNDATED = of_any_product(undated(), "undated_customers")
 
 
 def optional_tables(params: Mapping[str, str], *required: str) -> tuple[str, ...]:
@@ -138,24 +146,17 @@ def customer_definition(
     """
     clock = InPeriod(entity.c.no)
     counted = {name: Measure(entity, clock, count(where), label=label) for name, (where, label) in measures.items()}
+    counted |= more.pop("also", {})
     own: Callable[[Values], Sequence[str]] = more.pop("remarks", lambda m: ())
-    basis = BASES[params["basis"]].format(**params)
-    required = more.pop("required", ())
+    remarks = _remarks(BASES[params["basis"]].format(**params), own)
+    optional = optional_tables(params, *more.pop("required", ()))
+    across = more.pop("across", ())
     if params["basis"] != "lifecycle":
-        remarks = _remarks(basis, own)
-        return Definition(
-            {**counted, **more.pop("also", {})}, formula, remarks=remarks, optional=optional_tables(params, *required), **more
-        )
-    counted["undated"] = Measure(UNDATED, Now(), count(), label="customers without a date")
-    first = next(iter(measures))
-    return Definition(
-        {**counted, **more.pop("also", {})},
-        formula,
-        remarks=_remarks(basis, own),
-        doubts=lambda m: _nobody_knows(m) if m["undated"].exact and not m[first].exact else None,
-        optional=optional_tables(params, *required),
-        **more,
-    )
+        return Definition(counted, formula, remarks=remarks, optional=optional, **more)
+    first = next(iter(counted))
+    counted["undated"] = Measure(UNDATED, Now(), count(), label="customers without a date", across=across)
+    doubts = lambda m: _nobody_knows(m) if m["undated"].exact and not m[first].exact else None  # noqa: E731
+    return Definition(counted, formula, remarks=remarks, doubts=doubts, optional=optional, **more)
 
 
 def _remarks(basis: str, own: Callable[[Values], Sequence[str]]) -> Callable[[Values], Sequence[str]]:

@@ -129,7 +129,7 @@ def _derived_moves(discounts: str, churn_date: str) -> Subquery:
 
 @lru_cache
 def recurring(movements: str, discounts: str, churn_date: str) -> Subquery:
-    """A row per period and subscription (or recorded movement): ``annual_start, annual_end, at_start, is_unpriced, lacks, days``."""
+    """A row per period and subscription, or movement: ``annual_start, annual_end, at_start, is_unpriced, lacks, days``."""
     t, days = PERIODS.c, days_between(PERIODS.c.starts, PERIODS.c.ends).label("days")
     if movements == "recorded":
         source = _recorded()
@@ -147,18 +147,10 @@ def recurring(movements: str, discounts: str, churn_date: str) -> Subquery:
     at_start, at_end = holds_at(s.starts_at, s.ends_at, t.starts), holds_at(s.starts_at, s.ends_at, t.until)
     annual = func.coalesce(s.annual, 0)
     starts, ends = case((at_start, annual), else_=0).label("annual_start"), case((at_end, annual), else_=0).label("annual_end")
-    own = (
-        s.account_id,
-        s.owner_id,
-        s.source_id,
-        s.product,
-        s.plan,
-        s.currency,
-        _flag(s.annual_lacks).label("lacks"),
-        s.is_unpriced,
-    )
+    facts = (s.account_id, s.owner_id, s.source_id, s.product, s.plan, s.currency, s.is_unpriced)
+    lacks = _flag(s.annual_lacks).label("lacks")
     touches = and_(s.starts_at < t.until, or_(s.ends_at.is_(None), s.ends_at >= t.starts))
-    found = select(t.no, *own, starts, ends, _flag(at_start).label("at_start"), days)
+    found = select(t.no, *facts, lacks, starts, ends, _flag(at_start).label("at_start"), days)
     return found.select_from(source.join(PERIODS, touches)).subquery("recurring")
 
 
