@@ -1,12 +1,10 @@
-"""KPIs of the data itself: whether the other numbers can be believed."""
+"""How old the data is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import case
 
-from kpid.plugin import AS_OF, Definition, Kpi, Measure, Now, entities, hookimpl, max_, seconds_between
+from kpid.plugin import AS_OF, Definition, Kpi, Measure, Now, entities, max_, seconds_between
 
 watermarks = entities.watermarks
 AGE = case((watermarks.c.through > AS_OF, 0), else_=seconds_between(watermarks.c.through, AS_OF))
@@ -28,10 +26,8 @@ DATA_FRESHNESS = Kpi(
     why="Every other number is only as good as the last sync.",
     misleads="It speaks of the last successful read, not of whether anybody keeps the CRM up to date.",
     source="own",
+    additivity="N",
+    number=60,
 )
 
-
-@hookimpl
-def kpid_kpis() -> Sequence[Kpi]:
-    """KPIs of the data itself."""
-    return (DATA_FRESHNESS,)
+KPIS = (DATA_FRESHNESS,)
