@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 from kpid.analysis.causes import SURE, causes_of, causes_text, detail_text, moved_text
+from kpid.analysis.comparison import COMPARISONS, reference
 from kpid.analysis.explain import Cut, Why, can_be_split, explain
 from kpid.analysis.intervals import difference_interval
-from kpid.analysis.periods import is_kind, last_complete, period_from_label, previous_period
+from kpid.analysis.periods import is_kind, last_complete, period_from_label
 from kpid.analysis.wording import change_text, period_text, value_text
 from kpid.app import App
 from kpid.commands.measure import check_words
@@ -47,7 +48,7 @@ def explain_kpi(
         app: everything.
         kpi: its id.
         period: a period by its label (``2017-12``, ``2017-W50``), or a kind of period: its last complete one.
-        vs: ``previous``, ``last_year``, or a period by its label.
+        vs: ``previous``, ``last_year`` ... (:data:`kpid.analysis.comparison.COMPARISONS`), or a period by its label.
         by: dimensions to look along; default: all that the KPI has.
         where: dimension -> ids or names to restrict to.
         params: parameters of the KPI.
@@ -104,22 +105,9 @@ def _periods(app: App, period: str, vs: str) -> tuple[Period, Period]:
         new = last_complete(period, app.clock.now(), calendar, 1)[-1]
     else:
         new = period_from_label(None, period, calendar)
-    if vs == "previous":
-        return new, previous_period(new, calendar)
-    if vs == "last_year":
-        return new, _a_year_before(new, app)
+    if vs in COMPARISONS:
+        return new, reference(new, vs, calendar).period
     return new, period_from_label(None if is_kind(period) else new.kind, vs, calendar)
-
-
-def _a_year_before(period: Period, app: App) -> Period:
-    """The same period of the calendar year before."""
-    day = period.start.astimezone(app.calendar.zone)
-    for _ in range(400):
-        period = previous_period(period, app.calendar)
-        start = period.start.astimezone(app.calendar.zone)
-        if (start.year, start.month, start.day) <= (day.year - 1, day.month, day.day):
-            break
-    return period
 
 
 def _sides(figures: Sequence[Measurement], new: Period, old: Period) -> tuple[list[Measurement], list[Measurement]]:
