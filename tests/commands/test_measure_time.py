@@ -73,9 +73,7 @@ def test_hour_that_comes_twice_is_counted_twice_and_the_skipped_one_not_at_all(t
 @pytest.mark.parametrize("pattern", ["gregorian", "4-4-5", "4-5-4", "5-4-4"])
 def test_fiscal_months_add_up_to_quarters_and_years_whatever_the_pattern(tmp_path, pattern):
     closings = [f"2023-{month:02}-{day:02}T12:00:00+00:00" for month in range(1, 13) for day in (1, 2, 8, 28)]
-    closings.append(
-        "2023-01-30T12:00:00+00:00"
-    )  # the first Monday of the fiscal year of weeks, the last day but one of the other
+    closings.append("2023-01-30T12:00:00+00:00")  # in the next year of weeks, in this one of months
     time = f"timezone: UTC\nweek_start: sun\nfiscal_year: 2\nfiscal_label: start\nfiscal_pattern: {pattern}"
     with company(tmp_path, time, closings, "2024-06-01T00:00:00+00:00") as app:
         sums = {}
