@@ -146,7 +146,8 @@ def _cut(dimension: str, sides: Sides, new: Measurement, old: Measurement, *, sp
     if lacking:
         return Cut(dimension, None, f"{len(lacking)} figures are missing: the parts do not add up", own)
     if not (_adds_up(sides[0], new) and _adds_up(sides[1], old)):
-        return Cut(dimension, None, f"by {dimension} the parts do not add up to the whole: some rows count in several", own)
+        reason = "the parts do not add up to the whole: some rows count in several, or on one side of the ratio only"
+        return Cut(dimension, None, reason, own)
     return Cut(dimension, found, "", own)
 
 

@@ -194,7 +194,7 @@ def _entry(shown: Mapping[str, Any]) -> Iterator[str]:
         elif label.startswith("  "):
             yield f"- `{label.strip()}` {_cell(text)}"
         else:
-            yield f"- {label}: {_cell(text)}"
+            yield f"- {label.rstrip('?')}: {_cell(text)}"
 
 
 def _cell(text: str) -> str:
