@@ -6,7 +6,7 @@ The constructs that engines spell differently are in :mod:`kpid.metrics.construc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from typing import Any
@@ -93,9 +93,16 @@ def compile_statement(statement: Select[Any], dialect: str, values: Mapping[str,
         dialect: name of the engine's dialect.
         values: what the place-holders stand for: ``now`` (aware), ``zone``, ``currency``.
     """
+    sql, names, found = compile_named(statement, dialect, values)
+    return sql, [found[name] for name in names]
+
+
+def compile_named(
+    statement: Select[Any], dialect: str, values: Mapping[str, Any] | None = None
+) -> tuple[str, Sequence[str], dict[str, Any]]:
+    """SQL text of a statement, the names of its parameters in order, and their values; see :func:`compile_statement`."""
     compiled = statement.compile(dialect=dialect_named(dialect, values), compile_kwargs={"render_postcompile": True})
-    found = compiled.params
-    return str(compiled), [found[name] for name in getattr(compiled, "positiontup", None) or ()]
+    return str(compiled), getattr(compiled, "positiontup", None) or (), dict(compiled.params)
 
 
 def text_of(expression: ColumnElement[Any] | None) -> str:

@@ -22,9 +22,9 @@ from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
 from kpid.metrics.late import Days, days_of_deletions, with_days
 from kpid.metrics.plan import Ask, Scan, make_plan
+from kpid.metrics.prepared import prepare
 from kpid.metrics.results import Answers, Maker, entities_of, read_answers
 from kpid.metrics.spine import Setting
-from kpid.metrics.statements import make_statement
 from kpid.metrics.targets import Targets, read_targets
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, Period, SeriesNeed
@@ -290,8 +290,7 @@ class _Run:
     def _answer(self, scan: Scan, setting: Setting) -> Answers:
         if scan.is_empty:
             return Answers((), ())
-        statement = make_statement(scan, setting)
-        sql, parameters = compile_statement(statement.select, self.setup.warehouse.dialect, statement.values)
+        statement, sql, parameters = prepare(scan, setting, self.setup.warehouse.dialect)
         table = self.setup.warehouse.query(sql, parameters)
         rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
         return read_answers(statement, table.column_names, rows, is_now=scan.mode == "now")

@@ -67,13 +67,18 @@ class Ask:
 
 @dataclass
 class Scan:
-    """One query: measures over an entity by one clock, for periods of one or several kinds, in several cuts."""
+    """One query: measures over an entity by one clock, for periods of one or several kinds, in several cuts.
+
+    ``key`` and ``texts`` say the same of entity, clock and measures as text: equal ones make equal statements.
+    """
 
     entity: FromClause
     clock: Clock
     mode: Mode
     where: Where
     trailing: int | None = None
+    key: tuple[Any, ...] = ()
+    texts: list[str] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     periods: dict[str, list[Period]] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
@@ -108,12 +113,13 @@ def make_plan(asks: Sequence[Ask]) -> Plan:
             mode = _mode(measure, ask.need.period)
             where = ask.where_of(measure)
             key = (id(measure.entity), _clock_text(measure.clock), mode, where, measure.trailing_days)
-            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, where, measure.trailing_days))
+            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, where, measure.trailing_days, key))
             number = numbers.setdefault(key, len(numbers))
             text = _measure_text(measure)
             if (number, text) not in measures:
                 measures[number, text] = len(scan.measures)
                 scan.measures.append(measure)
+                scan.texts.append(text)
             _widen(scan, ask, ask.by_of(measure))
             places[index, name] = (number, measures[number, text])
     return Plan(tuple(scans.values()), places)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, Table, and_, literal
+from sqlalchemy import ColumnElement, String, Table, and_, bindparam, literal
 from sqlalchemy.dialects.postgresql.base import PGCompiler, PGIdentifierPreparer
 from sqlalchemy.ext.compiler import compiles
 
@@ -159,19 +159,34 @@ def _placeholder(element: Placeholder[Any], compiler: Any, **options: Any) -> st
     values: Mapping[str, Any] = compiler.dialect.kpid_values
     if element.what not in values:
         return f"kpid_{element.what}"
+    if element.what == "now":  # by name, so that a statement that is kept can be run at another time
+        return str(compiler.process(bindparam("kpid_now", values["now"], element.type), **options))
     return str(compiler.process(literal(values[element.what], element.type), **options))
 
 
 @compiles(LiteralRows)
 def _literal_rows(element: LiteralRows, compiler: Any, **options: Any) -> str:
-    written = {True: "true", False: "false"}
+    key = (type(compiler), element.names, id(element.rows))
+    if key not in _ROWS:
+        if len(_ROWS) >= _ROWS_KEPT:
+            _ROWS.clear()
+        texts: dict[str, str] = {}
+        for value in {cell for row in element.rows for cell in row if isinstance(cell, str)}:
+            texts[value] = str(compiler.quoted(value))
+        rows = [tuple(_literal(cell, texts) for cell in row) for row in element.rows]
+        _ROWS[key] = (str(compiler.literal_rows(element.names, rows)), element.rows)
+    return _ROWS[key][0]
 
-    def literal_of(value: str | int | bool) -> str:
-        if isinstance(value, str):
-            return str(compiler.quoted(value))
-        return written[value] if isinstance(value, bool) else str(value)
 
-    return str(compiler.literal_rows(element.names, [tuple(map(literal_of, row)) for row in element.rows]))
+_ROWS: dict[tuple[Any, ...], tuple[str, Any]] = {}
+_ROWS_KEPT = 8
+"""Written tables that are kept, with their rows, so that the ids in the keys stay theirs."""
+
+
+def _literal(value: str | int | bool, texts: Mapping[str, str]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return texts[value] if isinstance(value, str) else str(value)
 
 
 @compiles(LocalDate)

@@ -8,7 +8,22 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Date, DateTime, Text, and_, cast, column, false, literal, or_, select, values
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    false,
+    literal,
+    or_,
+    select,
+    values,
+)
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import CTE, Values
 
@@ -22,6 +37,8 @@ from kpid.plugin.expressions import PERIODS
 _MAX_RANGES = 8
 _STAMP = DateTime(timezone=True)
 _SHAPE = tuple((known.name, known.type) for known in PERIODS.c)
+_COLUMN = {name: place for place, (name, _) in enumerate(_SHAPE)}
+_LATE = ("starts", "as_of", "until", "is_current", "first_day")
 _HOURS_BACK = timedelta(days=1_100)
 """Spans that began longer ago than this before the first period have no business time: their rows are left out."""
 
@@ -57,7 +74,8 @@ class Setting:
 def spine(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> Values:
     """The wanted periods as a table to be joined; with ``trailing``, each reaches so many local days back from its end."""
     shape: Values = values(*(column(name, kind) for name, kind in _SHAPE), name="spine")
-    return shape.data(_rows(periods, setting, trailing))
+    late = late_values(periods, setting, trailing)
+    return shape.data([_late_bound(row, late) for row in _rows(periods, setting, trailing)])
 
 
 def periods_cte(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> CTE:
@@ -83,6 +101,27 @@ def _rows(periods: Sequence[Period], setting: Setting, trailing: int | None) -> 
         first = _day_of(calendar, start)
         rows.append((no, start, period.end, _as_of(period, setting), until, is_current, first, last))
     return rows
+
+
+def late_values(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> dict[str, Any]:
+    """Parameters that change with every instant of measuring, by name: what stays of a statement is its text and the others."""
+    found: dict[str, Any] = {"kpid_now": setting.now}
+    for row in _rows(periods, setting, trailing):
+        found |= {f"kpid_{row[0]}_{name}": row[_COLUMN[name]] for name in _LATE}
+    return found
+
+
+def now_value(setting: Setting) -> ColumnElement[Any]:
+    """Now, as a parameter of its own name."""
+    return bindparam("kpid_now", setting.now, _STAMP)
+
+
+def _late_bound(row: tuple[Any, ...], late: Mapping[str, Any]) -> tuple[Any, ...]:
+    cells = list(row)
+    for name in _LATE:
+        key = f"kpid_{row[0]}_{name}"
+        cells[_COLUMN[name]] = bindparam(key, late[key], _SHAPE[_COLUMN[name]][1])
+    return tuple(cells)
 
 
 def _as_of(period: Period, setting: Setting) -> datetime:

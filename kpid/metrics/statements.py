@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    DateTime,
     Double,
     Integer,
     Select,
@@ -24,7 +22,6 @@ from sqlalchemy import (
     column,
     false,
     func,
-    literal,
     literal_column,
     not_,
     or_,
@@ -42,7 +39,7 @@ from kpid.metrics.dimensions import dimension_of
 from kpid.metrics.event_dimensions import dimension_at
 from kpid.metrics.money import Rates, needs_rates
 from kpid.metrics.plan import Cut, Scan
-from kpid.metrics.spine import Setting, bounds_of, open_hours_cte, periods_cte, ranges_of, spine, starts_of, within
+from kpid.metrics.spine import Setting, bounds_of, now_value, open_hours_cte, periods_cte, ranges_of, spine, starts_of, within
 from kpid.model import Period
 from kpid.plugin.expressions import PERIODS, counts
 from kpid.plugin.hours import OPEN_HOURS
@@ -149,7 +146,7 @@ class _Writer:
             ranges += ranges_of(bounds)
             first += len(periods)
         self.conditions.append(within(instant, ranges))
-        self.conditions.append(instant <= _instant(self.setting.now))
+        self.conditions.append(instant <= now_value(self.setting))
         return keys, numbered
 
     def _join_spine(self, spine: FromClause) -> None:
@@ -243,7 +240,7 @@ class _Writer:
 
     def _bound(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """The expression with the place-holders filled in."""
-        as_of = self.spine.c.as_of if self.spine is not None else _instant(self.setting.now)
+        as_of = self.spine.c.as_of if self.spine is not None else now_value(self.setting)
 
         def replace(element: Any, **_: Any) -> Any:
             return as_of if element is AS_OF else None
@@ -312,10 +309,6 @@ def _function(kind: str, q: float | None, x: ColumnElement[Any]) -> Any:
             return func.min(x)
         case _:
             return func.max(x)
-
-
-def _instant(value: datetime) -> ColumnElement[Any]:
-    return literal(value, DateTime(timezone=True))
 
 
 def _is_one_of(value: ColumnElement[Any], wanted: tuple[str | None, ...]) -> ColumnElement[bool]:
