@@ -33,6 +33,9 @@ def measure(
     as_reported: Annotated[
         str | None, typer.Option("--as-reported", metavar="DAY", help="What was reported then, or `first`; not what is true now.")
     ] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", metavar="ZONE", help="Cut periods in this zone, not in the company's.")
+    ] = None,
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
@@ -58,6 +61,7 @@ def measure(
             align=align,
             per_working_day=per_working_day,
             as_reported=as_reported,
+            timezone=timezone,
         )
     if format == "json":
         print_json(found)

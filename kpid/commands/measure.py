@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -36,6 +37,7 @@ def measure(
     align: str = "calendar_days",
     per_working_day: bool = False,
     as_reported: str | None = None,
+    timezone: str | None = None,
     progress: Any = None,
 ) -> list[dict[str, Any]]:
     """Compute a KPI per period and segment.
@@ -54,11 +56,14 @@ def measure(
         align: to-date periods are compared with as many ``calendar_days`` or ``working_days``.
         per_working_day: compare what counts and amounts are per working day.
         as_reported: a day, an instant, or ``first``: what history said then, not what is true now.
+        timezone: cut periods in this zone, not in the company's: for a team elsewhere.
         progress: unused; a single KPI is quick.
 
     Raises:
         KpidError: there is no such KPI, period kind, dimension, parameter or comparison.
     """
+    if timezone is not None:
+        app = _elsewhere(app, timezone, as_reported)
     kind, only = _period_meant(app, period)
     check_words(app, kpi, kind, [*by, *(where or {})], params or {})
     need = need_of(kpi, kind, by, where, params)
@@ -71,6 +76,8 @@ def measure(
     else:
         found = figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)
     defaults = app.plugins.kpis[kpi].params_from({})
+    if timezone is not None:
+        found = [replace(one, warnings=(*one.warnings, f"days of {timezone}: totals need not add up")) for one in found]
     rows = [told(one, defaults, app.calendar) for one in found]
     if vs is None and not per_working_day:
         return rows
@@ -89,6 +96,13 @@ def need_of(
         params=tuple(sorted((params or {}).items())),
         where=tuple(sorted((name, tuple(values)) for name, values in (where or {}).items())),
     )
+
+
+def _elsewhere(app: App, timezone: str, as_reported: str | None) -> App:
+    """The same, cut in another zone; nothing else changes, and history knows the company's zone alone."""
+    if as_reported is not None:
+        raise KpidError("history is cut in the company's zone", hint="Leave one of --timezone and --as-reported out")
+    return replace(app, calendar=replace(app.calendar, timezone=timezone))
 
 
 def _period_meant(app: App, text: str) -> tuple[str, Period | None]:

@@ -9,6 +9,7 @@ import pytest
 from kpid.app import open_app
 from kpid.commands.measure import instant_from_text, measure
 from kpid.cycle import sync
+from kpid.errors import KpidError
 from kpid.testing import FakeClock
 
 CONFIG = """\
@@ -92,3 +93,21 @@ def test_instant_at_a_boundary_belongs_to_the_period_that_begins(tmp_path):
     with company(tmp_path, "timezone: America/New_York", closings, "2024-04-01T12:00:00+00:00") as app:
         assert values(app, "won_deals", "day", "2024-03-09", "2024-03-12") == {"2024-03-09": 0, "2024-03-10": 2, "2024-03-11": 1}
         assert values(app, "won_deals", "2024-03-10..2024-03-11", "2024-03-10", "2024-03-11") == {"2024-03-10..2024-03-11": 2}
+
+
+def test_another_zone_moves_the_boundaries_and_says_so(tmp_path):
+    closings = ["2024-03-10T04:30:00+00:00", "2024-03-10T12:00:00+00:00", "2024-03-10T23:30:00+00:00"]
+    with company(tmp_path, "timezone: Europe/Berlin", closings, "2024-04-01T12:00:00+00:00") as app:
+        span = {"kpi": "won_deals", "period": "day", "start": "2024-03-09", "end": "2024-03-12", "fill": True}
+        assert [one["value"] for one in measure(app, **span)] == [0, 2, 1]
+        found = measure(app, **span, timezone="America/New_York")
+        assert [(one["period"]["label"], one["value"]) for one in found] == [
+            ("2024-03-09", 1),
+            ("2024-03-10", 2),
+            ("2024-03-11", 0),
+        ]
+        assert found[0]["warnings"] == ["days of America/New_York: totals need not add up"]
+        with pytest.raises(KpidError, match="history is cut"):
+            measure(app, **span, timezone="America/New_York", as_reported="first")
+        with pytest.raises(KpidError, match="not a time zone"):
+            measure(app, **span, timezone="America/Atlantis")
