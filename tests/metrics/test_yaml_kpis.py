@@ -109,7 +109,8 @@ def setup_of(plugins: Plugins, warehouse) -> MetricsSetup:
 
 
 def told(one):
-    return replace(one, kpi="", params=())
+    """The figure: a plugin may have more to remark on it."""
+    return one.period, one.dims, one.state, one.value, one.n, one.numerator, one.denominator, one.currency, one.as_of
 
 
 def compare(setup: MetricsSetup, mine: str, theirs: str, params, kind: str, by: tuple[str, ...], fx: str) -> int:
