@@ -1,0 +1,20 @@
+"""Sales KPIs: what was won and lost, how often, how large, how fast, against which target, and why not.
+
+A deal counts in the period of its ``closed_at``: its latest closing, as the CRM dates it. Re-opened deals, closings by their
+transitions, and starts before the deal itself are read from histories, by parameters; the defaults are plain scans of deals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kpid.plugin import Kpi, hookimpl
+from kpid_sales import closed, cycle, losses, quota, rates, velocity
+
+_MODULES = (closed, rates, cycle, velocity, quota, losses)
+
+
+@hookimpl
+def kpid_kpis() -> Sequence[Kpi]:
+    """Sales KPIs."""
+    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
