@@ -17,7 +17,7 @@ from kpid.app import App
 from kpid.commands.measure import check_words
 from kpid.commands.plain import number, plain
 from kpid.errors import ConfigError, KpidError
-from kpid.metrics.dimensions import check_dimensions
+from kpid.metrics.dimensions import Custom, check_dimensions
 from kpid.metrics.measure import figures_at
 from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.kpi import Definition, Kpi, Now
@@ -67,7 +67,8 @@ def explain_kpi(
     definition = kind.definition({**(settings.params if settings else {}), **(params or {})})
     if all(isinstance(measure.clock, Now) for measure in definition.measures.values()) and not definition.uses:
         raise KpidError(f"KPI {kpi} speaks of this very moment: it has no earlier period to compare with")
-    dimensions = tuple(by) or tuple(name for name in usable_dimensions(kind, definition) if name not in wheres)
+    usable = usable_dimensions(kind, definition, app.plugins.dimensions)
+    dimensions = tuple(by) or tuple(name for name in usable if name not in wheres)
     total = SeriesNeed(
         kpi=kpi,
         period=new.kind,
@@ -82,13 +83,13 @@ def explain_kpi(
     return _told(app, kind, definition, why)
 
 
-def usable_dimensions(kpi: Kpi, definition: Definition) -> tuple[str, ...]:
+def usable_dimensions(kpi: Kpi, definition: Definition, custom: Custom) -> tuple[str, ...]:
     """The dimensions that all measures of a definition can be cut by."""
     entities = [measure.entity for measure in definition.measures.values()]
     usable = []
     for name in kpi.dimensions:
         try:
-            check_dimensions(kpi, entities, [name])
+            check_dimensions(kpi, entities, [name], custom)
         except ConfigError:
             continue
         usable.append(name)
