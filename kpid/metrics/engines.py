@@ -216,6 +216,25 @@ class ClickHouse(Spelling):
             clause = case(*whens, else_=None if clause.else_ is None else cast(clause.else_, WIDE), value=clause.value)
         return str(super().visit_case(clause, **kw))  # type: ignore[no-untyped-call]
 
+    def visit_truediv_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """A decimal divided keeps more digits than it has by itself."""
+        if not (_is_decimal(binary.left) or _is_decimal(binary.right)):
+            return str(super().visit_truediv_binary(binary, operator, **kw))  # type: ignore[no-untyped-call]
+        parts = ", ".join(self.process(cast(part, WIDE), **kw) for part in (binary.left, binary.right))
+        return f"CAST(divideDecimal({parts}, 16) AS Nullable(Decimal(38, 16)))"
+
+    def visit_cast(self, cast: Any, **kw: Any) -> str:
+        """A decimal loses digits by rounding, not by cutting them off."""
+        scale = cast.type.scale if _is_decimal(cast) else None
+        if (
+            scale is None
+            or not _is_decimal(cast.clause)
+            or (cast.clause.type.scale is not None and cast.clause.type.scale <= scale)
+        ):
+            return str(super().visit_cast(cast, **kw))  # type: ignore[no-untyped-call]
+        kind = self.process(cast.typeclause, **kw)
+        return f"CAST(round({self.process(cast.clause, **kw)}, {scale}) AS {kind})"
+
     def visit_coalesce_func(self, fn: Any, **kw: Any) -> str:
         """The same for the first that is there."""
         parts = list(fn.clauses)

@@ -23,6 +23,9 @@ SETTINGS: Mapping[str, Any] = {
     "cast_keep_nullable": 1,
     "cast_string_to_date_time_mode": "best_effort",
     "session_timezone": "UTC",
+    "max_query_size": 64 * 2**20,
+    "max_ast_elements": 5_000_000,
+    "max_expanded_ast_elements": 10_000_000,
     "output_format_arrow_string_as_string": 1,
 }
 """What makes ClickHouse's SQL standard."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,7 +62,9 @@ def mapped_clickhouse(tables: Tables, folder: Path, *, quick: bool = False) -> M
     for entity, rows in tables.items():
         file = folder / f"{entity}.parquet"
         pq.write_table(rows, file)
-        run(f"CREATE TABLE IF NOT EXISTS src_{entity} ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM file('{file}', 'Parquet')")
+        run(
+            f"CREATE TABLE IF NOT EXISTS src_{entity} ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM file('{file}', 'Parquet')"
+        )
     run(f"CREATE TABLE IF NOT EXISTS loads ENGINE = Memory AS SELECT toDateTime64('{NOW:%Y-%m-%d %H:%M:%S}', 6, 'UTC') AS at")
     return MappedWarehouse(engine, _mappings("src_{}"))
 
