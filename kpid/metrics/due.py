@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
+from kpid.analysis.workdays import WorkCalendar
 from kpid.metrics.compose import formulas_of
 from kpid.metrics.dialects import approximate_on, text_of
 from kpid.metrics.dimensions import dimension_of, labels_table
@@ -20,6 +21,7 @@ from kpid.metrics.event_dimensions import BASIS
 from kpid.metrics.plan import Ask, clock_columns
 from kpid.metrics.results import tables_of
 from kpid.model import MeasurementState, Period, SeriesNeed, canonical_json
+from kpid.plugin.hours import OPEN_HOURS
 from kpid.plugin.kpi import At, Balance, During, InPeriod, Measure, Now
 from kpid.store.history import SpanKey
 from kpid.warehouse import Changes
@@ -140,10 +142,12 @@ def approximations(ask: Ask, dialect: str) -> tuple[str, ...]:
     return tuple(sorted({measure.agg.kind for measure in ask.definition.measures.values()} & approximate_on(dialect)))
 
 
-def definition_hash(ask: Ask, calendar: Calendar, currency: str, dialect: str = "duckdb") -> str:
+def definition_hash(
+    ask: Ask, calendar: Calendar, currency: str, dialect: str = "duckdb", hours: Mapping[str, WorkCalendar] | None = None
+) -> str:
     """Changes when the numbers may change though no data did: definition, parameters, minimum sample, zone, currency.
 
-    The engine is part of it only where it estimates.
+    The engine is part of it only where it estimates, opening hours (``hours``) only where they count.
     """
     measures = {
         name: [measure.agg.kind, str(measure.agg.q), type(measure.clock).__name__, *tables_of(measure.entity)]
@@ -167,6 +171,8 @@ def definition_hash(ask: Ask, calendar: Calendar, currency: str, dialect: str = 
         **({"engine": dialect} if approximations(ask, dialect) else {}),
         "custom": _custom_texts(ask),
     }
+    if any(OPEN_HOURS.name in part for texts in measures.values() for part in texts):
+        parts["hours"] = [[name, repr(one)] for name, one in sorted((hours or {}).items())]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 

@@ -21,9 +21,10 @@ from kpid.metrics.due import approximations, definition_hash, due_periods, wante
 from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
 from kpid.metrics.late import Days, days_of_deletions, with_days
+from kpid.metrics.making import Maker
 from kpid.metrics.plan import Ask, Scan, make_plan
 from kpid.metrics.prepared import prepare
-from kpid.metrics.results import Answers, Maker, entities_of, read_answers
+from kpid.metrics.results import Answers, entities_of, read_answers
 from kpid.metrics.spine import Setting
 from kpid.metrics.targets import Targets, read_targets
 from kpid.metrics.trust import Coverage
@@ -224,7 +225,9 @@ class _Run:
                 except KpidError as error:
                     self.problems.append((need.kpi, str(error)))
                     continue
-                definition = definition_hash(ask, self.setup.calendar, self.setup.currency, self.setup.warehouse.dialect)
+                setup = self.setup
+                dialect, hours = setup.warehouse.dialect, setup.calendars
+                definition = definition_hash(ask, setup.calendar, setup.currency, dialect, hours)
                 family = history.family(conn, need)
                 changes = self._changes_since(family.seen_change if family else 0)
                 if family is not None:
