@@ -9,7 +9,6 @@ lies outside altogether takes no business time: 0, not unknown.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -105,41 +104,23 @@ class WorkCalendar:
         return None
 
 
-def open_spans(calendar: WorkCalendar, first_day: date, last_day: date, *, timezone: str | None = None) -> list[Span]:
+def open_spans(calendar: WorkCalendar, first_day: date, last_day: date) -> list[Span]:
     """The spans that the local days ``first_day`` to ``last_day`` (included) are made of, without gap or overlap.
 
     For SQL: each instant of these days lies in one span (``from_instant <= instant < to_instant``), and what :class:`Span` says
     turns two of them into business seconds. A day that the zone never had gives none.
-
-    Args:
-        calendar: when it is open.
-        first_day: the first local day.
-        last_day: the last one, included.
-        timezone: whose local days; the calendar's own if None.
     """
-    days = _calendar(timezone or calendar.timezone)
-    own = _calendar(calendar.timezone)
-    start, end = days.midnight(first_day), days.midnight(last_day + DAY)
-    openings = deque(
-        (max(opens, start), min(closes, end))
-        for day in _days(own.day_of(start), own.day_of(end) + DAY)
-        for opens, closes in _openings(calendar, day)
-        if opens < end and closes > start
-    )
     found: list[Span] = []
     before = 0
+    bounds = _calendar(calendar.timezone)
     for day in _days(first_day, last_day + DAY):
-        at, end = days.midnight(day), days.midnight(day + DAY)
-        while openings and openings[0][0] < end:
-            opens, closes = openings.popleft()
-            if closes > end:  # open over another zone's midnight
-                openings.appendleft((end, closes))
-                closes = end
+        at = bounds.midnight(day)
+        for opens, closes in _openings(calendar, day):
             if at < opens:
                 found.append(Span(day, at, opens, before, False))
             found.append(Span(day, opens, closes, before, True))
             before, at = before + int((closes - opens).total_seconds()), closes
-        if at < end:
+        if at < (end := bounds.midnight(day + DAY)):
             found.append(Span(day, at, end, before, False))
     return found
 
