@@ -227,7 +227,7 @@ CAMPAIGN_ROI = Kpi(
     better="up",
     define=_roi,
     period="quarter",
-    dimensions=("campaign", "channel", "owner", "team", "source"),
+    dimensions=("campaign", "owner", "team", "source"),
     params={
         "form": Param(("net", "ratio"), "(revenue - cost) / cost, or revenue / cost."),
         "attribution": Param(tuple(MODELS), "Which campaign a sale is credited to."),

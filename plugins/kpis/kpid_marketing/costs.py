@@ -119,8 +119,8 @@ def _lead_costs() -> Subquery:
     cost, lead = SPEND.c, living(entities.leads, "costed_lead")
     of = lead.c
     campaign = living(entities.campaigns, "costed_campaign")
-    name = func.coalesce(campaign.c.name, of.campaign, of.campaign_id)
     key = case((of.campaign_id.like(of.source_id + ":%"), of.campaign_id), else_=of.source_id + ":" + of.campaign_id)
+    name = func.coalesce(campaign.c.name, of.campaign, key)
     came = and_(of.created_at >= P.starts, of.created_at < P.until)
     rows = union_all(
         select(

@@ -10,29 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, and_, case, cast, func, null, or_, select, union_all
+from sqlalchemy import ColumnElement, DateTime, Select, Text, and_, case, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.sql.expression import CTE, Subquery
 
-from kpid.plugin import NOW, PERIODS, Definition, InPeriod, Kpi, Measure, Param, Values, count, counts, entities, living, sum_
+from kpid.plugin import NOW, PERIODS, Definition, InPeriod, Kpi, Measure, Param, Values, by_account, count, entities, living, sum_
 
 _STAMP = DateTime(timezone=True)
 P = PERIODS.c
 
 
 def _spells() -> CTE:
-    """When who was a prospect: ``id`` (of the account, else of the lead), ``starts_at``, ``ends_at``."""
-    history, account = living(entities.account_status_history, "status"), entities.accounts.alias("status_account")
-    h, a = history.c, account.c
-    is_counted = or_(a.id.is_(None), and_(*counts(account)))
-    told = select(h.account_id.label("id"), h.valid_from.label("starts_at"), h.valid_to.label("ends_at"))
-    told = told.select_from(history.outerjoin(account, a.id == h.account_id)).where(h.status == "prospect", is_counted)
-    return union_all(told, _guessed(history), _leads()).cte("kpid_prospect_spells")
+    """When who was a prospect: ``id`` (see ``_key``), ``starts_at``, ``ends_at``."""
+    history = living(entities.account_status_history, "status")
+    h = history.c
+    rows = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to).c
+    told = select(rows.account_id.label("id"), rows.valid_from.label("starts_at"), rows.valid_to.label("ends_at"))
+    return union_all(told.where(rows.status == "prospect"), _guessed(rows), _leads()).cte("kpid_prospect_spells")
 
 
-def _guessed(history: Subquery) -> Select[Any]:
+def _guessed(history: Any) -> Select[Any]:
     """Accounts without a status history."""
     account = living(entities.accounts, "plain_account")
-    known = select(history.c.account_id).distinct().subquery("accounts_with_history")
+    known = select(history.account_id).distinct().subquery("accounts_with_history")
     a = account.c
     ends = case((a.lifecycle == "prospect", cast(null(), _STAMP)), else_=a.became_customer_at)
     is_known = or_(a.lifecycle == "prospect", and_(a.lifecycle.in_(["customer", "former"]), a.became_customer_at.is_not(None)))
@@ -45,30 +44,40 @@ def _guessed(history: Subquery) -> Select[Any]:
 
 def _leads() -> Select[Any]:
     lead = living(entities.leads, "prospect_lead").c
+    named = select(
+        lead.converted_account_id.label("account_id"), lead.id, lead.created_at, lead.converted_at, lead.disqualified_at
+    )
+    rows = named.subquery("prospect_leads")
+    kept = [column for column in rows.c if column.key != "account_id"]
+    lead = by_account(rows, "leads_of_accounts", *kept, or_nobody=True).c
     ends = case(
         (lead.converted_at.is_(None), lead.disqualified_at),
         (lead.disqualified_at < lead.converted_at, lead.disqualified_at),
         else_=lead.converted_at,
     )
-    return select(_lead_key(lead), lead.created_at, ends)
+    return select(_key(lead.account_id, lead.id), lead.created_at, ends)
 
 
-def _lead_key(lead: Any) -> ColumnElement[str]:
-    return func.coalesce(lead.converted_account_id, lead.id)
+def _key(account: ColumnElement[Any], lead: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Who it is: the account, else the lead; their ids may be the same."""
+    return func.coalesce(cast(account, Text), literal("lead ") + lead)
 
 
 def _sales(transaction: str) -> Subquery:
     """The transactions: ``id`` of who bought, ``at``."""
     if transaction == "order":
-        order = living(entities.orders, "prospect_order").c
-        is_valid = func.coalesce(order.status, "placed") != "cancelled"
+        orders = living(entities.orders, "prospect_order")
+        is_valid = and_(func.coalesce(orders.c.status, "placed") != "cancelled", orders.c.ordered_at <= NOW)
+        order = by_account(orders, "orders_of_accounts", orders.c.ordered_at, where=is_valid).c
         first = select(order.account_id.label("id"), func.min(order.ordered_at).label("at"))
-        return first.where(is_valid, order.ordered_at <= NOW).group_by(order.account_id).subquery("first_orders")
+        return first.group_by(order.account_id).subquery("first_orders")
     deal, lead = living(entities.deals, "prospect_deal"), living(entities.leads, "deal_lead")
     d = deal.c
-    buyer = func.coalesce(d.account_id, _lead_key(lead.c))
-    won = select(buyer.label("id"), d.closed_at.label("at")).select_from(deal.outerjoin(lead, lead.c.id == d.lead_id))
-    return won.where(d.state == "won", d.closed_at <= NOW).subquery("prospect_sales")
+    account = func.coalesce(d.account_id, lead.c.converted_account_id).label("account_id")
+    won = select(account, lead.c.id.label("lead_id"), d.closed_at).select_from(deal.outerjoin(lead, lead.c.id == d.lead_id))
+    sales = won.where(d.state == "won", d.closed_at <= NOW).subquery("won_by_prospects")
+    sale = by_account(sales, "sales_of_accounts", sales.c.lead_id, sales.c.closed_at, or_nobody=True).c
+    return select(_key(sale.account_id, sale.lead_id).label("id"), sale.closed_at.label("at")).subquery("prospect_sales")
 
 
 def _prospects(transaction: str, mode: str) -> Subquery:
@@ -102,7 +111,7 @@ def _described(counted: Subquery, name: str) -> Subquery:
     both = {column: func.coalesce(a[column], of[column]) for column in ("source_id", "owner_id", "lead_source", "region")}
     return (
         select(k.no, k.sales, a.id.label("account_id"), *(found.label(column) for column, found in both.items()))
-        .select_from(counted.outerjoin(account, a.id == k.id).outerjoin(lead, of.id == k.id))
+        .select_from(counted.outerjoin(account, a.id == k.id).outerjoin(lead, _key(null(), of.id) == k.id))
         .subquery(name)
     )
 
