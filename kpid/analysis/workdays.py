@@ -75,7 +75,7 @@ class WorkCalendar:
         return sum((self.weight(day) for day in _days(first, after)), Fraction(0))
 
     def elapsed_days(self, first: date, until: datetime) -> Fraction:
-        """Working days from the start of ``first`` to an instant; of the day that it lies in, the part of its hours that is over."""
+        """Working days from the start of ``first`` to an instant; of the last day, the part of its hours that is over."""
         bounds = _calendar(self.timezone)
         today = bounds.day_of(until)
         hours = self.open_between(bounds.midnight(today), bounds.midnight(today + DAY)) // _TICK
