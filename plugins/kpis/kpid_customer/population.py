@@ -100,15 +100,16 @@ def population(basis: str, lookback_days: int, churn_date: str) -> Subquery:
 
 @lru_cache
 def days_of_customers(basis: str, lookback_days: int, churn_date: str) -> Subquery:
-    """A row per period and spell of midnights: ``at_start``, ``joined``, ``left_on`` (number of the day in the period)."""
+    """A row per period and spell of midnights: ``at_start``, ``joined``, ``left_on`` (number of the day), ``days`` so far."""
     found = spells(spans(basis, lookback_days, churn_date), "daily_spells", by_day=True)
     s, t = found.c, PERIODS.c
     touches = and_(s.starts_at < t.until, or_(s.ends_at.is_(None), s.ends_at >= t.starts))
     joined = case((s.starts_at >= t.starts, days_between(t.starts, s.starts_at)))
     left = case((s.ends_at < t.until, days_between(t.starts, s.ends_at)))
+    elapsed = days_between(t.starts, t.as_of) + case((t.is_current, 1), else_=0)
     columns = (
         t.no, s.account_id, case((s.starts_at < t.starts, 1), else_=0).label("at_start"),
-        joined.label("joined"), left.label("left_on"), days_between(t.starts, t.ends).label("days"),
+        joined.label("joined"), left.label("left_on"), elapsed.label("days"),
     )  # fmt: skip
     rows = select(*columns).select_from(found.join(PERIODS, touches)).subquery("daily")
     return described(rows, "customers_by_day")

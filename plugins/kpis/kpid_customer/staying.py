@@ -238,10 +238,11 @@ def _daily_churn(params: Mapping[str, str]) -> Definition:
 
 def _sum_of_days(m: Values) -> Quantity:
     """Sum over the days of lost / there at the day's start."""
-    if (m["days"].exact or 0) > LONGEST:
+    days = int(m["days"].exact or 0)
+    if days > LONGEST:
         return Quantity(None, reason=f"daily churn is for periods of up to {LONGEST} days")
     there, total, is_any = m["start"].exact or Fraction(0), Fraction(0), False
-    for day in range(LONGEST):
+    for day in range(days):
         lost = m[f"left{day}"].exact or Fraction(0)
         if there:
             total, is_any = total + lost / there, True

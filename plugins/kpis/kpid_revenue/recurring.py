@@ -130,7 +130,9 @@ def _derived_moves(discounts: str, churn_date: str) -> Subquery:
 @lru_cache
 def recurring(movements: str, discounts: str, churn_date: str) -> Subquery:
     """A row per period and subscription, or movement: ``annual_start, annual_end, at_start, is_unpriced, lacks, days``."""
-    t, days = PERIODS.c, days_between(PERIODS.c.starts, PERIODS.c.ends).label("days")
+    t = PERIODS.c
+    elapsed = days_between(t.starts, t.as_of) + case((t.is_current, 1), else_=0)
+    days = (days_between(t.starts, t.ends).label("days"), elapsed.label("elapsed"))
     if movements == "recorded":
         source = _recorded()
         m = source.c
@@ -141,7 +143,7 @@ def recurring(movements: str, discounts: str, churn_date: str) -> Subquery:
             _flag(before).label("at_start"),
         )
         own = (m.account_id, m.owner_id, m.source_id, m.product, m.plan, m.currency, m.lacks, literal(0).label("is_unpriced"))
-        return select(t.no, *own, *worth, days).select_from(source.join(PERIODS, m.at < t.until)).subquery("recurring")
+        return select(t.no, *own, *worth, *days).select_from(source.join(PERIODS, m.at < t.until)).subquery("recurring")
     source = subscriptions(discounts, churn_date)
     s = source.c
     at_start, at_end = holds_at(s.starts_at, s.ends_at, t.starts), holds_at(s.starts_at, s.ends_at, t.until)
@@ -150,18 +152,19 @@ def recurring(movements: str, discounts: str, churn_date: str) -> Subquery:
     facts = (s.account_id, s.owner_id, s.source_id, s.product, s.plan, s.currency, s.is_unpriced)
     lacks = _flag(s.annual_lacks).label("lacks")
     touches = and_(s.starts_at < t.until, or_(s.ends_at.is_(None), s.ends_at >= t.starts))
-    found = select(t.no, *facts, lacks, starts, ends, _flag(at_start).label("at_start"), days)
+    found = select(t.no, *facts, lacks, starts, ends, _flag(at_start).label("at_start"), *days)
     return found.select_from(source.join(PERIODS, touches)).subquery("recurring")
 
 
 @lru_cache
 def by_customer(movements: str, discounts: str, churn_date: str) -> Subquery:
-    """A row per period and account: ``annual_start, annual_end, subs_start, lacks, days``; of movements nobody knows how many."""
+    """A row per period and account: ``annual_start, annual_end, subs_start`` (of movements 1 or 0), ``lacks, days, elapsed``."""
     r = recurring(movements, discounts, churn_date).c
     start = func.sum(r.annual_start)
     number = _flag(start > 0) if movements == "recorded" else func.sum(r.at_start)
     sums = (start.label("annual_start"), func.sum(r.annual_end).label("annual_end"), number.label("subs_start"))
-    grouped = select(r.no, r.account_id, *sums, func.max(r.lacks).label("lacks"), func.max(r.days).label("days"))
+    days = (func.max(r.days).label("days"), func.max(r.elapsed).label("elapsed"))
+    grouped = select(r.no, r.account_id, *sums, func.max(r.lacks).label("lacks"), *days)
     return described(grouped.group_by(r.no, r.account_id).subquery("paying_sums"), "paying")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from sqlalchemy import Double, and_, cast
+from sqlalchemy import Double, and_, case, cast, or_
 from sqlalchemy.sql.expression import FromClause
 
 from kpid.plugin import (
@@ -25,13 +25,12 @@ from kpid.plugin import (
     sum_,
     top_sum,
 )
-from kpid.plugin.kpi import Clock
+from kpid.plugin.kpi import Aggregate, Clock
 
 from .choices import (
     ACCOUNT_DIMENSIONS,
     BASIS_PARAMS,
     DEGRADES_FX,
-    MISSING_FX,
     MONTH,
     ORDER_DIMENSIONS,
     ORDER_PARAMS,
@@ -87,12 +86,20 @@ def _expansion(params: Mapping[str, str]) -> Definition:
     return movement(params, "expansion")
 
 
+def moved_by(entity: FromClause, kinds: Sequence[str]) -> Aggregate:
+    """Sum of the movements of some kinds; what lacks an exchange rate may be of any kind, and is looked at."""
+    c = entity.c
+    if not kinds:
+        return sum_(c.annual)
+    is_one = c.kind.in_(kinds)
+    return sum_(case((is_one, c.annual), else_=0), or_(is_one, c.lacks == 1))
+
+
 def movement(params: Mapping[str, str], *kinds: str) -> Definition:
     """Sum of the movements of some kinds per month, as positive or negative as they are; of all without any."""
     entity = moves(*flows(params))
     c = entity.c
-    where = c.kind.in_(kinds) if kinds else None
-    moved = Measure(entity, At(c.at), sum_(c.annual, where), lacks=c.lacks == 1, label="movements")
+    moved = Measure(entity, At(c.at), moved_by(entity, kinds), lacks=c.lacks == 1, label="movements")
     return Definition({"annual": moved}, lambda m: m.annual * MONTH, optional=("accounts", "products"))
 
 
@@ -341,4 +348,4 @@ REVENUE_GROWTH = Kpi(
 KPIS = (
     NET_REVENUE, EXPANSION_REVENUE, REVENUE_PER_CUSTOMER, REVENUE_CONCENTRATION, CUSTOMER_LIFETIME_VALUE, REVENUE_GROWTH,
 )  # fmt: skip
-__all__ = ["KPIS", "MISSING_FX", "movement"]
+__all__ = ["KPIS", "moved_by", "movement"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from sqlalchemy import case
+from sqlalchemy import case, or_
 
-from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, count, sum_
+from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, count, max_, sum_
 
-from .choices import ACCOUNT_DIMENSIONS, DEGRADES_FX, MONTH, RECURRING_PARAMS, days_of, flows, left_out, unpriced
+from .choices import ACCOUNT_DIMENSIONS, DEGRADES_FX, MONTH, RECURRING_PARAMS, flows, left_out, unpriced
 from .recurring import KINDS, by_customer, moves, moves_by_day, recurring
-from .selling import movement
+from .selling import moved_by, movement
 
 OPTIONAL = ("accounts", "products")
+LOSSES = ("churn", "contraction")
 LONGEST = 92
 """Days of the longest period that daily churn is computed for."""
 MRR_DIMENSIONS = (
@@ -79,11 +80,9 @@ def _churn(params: Mapping[str, str]) -> Definition:
     }
     if params["method"] == "daily":
         return _daily(params, measures)
-    lost = m.kind.in_(["churn", "contraction"])
-    measures["lost"] = Measure(moved, at, sum_(m.annual, lost), lacks=m.lacks == 1, label="lost MRR")
+    measures["lost"] = Measure(moved, at, moved_by(moved, LOSSES), lacks=m.lacks == 1, label="lost MRR")
     if params["method"] == "net":
-        won = m.kind.in_(["expansion", "reactivation"])
-        measures["won"] = Measure(moved, at, sum_(m.annual, won), lacks=m.lacks == 1, label="won MRR")
+        measures["won"] = Measure(moved, at, moved_by(moved, ["expansion", "reactivation"]), lacks=m.lacks == 1, label="won MRR")
     is_net = params["method"] == "net"
 
     def formula(m: Values) -> Quantity:
@@ -95,20 +94,22 @@ def _churn(params: Mapping[str, str]) -> Definition:
 def _daily(params: Mapping[str, str], measures: dict[str, Measure]) -> Definition:
     entity = moves_by_day(*flows(params))
     c, clock = entity.c, InPeriod(entity.c.no)
-    lost = case((c.kind.in_(["churn", "contraction"]), c.annual), else_=0)
+    lost = case((c.kind.in_(LOSSES), c.annual), else_=0)
     for day in range(LONGEST):
         measures[f"lost{day}"] = Measure(entity, clock, sum_(lost, c.day == day), label="lost MRR")
         measures[f"moved{day}"] = Measure(entity, clock, sum_(c.annual, c.day == day), lacks=c.lacks == 1, label="movements")
-    measures["days"] = days_of(by_customer(*flows(params)))
+    paying = by_customer(*flows(params))
+    measures["days"] = Measure(paying, InPeriod(paying.c.no), max_(paying.c.elapsed), label="days")
     return Definition(measures, _sum_of_days, sample="subscriptions", size=lambda m: m.subscriptions, optional=OPTIONAL)
 
 
 def _sum_of_days(m: Values) -> Quantity:
     """Sum over the days of lost MRR / MRR at the day's start."""
-    if (m["days"].exact or 0) > LONGEST:
+    days = int(m["days"].exact or 0)
+    if days > LONGEST:
         return Quantity(None, reason=f"daily churn is for periods of up to {LONGEST} days")
     there, total, is_any = m["start"].exact or Fraction(0), Fraction(0), False
-    for day in range(LONGEST):
+    for day in range(days):
         if there > 0:
             total, is_any = total - (m[f"lost{day}"].exact or 0) / there, True
         there += m[f"moved{day}"].exact or 0
@@ -144,12 +145,13 @@ def _retention(params: Mapping[str, str]) -> Definition:
     entity = by_customer(*flows(params))
     c, clock = entity.c, InPeriod(entity.c.no)
     was_there, lacks = c.annual_start > 0, c.lacks == 1
-    kept = (
-        case((c.annual_end < c.annual_start, c.annual_end), else_=c.annual_start) if params["method"] == "gross" else c.annual_end
-    )
+    looked_at = or_(was_there, lacks)
+    less = c.annual_end < c.annual_start
+    kept = case((less, c.annual_end), else_=c.annual_start) if params["method"] == "gross" else c.annual_end
+    kept = case((was_there, kept), else_=0)
     measures = {
-        "start": Measure(entity, clock, sum_(c.annual_start, was_there), lacks=lacks, label="customers at the start"),
-        "kept": Measure(entity, clock, sum_(kept, was_there), lacks=lacks, label="customers at the start"),
+        "start": Measure(entity, clock, sum_(c.annual_start, looked_at), lacks=lacks, label="customers at the start"),
+        "kept": Measure(entity, clock, sum_(kept, looked_at), lacks=lacks, label="customers at the start"),
         "customers": Measure(entity, clock, count(was_there), label="customers at the start"),
     }
     return Definition(measures, lambda m: m.kept / m.start, sample="customers", optional=OPTIONAL)
@@ -184,7 +186,7 @@ def _quick(params: Mapping[str, str]) -> Definition:
     c, at = entity.c, At(entity.c.at)
 
     def total(*kinds: str) -> Measure:
-        return Measure(entity, at, sum_(c.annual, c.kind.in_(kinds)), lacks=c.lacks == 1, label="movements")
+        return Measure(entity, at, moved_by(entity, kinds), lacks=c.lacks == 1, label="movements")
 
     measures = {"won": total("new", "expansion"), "lost": total("contraction", "churn")}
     return Definition(
