@@ -10,6 +10,7 @@ from sqlalchemy import Float, Numeric, case, cast
 from sqlalchemy.dialects.postgresql.base import PGIdentifierPreparer, PGTypeCompiler
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import distinct_op
+from sqlalchemy.sql.selectable import Values
 
 from kpid.metrics.spelling import Spelling, listed, only
 
@@ -226,14 +227,18 @@ class ClickHouse(Spelling):
     def visit_cast(self, cast: Any, **kw: Any) -> str:
         """A decimal loses digits by rounding, not by cutting them off."""
         scale = cast.type.scale if _is_decimal(cast) else None
-        if (
-            scale is None
-            or not _is_decimal(cast.clause)
-            or (cast.clause.type.scale is not None and cast.clause.type.scale <= scale)
-        ):
+        if scale is None or scale >= (WIDE.scale or 0) or not _is_decimal(cast.clause):
             return str(super().visit_cast(cast, **kw))  # type: ignore[no-untyped-call]
         kind = self.process(cast.typeclause, **kw)
         return f"CAST(round({self.process(cast.clause, **kw)}, {scale}) AS {kind})"
+
+    def _render_values(self, element: Values, **kw: Any) -> str:
+        """Many rows of plain values are read as one array, a hundred times as fast as one by one."""
+        text = str(super()._render_values(element, **kw))  # type: ignore[no-untyped-call]
+        if not element.literal_binds:
+            return text
+        fields = ", ".join(f"kpid_row.{number}" for number, _ in enumerate(element._column_args, 1))
+        return f"SELECT {fields} FROM (SELECT arrayJoin([{text.removeprefix('VALUES ')}]) AS kpid_row)"
 
     def visit_coalesce_func(self, fn: Any, **kw: Any) -> str:
         """The same for the first that is there."""

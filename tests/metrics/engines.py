@@ -62,10 +62,10 @@ def mapped_clickhouse(tables: Tables, folder: Path, *, quick: bool = False) -> M
     for entity, rows in tables.items():
         file = folder / f"{entity}.parquet"
         pq.write_table(rows, file)
-        run(
-            f"CREATE TABLE IF NOT EXISTS src_{entity} ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM file('{file}', 'Parquet')"
-        )
-    run(f"CREATE TABLE IF NOT EXISTS loads ENGINE = Memory AS SELECT toDateTime64('{NOW:%Y-%m-%d %H:%M:%S}', 6, 'UTC') AS at")
+        made = f"CREATE TABLE IF NOT EXISTS src_{entity} ENGINE = MergeTree ORDER BY tuple()"
+        run(f"{made} AS SELECT * FROM file('{file}', 'Parquet')")
+    at = f"toDateTime64('{NOW:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
+    run(f"CREATE TABLE IF NOT EXISTS loads ENGINE = Memory AS SELECT {at} AS at")
     return MappedWarehouse(engine, _mappings("src_{}"))
 
 
