@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -209,7 +210,7 @@ def _remarks(params: Mapping[str, str], margin: Fraction) -> Callable[[Values], 
         found = [f"attribution {model}: {MODELS[model]}"]
         if ratio.exact is not None:
             other, name = (ratio, "revenue / cost") if is_net else (ratio - 1, "(revenue - cost) / cost")
-            found.append(f"{name} = {round(other.value or 0, 4)}")
+            found.append(f"{name} = {round(other.value or Decimal(0), 4).normalize():f}")
         if params["revenue"] == "gross_profit" and margin == 1:
             found.append("no margin is given: revenue counts as gross profit")
         if m.unpriced.numerator:

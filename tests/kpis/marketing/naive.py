@@ -1,7 +1,7 @@
 """The marketing KPIs once more, row by row in plain Python, from the catalogue's words: what the engine is compared with.
 
-``KPIS[name, params]`` is ``(facts, value)``: ``facts(rows, period)`` lists what counts, each with what it is cut by, and ``value``
-makes the figure of some facts.
+``KPIS[name, params]`` is ``(facts, value)``: ``facts(rows, period)`` lists what counts, each with what it is cut by, and
+``value`` makes the figure of some facts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NoRateError(LookupError):
 # ---- a small, nasty company
 
 
-def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:
+def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:  # noqa: C901 - a row maker per table
     rng = random.Random(seed)
     days = [NOW.date() - timedelta(days=back) for back in range(-3, 130)]
     edges = [datetime(day.year, day.month, day.day, tzinfo=ZONE).astimezone(UTC) for day in days if day.day == 1]
@@ -111,7 +111,8 @@ def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:
 
     def activity(_):
         return {
-            "type": one_of("call", "email", "message", "meeting", "note"), "direction": one_of("inbound", "outbound", "internal", None),
+            "type": one_of("call", "email", "message", "meeting", "note"),
+            "direction": one_of("inbound", "outbound", "internal", None),
             "status": one_of("completed", None, "planned"), "occurred_at": instant(), "owner_id": owner(),
             "lead_id": one_of("1", "2", "3", "4", "88", None), "contact_id": one_of("k", None), "account_id": one_of("1", None),
             "is_automated": one_of(False, None, True),
@@ -121,7 +122,8 @@ def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:
         sent = instant()
         opened = after(sent, 5, 0.4)
         return {
-            "campaign_id": campaign(), "message_id": one_of("m1", "m2", None), "recipient_id": one_of("r1", "r2", "r3", "r4", None),
+            "campaign_id": campaign(), "message_id": one_of("m1", "m2", None),
+            "recipient_id": one_of("r1", "r2", "r3", "r4", None),
             "sent_at": sent, "delivered_at": after(sent, 1, 0.2), "bounced_at": after(sent, 1, 0.8),
             "bounce_kind": one_of("hard", "soft", None), "first_open_at": opened, "open_count": count(5),
             "machine_open_count": count(3), "first_click_at": after(opened, 2, 0.3), "click_count": count(4),
@@ -359,9 +361,8 @@ def inquiries(channel="all", quiet=30):
                 lead = leads.get(row["lead_id"], {})
                 found.append({"channel": row["type"], "lead_source": lead.get("lead_source"), "owner_id": row["owner_id"]})
         named = {row["lead_id"] for row in inbound}
-        for lead in leads.values():
-            if lead["id"] not in named and within(lead["created_at"], period):
-                found.append({"channel": "form", "lead_source": lead["lead_source"], "owner_id": lead["owner_id"]})
+        new = [lead for lead in leads.values() if lead["id"] not in named and within(lead["created_at"], period)]
+        found += [{"channel": "form", "lead_source": lead["lead_source"], "owner_id": lead["owner_id"]} for lead in new]
         return [{**fact, "n": 1} for fact in found if channel in ("all", fact["channel"])]
 
     return facts
@@ -399,7 +400,7 @@ def is_gone(row):
     return row["deleted_at"] is not None and row["deleted_at"] <= NOW
 
 
-def prospects(transaction="deal", mode="period", *, distinct=True):
+def prospects(transaction="deal", mode="period", *, distinct=True):  # noqa: C901 - told in one piece
     def facts(rows, period):
         find, spells = survivors(rows), defaultdict(list)
         told = set()
@@ -495,9 +496,9 @@ def answers(clock):
     def facts(rows, period):
         activities, touches = by_id(rows, "activities"), defaultdict(list)
         pairs = [(row["lead_id"], row) for row in activities.values()]
-        for link in alive(rows, "activity_links"):
-            if link["object_type"] == "leads" and link["activity_id"] in activities:
-                pairs.append((link["object_id"].removeprefix("crm:"), activities[link["activity_id"]]))
+        links = [link for link in alive(rows, "activity_links") if link["object_type"] == "leads"]
+        known_links = [link for link in links if link["activity_id"] in activities]
+        pairs += [(link["object_id"].removeprefix("crm:"), activities[link["activity_id"]]) for link in known_links]
         for lead, row in pairs:
             is_human = row["type"] in ("call", "email", "meeting", "message") and not row["is_automated"]
             if is_human and row["direction"] == "outbound" and row["status"] in ("completed", None) and known(row["occurred_at"]):
@@ -561,7 +562,8 @@ def costs(scopes=("marketing", None)):
                 name, channel, owner = campaign_of(rows, row)
                 part = value if value in (None, NoRateError) else value * mine / len(days)
                 found.append({
-                    "cost": part, "campaign": name, "channel": row["channel"] or channel, "lead_source": row["channel"] or channel,
+                    "cost": part, "campaign": name, "channel": row["channel"] or channel,
+                    "lead_source": row["channel"] or channel,
                     "currency": row["currency"], "owner_id": owner, "of_campaign": row["campaign_id"],
                 })  # fmt: skip
         return found
@@ -843,7 +845,9 @@ KPIS: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {
         for scope, scopes in (("marketing", ("marketing", None)), ("sales", ("sales",)), ("all", ("marketing", "sales", None)))
     },
     **{
-        ("cost_per_lead", (("missing_fx", fx),)): (lead_costs, cost_per_lead(excludes=fx == "exclude"), ("lead_source", "campaign"))
+        ("cost_per_lead", (("missing_fx", fx),)): (
+            lead_costs, cost_per_lead(excludes=fx == "exclude"), ("lead_source", "campaign"),
+        )
         for fx in ("error", "exclude")
     },
     **{
