@@ -1,0 +1,20 @@
+"""Pipeline KPIs: what is open at an instant and comes in, how deals get from stage to stage, and what lies still.
+
+Without histories past instants are right as far as the CRM's creation and closing dates are, with today's amounts. Where a source
+delivers histories of stages and fields, a deal is at each instant what it was then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kpid.plugin import Kpi, hookimpl
+from kpid_pipeline import balances, created, dwell, neglect, stages
+
+_MODULES = (balances, created, stages, dwell, neglect)
+
+
+@hookimpl
+def kpid_kpis() -> Sequence[Kpi]:
+    """Pipeline KPIs."""
+    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
