@@ -77,7 +77,8 @@ def _try_date(element: TryDate, compiler: Any, **options: Any) -> str:
             day = f"CAST(substr({x}, 9, 2) AS INTEGER)"
             return f"CASE WHEN {day} <= {last} THEN CAST(substr({x}, 1, 10) AS DATE) END"
         case "clickhouse":
-            return f"toDate32OrNull(substring({x}, 1, 10))"
+            day = f"toDate32OrNull(substring({x}, 1, 10))"  # which takes 29 February of any year for some day
+            return f"if(toString({day}) = substring({x}, 1, 10), {day}, NULL)"
         case "bigquery":
             return f"SAFE_CAST(substr({x}, 1, 10) AS DATE)"
         case _:
