@@ -60,11 +60,15 @@ def _print(found: list[dict[str, Any]]) -> None:
     ]
     figures = ("value", "forecast", "80 %", "target", "expected", "pace", "projected")
     columns: dict[str, Any] = dict.fromkeys(("period", *dimensions, "progress", *figures, "standing", "currency", "notes"))
-    columns |= dict.fromkeys(("value", "forecast", "target", "expected", "projected"), short)
+    columns |= dict.fromkeys(("value", "target"), short) | dict.fromkeys(("forecast", "expected", "projected"), _about)
     print_rows(rows, columns, none="no rows in this period")
 
 
 def _span(low: float | None, high: float | None) -> str | None:
     if low is None:
         return None
-    return f"{short(low)} to {short(high)}" if high is not None else f"{short(low)} or more"
+    return f"{_about(low)} to {_about(high)}" if high is not None else f"{_about(low)} or more"
+
+
+def _about(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")

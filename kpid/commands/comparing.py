@@ -165,4 +165,4 @@ def _interval(one: Compared) -> tuple[float, float] | None:
 
 def working_days_text(days: Fraction) -> str:
     """``21``, ``20.5``."""
-    return str(days.numerator) if days.denominator == 1 else f"{float(days):.1f}"
+    return f"{float(days):.1f}".removesuffix(".0")

@@ -122,8 +122,9 @@ def _setting(app: App, need: SeriesNeed, period: Period, now: datetime) -> _Sett
 
 
 def _days(setting: _Setting) -> dict[Dims, list[tuple[date, Decimal]]]:
-    """What each local day brought, by segment, over the earlier periods."""
-    start = min(period.start for period in (*setting.earlier, *([setting.last_year] if setting.last_year else [])))
+    """What each local day brought, by segment, over the earlier periods and the one before them."""
+    before = previous_period(setting.earlier[0], setting.app.calendar)  # tells whether figures had begun by then
+    start = min(period.start for period in (before, *([setting.last_year] if setting.last_year else [])))
     need = SeriesNeed(setting.need.kpi, "day", setting.need.by, setting.need.params, setting.need.where)
     found: dict[Dims, list[tuple[date, Decimal]]] = {}
     for one in figures(need, setting.app.metrics_setup(), start=start, end=setting.period.start, now=setting.now):
@@ -134,14 +135,15 @@ def _days(setting: _Setting) -> dict[Dims, list[tuple[date, Decimal]]]:
 
 def _row(setting: _Setting, one: Measurement, days: Sequence[tuple[date, Decimal]]) -> dict[str, Any]:
     app, at = setting.app, setting.how_far.position
-    shapes = [shape_of(period, days, app.calendar, setting.work) for period in setting.earlier]
+    begun = [period for period in setting.earlier if days and app.calendar.day_of(period.start) > days[0][0]]
+    shapes = [shape_of(period, days, app.calendar, setting.work) for period in begun]
     shares = [shape.share_at(at) for shape in shapes if shape is not None]
     notes: list[str] = []
     ahead = forecast(one.value, shares) if one.value is not None and setting.now < setting.period.end else None
     if setting.now >= setting.period.end:
         notes.append("the period is over")
     elif ahead is None:
-        few = f"only {len(shares)} earlier periods with figures, {LEAST} needed"
+        few = f"{len(shares)} whole earlier periods with figures, {LEAST} needed"
         notes.append(f"no forecast: {few if len(shares) < LEAST else 'too little to go by yet'}")
     elif ahead.coverage * 5 < 4:
         notes.append(f"from {ahead.periods} earlier periods: the interval covers {float(ahead.coverage):.0%}")

@@ -77,7 +77,7 @@ def test_forecast_prints_pace_and_why_there_is_no_forecast(kpid, world):
     code, out, _ = kpid("--now", SOON, "forecast", "won_deals", "--config", world.config)
     assert code == 0
     assert "14 of 22 working days" in out
-    assert "only 0 earlier periods with figures, 4 needed" in " ".join(out.split())
+    assert "0 whole earlier periods with figures, 4 needed" in " ".join(out.split())
     [row] = json.loads(kpid("--now", SOON, "forecast", "won_deals", "--format", "json", "--config", world.config)[1])
     assert (row["target"], row["standing"], row["value"]) == (30, "far behind", 14)
 
