@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, Subquery, and_, func, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, not_, or_, select, union_all
 
 from kpid.plugin import (
     AS_OF,
@@ -35,11 +35,12 @@ def _touches() -> Subquery:
     done = and_(
         or_(a.status.is_(None), a.status == "completed"), not_(func.coalesce(a.is_automated, False)), a.occurred_at <= NOW
     )
+    link_to = case((k.object_id.like(k.source_id + ":%"), k.object_id), else_=k.source_id + ":" + k.object_id)
     links = a.id.table.join(k.id.table, k.activity_id == a.id)
     moved = f.field.in_(["amount", "currency", "expected_close_date"])
     return union_all(
         select(a.deal_id.label("deal_id"), a.occurred_at.label("touched_at")).where(done, a.deal_id.is_not(None)),
-        select(k.object_id, a.occurred_at).select_from(links).where(done, k.object_type == "deals"),
+        select(link_to, a.occurred_at).select_from(links).where(done, k.object_type == "deals"),
         select(h.deal_id, h.valid_from).where(h.valid_from <= NOW),
         select(f.deal_id, f.valid_from).where(moved, f.valid_from <= NOW),
         select(d.id, d.created_at).where(d.created_at <= NOW),

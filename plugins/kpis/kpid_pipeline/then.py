@@ -29,7 +29,7 @@ MISSING_FX = Param(("error", "exclude"), "Amounts without an exchange rate: refu
 WEIGHT = Param(("count", "amount"), "Weigh each deal alike, or by its amount.")
 DEGRADES = {
     "deal_field_history": "Without a history of fields past instants show today's amounts and expected closing dates.",
-    "deal_stage_history": "Without a history of stages a re-opened deal counts as open all along, and deals are in today's stage.",
+    "deal_stage_history": "Without a history of stages re-opened deals count as open all along, and deals are in today's stage.",
 }
 
 

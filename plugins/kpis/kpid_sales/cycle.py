@@ -33,7 +33,7 @@ _LABELS = {"won": "won deals", "lost": "lost deals", "all": "closed deals"}
 
 
 def _contacts() -> Subquery:
-    """When somebody first spoke with a customer about a deal or a lead: ``kind, object_id, touched_at``."""
+    """When somebody first spoke with a customer of a deal or lead: ``kind, object_id, touched_at``. Links come with or without source."""
     a, k = living(entities.activities).c, living(entities.activity_links).c
     done = and_(
         a.type.in_(_TOUCHES),
@@ -42,11 +42,12 @@ def _contacts() -> Subquery:
         not_(func.coalesce(a.is_automated, False)),
         a.occurred_at <= NOW,
     )
+    link_to = case((k.object_id.like(k.source_id + ":%"), k.object_id), else_=k.source_id + ":" + k.object_id)
     linked = a.id.table.join(k.id.table, k.activity_id == a.id)
     touches = union_all(
         select(literal("deals").label("kind"), a.deal_id.label("object_id"), a.occurred_at).where(done, a.deal_id.is_not(None)),
         select(literal("leads"), a.lead_id, a.occurred_at).where(done, a.lead_id.is_not(None)),
-        select(k.object_type, k.object_id, a.occurred_at).select_from(linked).where(done, k.object_type.in_(["deals", "leads"])),
+        select(k.object_type, link_to, a.occurred_at).select_from(linked).where(done, k.object_type.in_(["deals", "leads"])),
     ).subquery("touches")
     t = touches.c
     return (
