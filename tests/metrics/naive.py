@@ -259,8 +259,9 @@ def nps(rows: list[dict[str, Any]], period: Period) -> Fraction | None:
 
 def answers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     valid = [r for r in rows if r["kind"] == "nps" and r["score"] is not None and 0 <= r["score"] <= 10 and r["score"] % 1 == 0]
+    valid = [r for r in valid if r["submitted_at"] is not None and r["submitted_at"] <= NOW]
     latest: dict[Any, dict[str, Any]] = {}
-    for row in sorted(valid, key=lambda r: (r["submitted_at"] is not None, r["submitted_at"] or NOW, f"crm:{r['id']}")):
+    for row in sorted(valid, key=lambda r: (r["submitted_at"], f"crm:{r['id']}")):
         latest[row["respondent_id"] or row["id"] + "!", row["wave_id"] or row["id"] + "!"] = row
     return list(latest.values())
 
@@ -332,7 +333,7 @@ def population(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     """The rows that count, by entity."""
     counted = {entity: [row for row in rows[entity] if alive(row)] for entity in ("deals", "activities", "leads", "tickets")}
     return counted | {
-        "survey_responses": answers([row for row in rows["survey_responses"] if alive(row) and row["deleted_at"] is None])
+        "survey_responses": answers([row for row in rows["survey_responses"] if alive(row)])
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, literal, select, union_all
 from sqlalchemy.sql.expression import FromClause
 
-from kpid.plugin import At, Definition, Kpi, Measure, Param, Values, count, entities, living
+from kpid.plugin import NOW, At, Definition, Kpi, Measure, Param, Values, count, entities, living
 from kpid_activity.calls import DIRECTION, calls, is_call
 
 activities = entities.activities
@@ -36,7 +36,7 @@ def _pairs() -> Subquery:
         for is_linked in (False, True):
             call, deal = living(activities, f"call_{own}_{is_linked}"), living(deals, f"sale_{own}_{is_linked}")
             c, d = call.c, deal.c
-            before = and_(d.state == "won", c.occurred_at <= d.closed_at)
+            before = and_(d.state == "won", c.occurred_at <= d.closed_at, d.closed_at <= NOW)
             if is_linked:
                 links = _call_links().alias(f"links_{own}")
                 is_of_kind = and_(links.c.activity_id == c.id, links.c.object_type == kind)
