@@ -39,15 +39,18 @@ class Grammar:
         quote: what names are put between.
         types: names of the types ``text, integer, boolean, date, instant, json``; ``decimal`` is a format.
         backslash: whether a backslash in a text has to be doubled.
+        name_backslash: whether one in a name has to be.
     """
 
     quote: str
     types: dict[str, str]
     backslash: bool = False
+    name_backslash: bool = False
 
     def name(self, *parts: str) -> str:
         """A name, quoted."""
-        return ".".join(f"{self.quote}{part.replace(self.quote, self.quote * 2)}{self.quote}" for part in parts)
+        doubled = [part.replace("\\", "\\\\") if self.name_backslash else part for part in parts]
+        return ".".join(f"{self.quote}{part.replace(self.quote, self.quote * 2)}{self.quote}" for part in doubled)
 
     def text(self, value: str) -> str:
         """A text as a literal."""
@@ -67,7 +70,9 @@ _CLICKHOUSE = {"text": "String", "integer": "Int64", "boolean": "Bool", "date": 
 GRAMMARS = {
     "postgresql": Grammar('"', _STANDARD),
     "spark": Grammar("`", _SPARK, backslash=True),
-    "clickhouse": Grammar("`", {kind: f"Nullable({name})" for kind, name in _CLICKHOUSE.items()}, backslash=True),
+    "clickhouse": Grammar(
+        "`", {kind: f"Nullable({name})" for kind, name in _CLICKHOUSE.items()}, backslash=True, name_backslash=True
+    ),
 }
 """By engine."""
 
