@@ -17,6 +17,8 @@ Place: TypeAlias = Callable[..., str]
 
 
 MAX_LINES = 40
+_PIECE = re.compile(r"[()'=<>+*/\"]")
+"""What is in no key, but in the piece of an expression that a comma has cut off."""
 _PLACE = re.compile(r"(.*?):([0-9]+)(?::([0-9]+))?")
 
 
@@ -81,6 +83,8 @@ def _error_of(item: Any, model: type[BaseModel], place: Place, also: Iterable[st
         case "extra_forbidden":
             known = {*_keys_of(holder), *(also if len(loc) == 1 else ())} if holder else set()
             what, hint = f"unknown key {key!r}", near_miss(key, known, what="Known keys")
+            if _PIECE.search(key):
+                hint = "Is it a piece of the text before it? Texts with commas or colons stand in quotes"
         case "missing":
             what = f"{_path(loc)} is missing"
         case "string_pattern_mismatch" if item["loc"][-1:] == ("[key]",):

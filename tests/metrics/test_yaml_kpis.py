@@ -110,7 +110,19 @@ def setup_of(plugins: Plugins, warehouse) -> MetricsSetup:
 
 def told(one):
     """The figure: a plugin may have more to remark on it."""
-    return one.period, one.dims, one.state, one.value, one.n, one.numerator, one.denominator, one.currency, one.as_of
+    return (
+        one.period,
+        one.dims,
+        one.state,
+        one.value,
+        one.n,
+        one.numerator,
+        one.denominator,
+        one.currency,
+        one.as_of,
+        one.low,
+        one.high,
+    )
 
 
 def compare(setup: MetricsSetup, mine: str, theirs: str, params, kind: str, by: tuple[str, ...], fx: str) -> int:
