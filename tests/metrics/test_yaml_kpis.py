@@ -357,6 +357,28 @@ def test_any_text_is_a_condition_that_runs_or_is_refused(kpis, fuzzed, text):
     assert all(one.state is not MeasurementState.ERROR for one in found)
 
 
+FORMULA_PIECES = (
+    "won lost size win_rate win_rate( won_deals weight=amount weight=x ( ) ) + - * / / 0 1 2.5 , = 'x' null nps extra.tier mine"
+)
+FORMULAS = st.lists(st.sampled_from(FORMULA_PIECES.split()), max_size=9).map(" ".join)
+
+
+@given(st.one_of(FORMULAS, FORMULAS, st.text(max_size=30)), st.sampled_from(["count", "ratio", "currency", "days", "score"]))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_text_is_a_formula_that_runs_or_is_refused(kpis, fuzzed, text, unit):
+    folder, warehouse = fuzzed
+    won = {"entity": "deals", "at": "closed_at", "where": "state = 'won'"}
+    size = {"entity": "deals", "at": "closed_at", "sum": "amount", "money": "currency"}
+    measures = {"won": won, "lost": {**won, "where": "state = 'lost'"}, "size": size}
+    body = json.dumps({"mine": {"unit": unit, "measures": measures, "formula": text}})
+    try:
+        plugins = plugins_of(kpis, folder, f"kpis: {body}\n")
+    except ConfigError:
+        return
+    found = figures(SeriesNeed("mine", "month"), setup_of(plugins, warehouse), start=START, end=END, now=NOW, fill=True)
+    assert all(one.state is not MeasurementState.ERROR for one in found)
+
+
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")

@@ -7,6 +7,8 @@ import random
 
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kpid.analysis.language import Mistake
 from kpid.metrics.written.selects import check_select, select_entity
@@ -183,6 +185,19 @@ def test_what_is_taken_reads_nothing_else_by_the_engines_own_account(engine):
         assert read <= {*tables, *parts}, sql
         assert not [node for node in nodes_of(tree) if node.get("type") == "TABLE_FUNCTION"], sql
     assert compared > 300
+
+
+PIECES = """select from deals leads secrets "deals" 'x' x as with ( ) ( ) , . * join on where union table is distinct not values -
+/ count( extract( /* */ -- ' " ; $$ $1 ? : :: \\ ` # [ ] { } é"""
+
+
+@given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES.split()), max_size=20).map(" ".join)))
+@settings(max_examples=500, deadline=None)
+def test_any_text_is_a_statement_or_refused_with_a_place(text):
+    try:
+        assert check_select(f"select 1 from deals {text}")
+    except Mistake as mistake:
+        assert 0 <= mistake.start < mistake.end <= len(text) + 21  # noqa: PT017
 
 
 def nodes_of(tree):
