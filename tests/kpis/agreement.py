@@ -29,7 +29,7 @@ Model = Mapping[tuple[str, Params], tuple[Callable[..., list[Any]], Callable[...
 
 
 def compare(model: Model, kpis: Mapping[str, Kpi], folder: Path, seed: int) -> None:
-    """Every KPI and choice of the model, by month, in total and by a dimension; plain ones by another and for other periods too."""
+    """Every KPI and choice, by month, in total and by a dimension; plain ones by another and for other periods too."""
     rows, rng = company.random_rows(seed), random.Random(seed)
     warehouse = open_warehouse(folder, rows, now=company.NOW)
     setup = MetricsSetup(warehouse, dict(kpis), CALENDAR, "EUR", calendars=company.CALENDARS)
