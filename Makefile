@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 LOCKED = --require-hashes --disable-pip-version-check --quiet
 LOCAL = --no-deps --no-build-isolation --disable-pip-version-check --quiet
 
-.PHONY: run test check format test-exhaustive bench lock clean
+.PHONY: run test check format reference test-exhaustive bench lock clean
 
 run: $(VENV)/run.done config/var/sample/deals.csv ## start the daemon on config/kpid.yml
 	$(BIN)/kpid run --config config/kpid.yml
@@ -33,6 +33,10 @@ bench: $(VENV)/test.done ## prints the measured figures
 format: $(VENV)/test.done ## rewrite the code in the project's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reference: $(VENV)/test.done ## write plugins/kpis/README.md anew from the definitions
+	$(BIN)/kpid kpis --markdown > plugins/kpis/README.md.new
+	mv plugins/kpis/README.md.new plugins/kpis/README.md
 
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 lock: ## write the lock files anew (needs uv)

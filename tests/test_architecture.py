@@ -21,6 +21,7 @@ DOORS = {
     "duckdb": {"kpid/warehouse/duckdb.py"},
     "resvg_py": {"kpid/reporting/raster.py", "kpid/reporting/charts.py"},
     "css_inline": {"kpid/reporting/render.py"},
+    "holidays": {"kpid/analysis/public_holidays.py"},
     "cronsim": {"kpid/analysis/schedule.py"},
     "typer": {"kpid/cli"},
     "rich": {"kpid/cli"},

@@ -16,7 +16,8 @@ from kpid.plugin import entities
 from kpid.registry import load_plugins
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "plugins/kpis/README.md"))
+"""The README, and the reference of KPIs that it points to."""
 
 
 def _commands() -> list[str]:
