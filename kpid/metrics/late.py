@@ -5,6 +5,7 @@ When they were stored they changed nothing yet, and nothing is written when thei
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from sqlalchemy import select
@@ -37,7 +38,7 @@ def with_days(changes: Changes, days: Days) -> Changes:
     """The changes, and these days as well."""
     nothing: frozenset[date | None] = frozenset()
     keys = {*changes.days, *days}
-    return Changes(changes.position, {key: changes.days.get(key, nothing) | days.get(key, nothing) for key in keys})
+    return replace(changes, days={key: changes.days.get(key, nothing) | days.get(key, nothing) for key in keys})
 
 
 def _day(value: date | None) -> date | None:
