@@ -33,7 +33,7 @@ _LABELS = {"won": "won deals", "lost": "lost deals", "all": "closed deals"}
 
 
 def _contacts() -> Subquery:
-    """When somebody first spoke with a customer of a deal or lead: ``kind, object_id, touched_at``. Links come with or without source."""
+    """First contacts about deals and leads: ``kind, object_id, touched_at``. Links come with or without their source."""
     a, k = living(entities.activities).c, living(entities.activity_links).c
     done = and_(
         a.type.in_(_TOUCHES),
