@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from sqlalchemy.sql.expression import FromClause
@@ -283,7 +284,7 @@ class _One:
             formula_text=text.formula or printed(formula.tree),
             why=text.why or "",
             misleads=text.misleads or "",
-            source=text.source or self.reader.loaded.place("kpis", self.id),
+            source=text.source or Path(self.reader.loaded.place("kpis", self.id)).name,
             settle=text.settle or "",
             additivity=_additivity(definition, formula),
         )
