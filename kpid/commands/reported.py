@@ -13,10 +13,8 @@ from kpid.config.problems import near_miss
 from kpid.errors import KpidError
 from kpid.model import Measurement, SeriesNeed, segment_label
 from kpid.store import revisions
-from kpid.store.revisions import Restated
+from kpid.store.revisions import SHARE, UNITS, Restated
 
-TOLERANCE = Decimal("0.01")
-UNITS = Decimal(1)
 DAYS = 35
 
 
@@ -41,7 +39,7 @@ def _marked(app: App, one: revisions.Reported) -> Measurement:
 
 
 def list_restated(
-    app: App, *, kpi: str | None = None, days: int = DAYS, tolerance: str = str(TOLERANCE), units: str = str(UNITS)
+    app: App, *, kpi: str | None = None, days: int = DAYS, tolerance: str = str(SHARE), units: str = str(UNITS)
 ) -> list[dict[str, Any]]:
     """Figures of finished periods that have changed since they were first told, the latest change first.
 

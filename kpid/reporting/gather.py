@@ -18,6 +18,7 @@ from kpid.plugin.report import Report
 from kpid.reporting.assemble import Ingredients, assemble, series_periods
 from kpid.reporting.context import ReportContext
 from kpid.reporting.render import Renderer
+from kpid.reporting.restated import marked
 from kpid.store import alerts, history
 from kpid.warehouse import Watermark
 
@@ -103,7 +104,8 @@ def gather_context(
             cuts = segments.setdefault(need.kpi, {})
             cuts[need.by[0]] = history.current(conn, need, start=before.start, end=period.end)
         else:
-            totals[need.kpi] = history.current(conn, need, start=first.start, end=period.end)
+            found = history.current(conn, need, start=first.start, end=period.end)
+            totals[need.kpi] = marked(conn, need, found, setup.kpis[need.kpi], (before, period))
     return assemble(
         Ingredients(
             name=name,

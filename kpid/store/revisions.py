@@ -18,6 +18,10 @@ from kpid.store.tables import families, measurements
 _UNSETTLED = tuple(state.value for state in (MeasurementState.INCOMPLETE, MeasurementState.STALE, MeasurementState.ERROR))
 
 
+SHARE, UNITS = Decimal("0.01"), Decimal(1)
+"""Changes up to 1 % of a figure, or up to one unit, are left alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """A figure as it was reported: when it was computed, and how often it has been replaced since."""
@@ -103,20 +107,20 @@ def restatements(conn: Connection, *, since: datetime | None = None, kpi: str | 
     return sorted(found, key=lambda one: (one.changed_at, one.period.start, one.kpi), reverse=True)
 
 
-def material(found: Iterable[Restated], *, share: Decimal, units: Decimal) -> list[Restated]:
-    """Those that matter: changed by more than a share of the first value and by more than so many units (of counts and amounts).
+def is_material(first: Measurement, newest: Measurement | None, *, share: Decimal = SHARE, units: Decimal = UNITS) -> bool:
+    """Whether a figure changed by more than a share of its first value and by more than so many units (of counts and amounts).
 
     A value that came or went matters always.
     """
-    return [one for one in found if _is_material(one, share, units)]
+    old, new = first.value, newest.value if newest is not None else None
+    if old is None or new is None:
+        return (old is None) != (new is None)
+    return abs(new - old) > abs(old) * share and (first.denominator is not None or abs(new - old) > units)
 
 
-def _is_material(one: Restated, share: Decimal, units: Decimal) -> bool:
-    change = one.change
-    if change is None:
-        return (one.first.value is None) != (one.newest is None or one.newest.value is None)
-    is_share = one.first.denominator is not None
-    return abs(change) > abs(one.first.value or Decimal(0)) * share and (is_share or abs(change) > units)
+def material(found: Iterable[Restated], *, share: Decimal = SHARE, units: Decimal = UNITS) -> list[Restated]:
+    """Those that matter, as :func:`is_material` says."""
+    return [one for one in found if is_material(one.first, one.newest, share=share, units=units)]
 
 
 def _restated(revisions: Sequence[Row[Any]]) -> Restated | None:
