@@ -9,7 +9,7 @@ from typing import Any
 
 from kpid.analysis.periods import Calendar, last_complete
 from kpid.analysis.wording import short_period
-from kpid.model import Level, Notice, NoticeItem
+from kpid.model import Cause, Level, Notice, NoticeItem
 from kpid.reporting.assemble import series_periods
 from kpid.reporting.context import Driver, Drivers, Freshness, KpiLine, Point, ReportContext, Status
 from kpid.reporting.headline import headline, lead
@@ -152,7 +152,10 @@ def sample_notices(calendar: Calendar) -> list[Notice]:
         labels=(("team", "sales"),),
     )
     many = tuple(sample_item(f"Seller {number:02d} Example", f"0.{399 - number}") for number in range(20))
-    nasty = replace(one, segment=HOSTILE, reason=HOSTILE, warnings=(HOSTILE,))
+    change = Decimal("-0.137")
+    cause = Cause("owner", HOSTILE, change, change, Decimal(0), Decimal("0.313"), Decimal("0.45"), 32, 40, 3.1)
+    nasty = replace(one, segment=HOSTILE, reason=HOSTILE, warnings=(HOSTILE,), causes=(cause, cause, cause))
+    nasty = replace(nasty, low=Decimal("0.18"), high=Decimal("0.486"))
     bad = replace(
         notice, items=(nasty, one), kpi_name=HOSTILE, definition=HOSTILE, summary=HOSTILE, runbook="javascript:alert(1)"
     )
@@ -175,6 +178,7 @@ def sample_notices(calendar: Calendar) -> list[Notice]:
         replace(notice, items=many),
         replace(notice, items=(replace(one, kind="resolved", value=Decimal("0.553"), level=Level.NONE),)),
         bad,
+        replace(bad, items=(nasty,)),
         replace(notice, items=(health,), kind="health"),
     ]
 
