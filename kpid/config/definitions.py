@@ -142,4 +142,6 @@ class FieldText(Model):
     from_: str = Field(alias="from", min_length=1, description="extra.NAME as the CRM has it, or another column of the table.")
     type: FieldType = Field("text", description="A value that does not fit its type counts as none.")
     dimension: bool | str = Field(False, description="true: KPIs can be cut by it; a text: the same, under this name.")
-    through: Names = Field((), description="Columns of other tables that refer to this one, if not its name with _id.")
+    through: Names = Field(
+        (), description="Columns that refer to its table, if not the usual ones: account_id, or deals.account_id."
+    )

@@ -247,6 +247,20 @@ def test_custom_fields_cut_own_and_installed_kpis(kpis, tmp_path):
         assert gold.value == 2
 
 
+def test_field_is_looked_up_through_the_columns_that_are_named(kpis, tmp_path):
+    rows = deals([{}], primary_contact_id="carl", account_id="acme")
+    rows["contacts"] = [{"id": "carl", "extra": json.dumps({"role": "buyer"})}]
+    rows["leads"] = [{"id": "l", "created_at": datetime(2017, 12, 5, tzinfo=UTC), "converted_contact_id": "carl"}]
+    for through, cut in (("primary_contact_id", True), ("deals.primary_contact_id", True), ("leads.converted_contact_id", False)):
+        text = f"fields: {{contacts.function: {{from: extra.role, dimension: true, through: [{through}]}}}}"
+        assert ("function" in plugins_of(kpis, tmp_path, text).kpis["won_deals"].dimensions) is cut
+        if cut:
+            [found] = december(kpis, tmp_path, text, rows, "won_deals", ("function",))
+            assert (found.dims[0].id, found.value) == ("buyer", 1)
+    with pytest.raises(ConfigError, match="no table has a column 'deals"):
+        plugins_of(kpis, tmp_path, "fields: {contacts.function: {from: extra.role, through: deals.primary_contakt_id}}")
+
+
 def test_changed_field_or_formula_is_measured_again(kpis, tmp_path):
     rows = deals([{"tier": "gold", "level": "low"}])
     warehouse, store = open_warehouse(tmp_path, rows, now=NOW), open_store(f"sqlite:///{tmp_path / 'state.db'}")

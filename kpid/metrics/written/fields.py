@@ -37,16 +37,14 @@ class CustomDimension:
         """The dimension for an entity; None if its rows have no such field."""
         if self._is_own(entity, "extra" if self.field.key is not None else self.field.column):
             return Dimension(self.name, self._value(entity))
-        for column in self.through:
-            if column in entity.c:
+        for reference in self.through:
+            table, _, column = reference.rpartition(".")
+            if column in entity.c and (not table or _is_of(ENTITIES[table], entity, column)):
                 return self._looked_up(entity.c[column])
         return self._looked_up(entity.c["id"]) if self._is_own(entity, "id") else None
 
     def _is_own(self, entity: FromClause, column: str) -> bool:
-        """Whether a column of the entity is that of the field's table, however often it was selected in between."""
-        if column not in entity.c:
-            return False
-        return ENTITIES[self.field.table].c[column] in entity.c[column].base_columns
+        return column in entity.c and _is_of(ENTITIES[self.field.table], entity, column)
 
     def _looked_up(self, reference: Expression) -> Dimension:
         join = (self.other, self.other.c.id == reference)
@@ -56,6 +54,11 @@ class CustomDimension:
         if self.field.key is None:
             return text_of_any(table.c[self.field.column])
         return JsonText(table.c["extra"], self.field.key)
+
+
+def _is_of(table: FromClause, entity: FromClause, column: str) -> bool:
+    """Whether a column of the entity is that of a table, however often it was selected in between."""
+    return table.c[column] in entity.c[column].base_columns
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,10 @@ def _problems(name: str, text: FieldText, loaded: Loaded) -> Iterator[ConfigErro
         yield ConfigError(f"fields: {table} has no column {text.from_!r}", where=loaded.place(*path, "from"), hint=hint)
     known = {column for one in ENTITIES.values() for column in one.c.keys()}  # noqa: SIM118 - columns, not their names
     for number, column in enumerate(text.through):
-        if column not in known:
-            hint = near_miss(column, known, what="Columns")
+        of, _, name_alone = column.rpartition(".")
+        there = known if not of else ENTITIES[of].c.keys() if of in ENTITIES else ()
+        if name_alone not in there:
+            hint = near_miss(name_alone, there or known, what="Columns")
             yield ConfigError(
                 f"fields: no table has a column {column!r}", where=loaded.place(*path, "through", number), hint=hint
             )
