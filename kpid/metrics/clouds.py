@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import distinct_op
 from sqlalchemy.sql.selectable import Values
 
-from kpid.metrics.engines import Backticks, Types, backslashed
+from kpid.metrics.engines import Backticks, Types, backslashed, bits
 from kpid.metrics.spelling import Spelling, listed, only
 
 
@@ -172,6 +172,10 @@ class BigQueryTypes(Types):
 
 class BigQuery(Unfiltered):
     """BigQuery's SQL; it has no exact quantile of groups."""
+
+    def visit_grouping_func(self, fn: Any, **kw: Any) -> str:
+        """Which columns a row is not grouped by, as bits: one column at a time."""
+        return bits([self.process(column, **kw) for column in fn.clauses])
 
     def local_date(self, instant: str, zone: str) -> str:
         """The calendar day of an instant in a zone."""

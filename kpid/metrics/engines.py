@@ -73,6 +73,11 @@ def backslashed(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def bits(columns: Sequence[str]) -> str:
+    """What ``grouping(a, b)`` is where it takes one column only."""
+    return "(" + " + ".join(f"grouping({name}) * {2**place}" for place, name in enumerate(reversed(columns))) + ")"
+
+
 class SparkTypes(Types):
     """Spark's names of types."""
 
@@ -136,8 +141,8 @@ class Spark(Spelling):
         return str(super().render_literal_value(value, type_))  # type: ignore[no-untyped-call]
 
     def visit_grouping_func(self, fn: Any, **kw: Any) -> str:
-        """Which columns a row is not grouped by, as bits."""
-        return f"grouping_id{self.function_argspec(fn, **kw)}"
+        """Which columns a row is not grouped by, as bits: one column at a time."""
+        return bits([self.process(column, **kw) for column in fn.clauses])
 
 
 class ClickHouseTypes(Types):
