@@ -38,6 +38,9 @@ def _spans(table: Table, name: str, keys: tuple[str, ...], value: str, *, prefer
 
 _OWNERS = _spans(owner_history, "kpid_owner_history", ("object_type", "object_id"), "owner_id")
 _MEMBERS = _spans(team_memberships, "kpid_team_memberships", ("user_id",), "team_id", prefer="is_primary")
+_OWNER_THEN, _MEMBER_THEN = _OWNERS.alias("dim_owner_history"), _MEMBERS.alias("dim_membership")
+_USER_THEN, _TEAM_THEN = users.alias("dim_owner_then"), teams.alias("dim_team")
+"""One object each: two dimensions of one statement share their joins."""
 
 
 def dimension_at(entity: FromClause, name: str, instant: ColumnElement[Any], history: frozenset[str]) -> Dimension | None:
@@ -58,11 +61,10 @@ def dimension_at(entity: FromClause, name: str, instant: ColumnElement[Any], his
     is_team = name == "team" and "team_memberships" in history
     if not joins and not is_team:
         return None
-    of_then = users.alias("dim_owner_then")
-    joins.append((of_then, of_then.c.id == owner))
-    value: ColumnElement[Any] = of_then.c[name]
+    joins.append((_USER_THEN, _USER_THEN.c.id == owner))
+    value: ColumnElement[Any] = _USER_THEN.c[name]
     if is_team:
-        members, known = _MEMBERS.alias("dim_membership"), teams.alias("dim_team")
+        members, known = _MEMBER_THEN, _TEAM_THEN
         joins.append((members, and_(members.c.user_id == owner, *_holds(members, instant))))
         joins.append((known, known.c.id == members.c.team_id))
         value = func.coalesce(known.c.name, members.c.team_id, value)
@@ -90,7 +92,7 @@ def _owner_at(
 ) -> tuple[ColumnElement[Any], list[_Join]]:
     if "owner_history" not in history or table.name in _ACTED:
         return entity.c.owner_id, []
-    then = _OWNERS.alias("dim_owner_history")
+    then = _OWNER_THEN
     same = and_(then.c.object_type == table.name, then.c.object_id == entity.c.id, *_holds(then, instant))
     return func.coalesce(then.c.owner_id, entity.c.owner_id), [(then, same)]
 

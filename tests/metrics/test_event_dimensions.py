@@ -70,6 +70,17 @@ def test_team_and_region_follow_the_owner_of_then(kpis, tmp_path):
     assert measured(kpis, tmp_path, HANDED_OVER, "region") == {"EMEA": 1, "APAC": 2}
 
 
+def test_owner_team_and_region_of_then_at_once(kpis, tmp_path):
+    rows = {**HANDED_OVER, "team_memberships": [member("ada", "north", datetime(2017, 1, 1, tzinfo=UTC))]}
+    warehouse = open_warehouse(tmp_path, {"users": USERS, **rows})
+    need = SeriesNeed("won_deals", "year", ("owner", "team", "region"))
+    setting = MetricsSetup(warehouse, kpis, CALENDAR, "EUR")
+    found = figures(need, setting, start=datetime(2017, 1, 1, tzinfo=UTC), end=NOW, now=NOW)
+    warehouse.close()
+    counted = {tuple(segment.label for segment in sorted(m.dims, key=lambda s: s.dimension)): int(m.value) for m in found}
+    assert counted == {("Ada Example", "EMEA", "crm:north"): 1, ("Bob Example", "APAC", "now-bob"): 2}
+
+
 def test_who_hands_a_deal_over_as_it_closes_has_closed_it(kpis, tmp_path):
     rows = {"deals": [deal(1, CHANGE)], "owner_history": HANDED_OVER["owner_history"][:2]}
     assert measured(kpis, tmp_path, rows, "owner") == {"Ada Example": 1}
