@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Numeric, Subquery, and_, case, cast, func,
 
 from kpid.plugin import (
     AS_OF,
+    NOW,
     PERIODS,
     Balance,
     Benchmark,
@@ -120,7 +121,7 @@ def _chance(number: ColumnElement[Any]) -> ColumnElement[Any]:
 def _experience() -> Subquery:
     """By period and stage, the share of deals won among those that were there and have been decided by the period's end."""
     h, d, p = living(entities.deal_stage_history).c, living(deals, "decided_deals").c, PERIODS.c
-    been = select(h.deal_id, h.stage_id).where(h.valid_from.is_not(None)).distinct().subquery("deals_in_stages").c
+    been = select(h.deal_id, h.stage_id).where(h.valid_from <= NOW).distinct().subquery("deals_in_stages").c
     won = func.sum(case((d.state == "won", 1), else_=0))
     return (
         select(p.no, been.stage_id, cast(won, Numeric(18, 0)).label("won"), func.count().label("decided"))

@@ -94,8 +94,9 @@ def _states() -> CTE:
     moves = select(m.deal_id, m.state, m.moved_at, m.seq, m.move_id, back.label("back")).cte("kpid_deal_moves")
     last = moves.alias("last_move")
     since = case((d.state == "open", func.coalesce(d.opened_at, last.c.moved_at)), else_=d.closed_at)
+    not_before = case((since < last.c.moved_at, last.c.moved_at), else_=since)
     own = (
-        select(d.id, d.state, since, literal(1), literal(0), d.id)
+        select(d.id, d.state, not_before, literal(1), literal(0), d.id)
         .select_from(d.id.table.join(last, and_(last.c.deal_id == d.id, last.c.back == 1)))
         .where(d.state.in_(["open", "won", "lost"]), last.c.state != d.state, since <= NOW)
     )

@@ -100,7 +100,8 @@ def _crm(dice: Dice) -> Rows:
         for n in range(dice.rng.randrange(20, 45))
     ]  # fmt: skip
     leads = [
-        {"id": f"l{n}", "created_at": dice.instant(), "converted_deal_id": dice.pick(None, "2", "5", "8", "11"), **dice.marks()} for n in range(1, 9)
+        {"id": f"l{n}", "created_at": dice.instant(), "converted_deal_id": dice.pick(None, "2", "5", "8", "11"), **dice.marks()}
+        for n in range(1, 9)
     ]
     activities = [
         {"id": str(n), "type": dice.pick("call", "meeting", "email", "task"), "direction": dice.pick("outbound", "internal", None),
@@ -114,11 +115,25 @@ def _crm(dice: Dice) -> Rows:
         for n in range(15)
     ]  # fmt: skip
     rates = [
-        {"id": "1", "from_currency": "USD", "to_currency": "EUR", "valid_from": date(2000, 1, 1), "valid_to": NEW_RATE, "rate": Decimal("0.9")},
-        {"id": "2", "from_currency": "USD", "to_currency": "EUR", "valid_from": NEW_RATE, "valid_to": None, "rate": Decimal("0.85")},
+        {
+            "id": "1",
+            "from_currency": "USD",
+            "to_currency": "EUR",
+            "valid_from": date(2000, 1, 1),
+            "valid_to": NEW_RATE,
+            "rate": Decimal("0.9"),
+        },
+        {
+            "id": "2",
+            "from_currency": "USD",
+            "to_currency": "EUR",
+            "valid_from": NEW_RATE,
+            "valid_to": None,
+            "rate": Decimal("0.85"),
+        },
     ]
     return {"users": users, "accounts": accounts, "deals": deals, "leads": leads, "activities": activities, "activity_links": links,
-            "fx_rates": rates, "stages": [dict(stage) for stage in STAGES]}  # fmt: skip
+            "fx_rates": rates, "stages": [{"active_from": None, **stage} for stage in STAGES]}  # fmt: skip
 
 
 def _histories(dice: Dice) -> Rows:
@@ -127,12 +142,25 @@ def _histories(dice: Dice) -> Rows:
     for deal in map(str, range(30)):
         if dice.rng.random() < 0.3:
             continue
-        ways = [dice.pick("s1", "s2", "s3", "s1", "s2", "s4", "s5", "t1", "t2", "gone", "unknown") for _ in range(dice.rng.randrange(0, 6))]
+        ways = [
+            dice.pick("s1", "s2", "s3", "s1", "s2", "s4", "s5", "t1", "t2", "gone", "unknown")
+            for _ in range(dice.rng.randrange(0, 6))
+        ]
         times = sorted(filter(None, (dice.instant() for _ in ways)))
         for seq, (stage, at) in enumerate(zip(ways, times, strict=False)):
             until = times[seq + 1] if seq + 1 < len(times) else None
             until = dice.pick(until, until, until, at - timedelta(hours=5)) if until else until
-            stages.append({"id": f"{deal}-{seq}", "deal_id": deal, "stage_id": stage, "valid_from": at, "valid_to": until, "seq": seq, **dice.marks()})
+            stages.append(
+                {
+                    "id": f"{deal}-{seq}",
+                    "deal_id": deal,
+                    "stage_id": stage,
+                    "valid_from": at,
+                    "valid_to": until,
+                    "seq": seq,
+                    **dice.marks(),
+                }
+            )
         for field, values in {
             "amount": ["5", "n/a", None, " 12.5", "-3"], "currency": ["EUR", "USD", None], "probability": ["0.25", "80", "x"],
             "expected_close_date": ["2017-12-31", "2018-01-09", "2018-02-30", None], "state": ["open", "won", "lost", "won", "weird"],
@@ -142,7 +170,17 @@ def _histories(dice: Dice) -> Rows:
             moments = sorted(filter(None, (dice.instant() for _ in range(dice.rng.randrange(1, 5)))))
             for number, at in enumerate(moments):
                 until = moments[number + 1] if number + 1 < len(moments) and dice.rng.random() < 0.7 else None
-                fields.append({"id": f"{deal}-{field}-{number}", "deal_id": deal, "field": field, "value": dice.pick(*values), "valid_from": at, "valid_to": until, **dice.marks()})
+                fields.append(
+                    {
+                        "id": f"{deal}-{field}-{number}",
+                        "deal_id": deal,
+                        "field": field,
+                        "value": dice.pick(*values),
+                        "valid_from": at,
+                        "valid_to": until,
+                        **dice.marks(),
+                    }
+                )
     return {"deal_stage_history": stages, "deal_field_history": fields}
 
 

@@ -122,7 +122,9 @@ def win_value(p: dict[str, str]):
         if p["weight"] == "count":
             return ratio(len(won), len(facts))
         late = [row for row in facts if row["state"] == "overdue"]
-        overdue = money(late, lambda r: (r["amount"], r["currency"], [r["expected_close_date"]]), excludes=p["missing_fx"] == "exclude")
+        overdue = money(
+            late, lambda r: (r["amount"], r["currency"], [r["expected_close_date"]]), excludes=p["missing_fx"] == "exclude"
+        )
         return ratio(sum(amounts(won, p)), sum(amounts([r for r in facts if r not in late], p)) + sum(overdue))
 
     return value
@@ -158,7 +160,9 @@ def cohort_value(p: dict[str, str]):
         if p["weight"] == "count":
             return ratio(len(won), len(kept))
         excludes = p["missing_fx"] == "exclude"
-        return ratio(sum(money(won, by_closing, excludes=excludes)), sum(money(kept, lambda r: today(r, period), excludes=excludes)))
+        return ratio(
+            sum(money(won, by_closing, excludes=excludes)), sum(money(kept, lambda r: today(r, period), excludes=excludes))
+        )
 
     return value
 
@@ -295,8 +299,22 @@ def _with(defaults: dict[str, str], **lists: list[str]):
 
 
 BASES = {"close_basis": ["crm_date", "transition"], "reopen": ["latest", "first", "every"]}
-WIN = {"weight": "count", "missing_fx": "error", "mode": "period", "horizon_days": "0", "overdue_as_lost": "false", "lost_excludes": ""} | PLAIN
-CYCLE = {"stat": "median", "outcome": "won", "start": "deal_created", "unit": "days", "mode": "period", "lost_excludes": ""} | PLAIN
+WIN = {
+    "weight": "count",
+    "missing_fx": "error",
+    "mode": "period",
+    "horizon_days": "0",
+    "overdue_as_lost": "false",
+    "lost_excludes": "",
+} | PLAIN
+CYCLE = {
+    "stat": "median",
+    "outcome": "won",
+    "start": "deal_created",
+    "unit": "days",
+    "mode": "period",
+    "lost_excludes": "",
+} | PLAIN
 LOSS = {"reason": "", "weight": "count", "multi": "first", "lost_excludes": "", "missing_fx": "error"}
 MONEY = {"missing_fx": "error", "stat": "mean"} | PLAIN
 MODEL: Model = {
@@ -310,7 +328,11 @@ MODEL: Model = {
         for k, p in _with(MONEY, **BASES, missing_fx=["error", "exclude"])
     },
     **{
-        ("avg_deal_size", k): (closed(p, "won"), lambda f, _, p=p: (average if p["stat"] == "mean" else middle)(amounts(f, p)), DIMENSIONS)
+        ("avg_deal_size", k): (
+            closed(p, "won"),
+            lambda f, _, p=p: (average if p["stat"] == "mean" else middle)(amounts(f, p)),
+            DIMENSIONS,
+        )
         for k, p in _with(MONEY, stat=["mean", "median"], reopen=["latest", "first"], missing_fx=["error", "exclude"])
     },
     **{
@@ -320,11 +342,15 @@ MODEL: Model = {
     **{("win_rate", k): (win_facts(p), win_value(p), DIMENSIONS) for k, p in _with(WIN, **BASES, lost_excludes=["disqualified"])},
     **{
         ("win_rate", k): (cohort_facts(p), cohort_value(p), DIMENSIONS)
-        for k, p in _with(WIN, mode=["cohort"], horizon_days=["0", "20"], reopen=["latest", "every"], close_basis=["crm_date", "transition"])
+        for k, p in _with(
+            WIN, mode=["cohort"], horizon_days=["0", "20"], reopen=["latest", "every"], close_basis=["crm_date", "transition"]
+        )
     },
     **{
         ("win_rate", k): (cohort_facts(p), cohort_value(p), DIMENSIONS)
-        for k, p in _with(WIN, mode=["cohort"], weight=["amount"], missing_fx=["error", "exclude"], lost_excludes=["", "disqualified"])
+        for k, p in _with(
+            WIN, mode=["cohort"], weight=["amount"], missing_fx=["error", "exclude"], lost_excludes=["", "disqualified"]
+        )
     },
     **{
         ("close_rate", (("closed", name),)): (
@@ -337,10 +363,16 @@ MODEL: Model = {
     **{
         ("sales_cycle_days", k): (cycle_facts(p), of_days(p), DIMENSIONS)
         for k, p in _with(
-            CYCLE, start=["deal_created", "lead_created", "first_contact"], unit=["days", "business_days"], mode=["period", "cohort"]
+            CYCLE,
+            start=["deal_created", "lead_created", "first_contact"],
+            unit=["days", "business_days"],
+            mode=["period", "cohort"],
         )
     },
-    **{("sales_cycle_days", k): (cycle_facts(p), of_days(p), DIMENSIONS) for k, p in _with(CYCLE, **BASES, start=["deal_created", "lead_created"])},
+    **{
+        ("sales_cycle_days", k): (cycle_facts(p), of_days(p), DIMENSIONS)
+        for k, p in _with(CYCLE, **BASES, start=["deal_created", "lead_created"])
+    },
     **{
         ("sales_cycle_days", k): (cycle_facts(p), of_days(p), DIMENSIONS)
         for k, p in _with(CYCLE, stat=["mean"], outcome=["won", "lost", "all"], lost_excludes=["", "disqualified"])
@@ -351,7 +383,9 @@ MODEL: Model = {
     },
     **{
         ("loss_reason_share", k): (loss_facts(p), loss_value(p), DIMENSIONS)
-        for k, p in _with(LOSS, reason=["timing"], multi=["split"], weight=["amount"], missing_fx=["exclude"], lost_excludes=["price"])
+        for k, p in _with(
+            LOSS, reason=["timing"], multi=["split"], weight=["amount"], missing_fx=["exclude"], lost_excludes=["price"]
+        )
     },
 }
 __all__ = ["MODEL", "euro"]

@@ -27,4 +27,8 @@ def test_every_choice_is_compared():
         for name, param in kpi.params.items():
             if param.kind == "choice" and kpi.id not in made_of_others:
                 missing = [v for v in param.choices[1:] if (kpi.id, name, v) not in seen]
-                assert not missing or (kpi.id, name) in {("avg_deal_size", "close_basis"), ("avg_deal_size", "reopen")}, (kpi.id, name, missing)
+                assert not missing or (kpi.id, name) in {("avg_deal_size", "close_basis"), ("avg_deal_size", "reopen")}, (
+                    kpi.id,
+                    name,
+                    missing,
+                )
