@@ -17,7 +17,10 @@ INCOMING = "kpid_incoming"
 BOOKKEEPING = (
     "CREATE TABLE IF NOT EXISTS touched (entity VARCHAR, clock VARCHAR, day DATE, seq BIGINT)",
     "CREATE TABLE IF NOT EXISTS seen (source_id VARCHAR, entity VARCHAR, run VARCHAR, id VARCHAR)",
+    "CREATE INDEX IF NOT EXISTS seen_ids ON seen (id, run)",
 )
+"""Side tables, as in the embedded warehouse; without the index a full read looks through all ids for each row."""
+
 LOCK = "SELECT pg_advisory_xact_lock(hashtext($1))"
 """Batches wait for each other, whatever process they are in: positions must not overtake each other."""
 

@@ -28,6 +28,9 @@ from kpid.warehouse.types import INSTANT, conform, entity_table
 if TYPE_CHECKING:
     import psycopg
 
+_MANY = 1_000
+"""Rows of a working table from which on the server is told how many there are, lest it joins them one by one."""
+
 SCHEMA = "kpid_crm"
 """The schema of the canonical tables, unless the URL says ``?schema=``."""
 
@@ -250,6 +253,8 @@ class PostgresBatch:
         count = 0
         for statement in pg_writes.as_work(name, select):
             count = self._run(statement)
+        if count > _MANY:
+            self._run(f"ANALYZE {name}")
         return count
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> int:

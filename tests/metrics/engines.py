@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import make_url
 
-from kpid.plugin.entities import ENTITIES
 from kpid.warehouse import Warehouse, Watermark
 from kpid.warehouse.mapped import MappedEntity, MappedWarehouse, source_of
 from tests.metrics.random_rows import NOW
@@ -46,11 +46,19 @@ def mapped_spark(tables: Tables) -> MappedWarehouse:
     """Spark in this process, the rows behind views of names of its own."""
     from kpid.warehouse.spark import SparkEngine
 
+    _quiet()
     engine = SparkEngine(make_url("spark://local?spark.sql.codegen.wholeStage=false&spark.sql.adaptive.enabled=false"))
     for entity, rows in tables.items():
         engine._session.createDataFrame(rows).createOrReplaceTempView(f"src_{entity}")
     engine._session.sql(f"SELECT TIMESTAMP '{NOW:%Y-%m-%d %H:%M:%S}+00:00' AS at").createOrReplaceTempView("loads")
-    return MappedWarehouse(engine, _mappings("src_{}"))
+    return MappedWarehouse(engine, _mappings("src_{}", tables))
+
+
+def _quiet() -> None:
+    """One of Spark's own dependencies warns of another when it is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyspark.sql.types  # noqa: F401
 
 
 def mapped_clickhouse(tables: Tables, folder: Path, *, quick: bool = False) -> MappedWarehouse:
@@ -66,8 +74,8 @@ def mapped_clickhouse(tables: Tables, folder: Path, *, quick: bool = False) -> M
         run(f"{made} AS SELECT * FROM file('{file}', 'Parquet')")
     at = f"toDateTime64('{NOW:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
     run(f"CREATE TABLE IF NOT EXISTS loads ENGINE = Memory AS SELECT {at} AS at")
-    return MappedWarehouse(engine, _mappings("src_{}"))
+    return MappedWarehouse(engine, _mappings("src_{}", tables))
 
 
-def _mappings(name: str) -> list[MappedEntity]:
-    return [MappedEntity(entity, (name.format(entity),), {}, True, "SELECT max(at) AS at FROM loads") for entity in ENTITIES]
+def _mappings(name: str, tables: Tables) -> list[MappedEntity]:
+    return [MappedEntity(entity, (name.format(entity),), {}, True, "SELECT max(at) AS at FROM loads") for entity in tables]
