@@ -161,7 +161,7 @@ calendars = st.sampled_from([BERLIN, RETAIL, Calendar("America/New_York", "sun",
     st.sampled_from(KINDS),
     instants,
     st.sampled_from(sorted(COMPARISONS)),
-    st.sampled_from(["calendar_days", "working_days"]),
+    st.sampled_from(ALIGNMENTS),
     calendars,
 )
 @settings(max_examples=250, deadline=None)
