@@ -11,7 +11,7 @@ from kpid.alerting.conditions import Condition, check_condition, check_levels, c
 from kpid.commands.check_sql import sql_mistakes
 from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
 from kpid.config.load import Loaded
-from kpid.config.model import Config, Rule
+from kpid.config.model import Config, KpiSettings, Rule
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
 from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
@@ -170,10 +170,23 @@ def _kpis(loaded: Loaded, plugins: Plugins, own: Own) -> Iterator[Finding]:
         if name in plugins.kpis:
             kpi = plugins.kpis[name]
             yield from _params("kpis", kpi, settings.params, loaded, ("kpis", name, "params"))
-            if kpi.unit == "ratio" and settings.target is not None and abs(settings.target) > PLAUSIBLE_RATIO:
-                text = f"the target of {name} is {settings.target * 100:f}%"
-                hint = f"If {settings.target:f}% is meant, write the sign"
-                yield Finding("kpis", False, text, hint, loaded.place("kpis", name, "target"), warning=True)
+            yield from _targets(kpi, settings, loaded)
+
+
+def _targets(kpi: Kpi, settings: KpiSettings, loaded: Loaded) -> Iterator[Finding]:
+    """Targets of segments that there are not, and rates without their percent sign."""
+    values: list[tuple[Decimal | None, tuple[Key, ...]]] = [(settings.target, ("target",))]
+    for number, target in enumerate(settings.targets):
+        values.append((target.value, ("targets", number, "value")))
+        for name in target.where:
+            if name not in kpi.dimensions:
+                hint = near_miss(name, kpi.dimensions, what="It has")
+                place = loaded.place("kpis", kpi.id, "targets", number, "where", name)
+                yield Finding("kpis", False, f"KPI {kpi.id} has no dimension {name!r}", hint, place)
+    for value, path in values:
+        if kpi.unit == "ratio" and value is not None and abs(value) > PLAUSIBLE_RATIO:
+            text, hint = f"the target of {kpi.id} is {value * 100:f}%", f"If {value:f}% is meant, write the sign"
+            yield Finding("kpis", False, text, hint, loaded.place("kpis", kpi.id, *path), warning=True)
 
 
 def _params(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:

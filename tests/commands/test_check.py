@@ -164,3 +164,14 @@ def test_disabled_plugin_that_does_not_exist_is_a_warning(tmp_path: Path) -> Non
     findings = check_config(loaded, load_plugins(plugins_dir=TOYS, disabled=loaded.config.disabled_plugins))
     said = [finding for finding in findings if "no_such" in finding.text]
     assert [(finding.text, finding.warning) for finding in said] == [("there is no plugin 'no_such' to disable", True)]
+
+
+def test_targets_of_segments_that_there_are_not_are_found(tmp_path: Path, plugins: Plugins) -> None:
+    targets = "[{period: 2026-Q4, value: 25, where: {onwer: Ada Example}}, {period: month, value: 25%, where: {owner: a}}]"
+    text = GOOD.replace("{target: 25%, params", f"{{targets: {targets}, params")
+    found = wrong(check_config(load(tmp_path, text), plugins))
+    assert [(one.text, one.warning) for one in found] == [
+        ("KPI toy_rate has no dimension 'onwer'", False),
+        ("the target of toy_rate is 2500%", True),
+    ]
+    assert "owner" in found[0].hint
