@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_marketing import campaigns, costs, email, inquiries, leads, lists, prospects, response, sends, web
+from kpid_marketing import campaigns, costs, email, inquiries, leads, lists, prospects, response, sends, trials, web
 
-_MODULES = (leads, inquiries, prospects, response, costs, campaigns, sends, email, lists, web)
+_MODULES = (leads, inquiries, prospects, response, costs, campaigns, sends, email, lists, web, trials)
 
 
 @hookimpl

@@ -157,6 +157,15 @@ def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:  # noqa: C901 - a
             "visitors": count(50), "sessions": count(60), "bounces": count(30), "conversions": count(9), "duration_s": count(999),
         }  # fmt: skip
 
+    def subscription(_):
+        start = instant()
+        return {
+            "account_id": one_of("1", "2", "3", None), "started_at": start, "trial_end": after(start, 20),
+            "plan": one_of("s", "m"),
+            "ended_at": after(start, 60, 0.5), "status": one_of("trial", "active", "active", "ended", None),
+            "amount": one_of(None, Decimal(0), Decimal(9)), "owner_id": one_of("ada", None),
+        }  # fmt: skip
+
     def goal_of(row):
         return {name: value for name, value in row.items() if name not in ("visitors", "sessions", "bounces", "duration_s")}
 
@@ -184,6 +193,7 @@ def random_rows(seed: int) -> dict[str, list[dict[str, Any]]]:  # noqa: C901 - a
             "deal_id": one_of("1", "2", "3", "4", None), "order_id": one_of("1", "2", "3", None), "campaign_id": campaign(),
             "model": one_of("first", "last", "linear"), "weight": one_of(None, Decimal("0.5"), Decimal(1)),
         }),
+        "subscriptions": some(40, subscription),
         "campaigns": [
             {"id": "c1", "name": "Spring", "channel": "web", "owner_id": "ada", **marks()},
             {"id": "c2", "name": None, "channel": None, "owner_id": None, **marks()},
@@ -800,6 +810,28 @@ def visit_duration(bounces):
     return value
 
 
+def trials(horizon):
+    def facts(rows, period):
+        subscriptions = [row for row in alive(rows, "subscriptions") if row["started_at"]]
+        paid = defaultdict(list)
+        for row in subscriptions:
+            begins = max(row["started_at"], row["trial_end"] or row["started_at"])
+            goes_on = row["ended_at"] is None or row["ended_at"] > begins
+            if row["status"] not in ("trial", None) and row["amount"] and row["amount"] > 0 and goes_on and known(begins):
+                paid[row["account_id"] or f"!{row['id']}"].append(begins)
+        found = defaultdict(list)
+        for row in subscriptions:
+            end, key = row["trial_end"], row["account_id"] or f"!{row['id']}"
+            if end is not None and end >= row["started_at"] and within(end, period):
+                won = any(row["started_at"] <= at <= end + DAY * horizon for at in paid[key])
+                found[key, end].append({**row, "n": 1, "won": int(won)})
+        best_of = [max(some, key=lambda fact: fact["won"]) for some in found.values()]
+        plans = [max(fact["plan"] for fact in some) for some in found.values()]
+        return [{**fact, "plan": plan} for fact, plan in zip(best_of, plans, strict=True)]
+
+    return facts
+
+
 # ---- all of them
 
 LEAD_DIMS = ("owner", "lead_source", "campaign", "team")
@@ -886,6 +918,7 @@ KPIS: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {
         ("email_click_to_open_rate", (("machine_opens", machines),)): (mails, click_to_open(machines), MAIL_DIMS)
         for machines in ("exclude", "include")
     },
+    **{("trial_conversion_rate", (("horizon_days", str(n)),)): (trials(n), share("won", "n"), ("plan",)) for n in (14, 2)},
     ("list_growth_rate", ()): (memberships, share("change", "start"), ("mailing_list",)),
     **{
         ("website_conversion_rate", (("goal", goal), ("unit", unit))): (*web_conversion(goal, unit), ("channel", "page_group"))

@@ -455,6 +455,28 @@ def test_nothing_sent_is_undefined_and_few_are_too_few(one):
     assert (found.state, found.reason) == (MeasurementState.INSUFFICIENT_SAMPLE, "5 delivered mails, at least 500 needed")
 
 
+# ---- trials
+
+
+def trial(number, **columns):
+    return {
+        "account_id": str(number), "started_at": DAY - timedelta(days=14), "trial_end": DAY, "status": "active",
+        "amount": Decimal(9), **columns,
+    }  # fmt: skip
+
+
+def test_a_trial_is_converted_by_going_on_or_by_another_subscription_in_time(one):
+    later = {"trial_end": None, "started_at": DAY + timedelta(days=5)}
+    too_late = {"trial_end": None, "started_at": DAY + timedelta(days=15)}
+    rows = [
+        trial(1), trial(2, ended_at=DAY, status="ended"), trial(3, ended_at=DAY, status="ended"), trial(3, **later),
+        trial(4, status="trial"), trial(4, **too_late), trial(5, amount=Decimal(0)),
+    ]  # fmt: skip
+    found = one("trial_conversion_rate", {"subscriptions": rows})
+    assert (found.numerator, found.denominator) == (2, 5)
+    assert one("trial_conversion_rate", {"subscriptions": rows}, horizon_days="15").numerator == 3
+
+
 # ---- lists
 
 
