@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from sqlalchemy.sql.expression import FromClause
+from sqlalchemy import ColumnElement, Text, cast, null, select
+from sqlalchemy.sql.expression import FromClause, Subquery
 
-from kpid.plugin import InPeriod, Measure, Param, Quantity, Values, count, max_
-from kpid.plugin.kpi import Expression
+from kpid.plugin import PERIODS, InPeriod, Measure, Param, Quantity, Values, count, days_between, max_
 
 MONTH = Fraction(1, 12)
 """Of a year."""
@@ -60,12 +60,20 @@ def flows(params: Mapping[str, str]) -> tuple[str, str, str]:
     return ("recorded", "", "") if is_recorded else ("derived", *prices(params))
 
 
-def days_of(entity: FromClause) -> Measure:
-    """How many days a period has."""
-    return Measure(entity, InPeriod(entity.c.no), max_(entity.c.days), label="days")
+def _calendar() -> Subquery:
+    """A row per period, of no account: the same for all segments."""
+    t = PERIODS.c
+    nobody = ("owner_id", "account_id", "region", "segment", "industry", "size_band", "country", "lead_source", "source_id")
+    columns = [cast(null(), Text).label(name) for name in nobody]
+    return select(t.no, days_between(t.starts, t.ends).label("days"), *columns).select_from(PERIODS).subquery("calendar")
 
 
-def left_out(entity: FromClause, where: Expression, label: str) -> Measure:
+_CALENDAR = _calendar()
+DAYS = Measure(_CALENDAR, InPeriod(_CALENDAR.c.no), max_(_CALENDAR.c.days), label="days", across=ACCOUNT_DIMENSIONS)
+"""How many days a period has."""
+
+
+def left_out(entity: FromClause, where: ColumnElement[bool], label: str) -> Measure:
     """Rows that have no amount."""
     return Measure(entity, InPeriod(entity.c.no), count(where), label=label)
 

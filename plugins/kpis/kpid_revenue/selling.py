@@ -25,18 +25,17 @@ from kpid.plugin import (
     sum_,
     top_sum,
 )
-from kpid.plugin.kpi import Aggregate, Clock
 
 from .choices import (
     ACCOUNT_DIMENSIONS,
     BASIS_PARAMS,
+    DAYS,
     DEGRADES_FX,
     MONTH,
     ORDER_DIMENSIONS,
     ORDER_PARAMS,
     RECURRING_PARAMS,
     chosen,
-    days_of,
     flows,
     months_in,
     refunds,
@@ -45,7 +44,7 @@ from .orders import OPTIONAL, beside_previous, crossed, per_customer, revenue
 from .recurring import by_customer, moves
 
 
-def _net(entity: FromClause, clock: Clock, label: str = "orders") -> Measure:
+def _net(entity: FromClause, clock: At | InPeriod, label: str = "orders") -> Measure:
     return Measure(entity, clock, sum_(entity.c.net), lacks=entity.c.net_lacks, label=label)
 
 
@@ -86,21 +85,18 @@ def _expansion(params: Mapping[str, str]) -> Definition:
     return movement(params, "expansion")
 
 
-def moved_by(entity: FromClause, kinds: Sequence[str]) -> Aggregate:
-    """Sum of the movements of some kinds; what lacks an exchange rate may be of any kind, and is looked at."""
+def moved_by(params: Mapping[str, str], kinds: Sequence[str] = ()) -> Measure:
+    """Sum of the movements of some kinds, or of all; what lacks an exchange rate may be of any kind, and is looked at."""
+    entity = moves(*flows(params))
     c = entity.c
-    if not kinds:
-        return sum_(c.annual)
     is_one = c.kind.in_(kinds)
-    return sum_(case((is_one, c.annual), else_=0), or_(is_one, c.lacks == 1))
+    change = sum_(case((is_one, c.annual), else_=0), or_(is_one, c.lacks == 1)) if kinds else sum_(c.annual)
+    return Measure(entity, At(c.at), change, lacks=c.lacks == 1, label="movements")
 
 
 def movement(params: Mapping[str, str], *kinds: str) -> Definition:
     """Sum of the movements of some kinds per month, as positive or negative as they are; of all without any."""
-    entity = moves(*flows(params))
-    c = entity.c
-    moved = Measure(entity, At(c.at), moved_by(entity, kinds), lacks=c.lacks == 1, label="movements")
-    return Definition({"annual": moved}, lambda m: m.annual * MONTH, optional=("accounts", "products"))
+    return Definition({"annual": moved_by(params, kinds)}, lambda m: m.annual * MONTH, optional=("accounts", "products"))
 
 
 EXPANSION_REVENUE = Kpi(
@@ -262,7 +258,6 @@ def _order_values(m: Values) -> Quantity:
 def _predictive(params: Mapping[str, str]) -> Definition:
     """Revenue per customer and month x margin / churn per month."""
     is_mrr = params["revenue"] == "mrr"
-    entity = by_customer(*flows(params)) if is_mrr else per_customer(*refunds(params), ever=True)
     basis = chosen(params, "basis", "lookback_days")
     names = ("refund_basis", "rev_date", *RECURRING_PARAMS)
     uses = {
@@ -282,7 +277,7 @@ def _predictive(params: Mapping[str, str]) -> Definition:
         return ["revenue LTV: no gross margin is given"] if params["gross_margin"] == "1" else []
 
     optional = (*OPTIONAL, "account_status_history")
-    return Definition({"days": days_of(entity)}, formula, sample="churn", uses=uses, remarks=remarks, optional=optional)
+    return Definition({"days": DAYS}, formula, sample="churn", uses=uses, remarks=remarks, optional=optional)
 
 
 CUSTOMER_LIFETIME_VALUE = Kpi(

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 from sqlalchemy import case, or_
 
-from kpid.plugin import At, Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, count, max_, sum_
+from kpid.plugin import Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, count, max_, sum_
 
 from .choices import ACCOUNT_DIMENSIONS, DEGRADES_FX, MONTH, RECURRING_PARAMS, flows, left_out, unpriced
-from .recurring import KINDS, by_customer, moves, moves_by_day, recurring
+from .recurring import KINDS, by_customer, moves_by_day, recurring
 from .selling import moved_by, movement
 
 OPTIONAL = ("accounts", "products")
@@ -71,18 +71,17 @@ MRR_CHANGE = Kpi(
 
 
 def _churn(params: Mapping[str, str]) -> Definition:
-    paying, moved = by_customer(*flows(params)), moves(*flows(params))
-    p, m = paying.c, moved.c
-    clock, at = InPeriod(p.no), At(m.at)
+    paying = by_customer(*flows(params))
+    p, clock = paying.c, InPeriod(paying.c.no)
     measures = {
         "start": Measure(paying, clock, sum_(p.annual_start), lacks=p.lacks == 1, label="MRR at the start"),
         "subscriptions": Measure(paying, clock, sum_(p.subs_start), label="subscriptions at the start"),
     }
     if params["method"] == "daily":
         return _daily(params, measures)
-    measures["lost"] = Measure(moved, at, moved_by(moved, LOSSES), lacks=m.lacks == 1, label="lost MRR")
+    measures["lost"] = moved_by(params, LOSSES)
     if params["method"] == "net":
-        measures["won"] = Measure(moved, at, moved_by(moved, ["expansion", "reactivation"]), lacks=m.lacks == 1, label="won MRR")
+        measures["won"] = moved_by(params, ("expansion", "reactivation"))
     is_net = params["method"] == "net"
 
     def formula(m: Values) -> Quantity:
@@ -182,16 +181,12 @@ REVENUE_RETENTION = Kpi(
 
 
 def _quick(params: Mapping[str, str]) -> Definition:
-    entity = moves(*flows(params))
-    c, at = entity.c, At(entity.c.at)
+    measures = {"won": moved_by(params, ("new", "expansion")), "lost": moved_by(params, LOSSES)}
+    return Definition(measures, _won_per_lost, optional=OPTIONAL)
 
-    def total(*kinds: str) -> Measure:
-        return Measure(entity, at, moved_by(entity, kinds), lacks=c.lacks == 1, label="movements")
 
-    measures = {"won": total("new", "expansion"), "lost": total("contraction", "churn")}
-    return Definition(
-        measures, lambda m: m.won / -m.lost if m.lost.exact else Quantity(None, reason="nothing was lost"), optional=OPTIONAL
-    )
+def _won_per_lost(m: Values) -> Quantity:
+    return m.won / -m.lost if m.lost.exact else Quantity(None, reason="nothing was lost")
 
 
 QUICK_RATIO = Kpi(
