@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Literal, Protocol, TypeAlias
@@ -152,6 +152,23 @@ def target_period(text: str, config: HasTimes) -> Period | str:
         ConfigError: it is neither.
     """
     return text if is_kind(text) and recurs(text) else period_from_label(None, text, calendar_of(config))
+
+
+def company_target(targets: Sequence[TargetText], period: Period, calendar: Calendar, now: datetime) -> Decimal | None:
+    """The target of the company as a whole for a period, in the newest version that held at its end (or holds now).
+
+    One for the period itself wins over one for all of its kind. None: there is none.
+    """
+    found: list[tuple[bool, date, Decimal]] = []
+    for one in targets:
+        is_kind_of = one.period == period.kind
+        meant = None if is_kind(one.period) else period_from_label(None, one.period, calendar)
+        is_meant = meant is not None and (meant.kind, meant.start) == (period.kind, period.start)
+        since = calendar.midnight(one.valid_from) if one.valid_from is not None else None
+        holds = since is None or (since < period.end and since <= now)
+        if not one.where and holds and (is_kind_of or is_meant):
+            found.append((is_meant, one.valid_from or date.min, one.value))
+    return max(found, key=lambda version: version[:2])[2] if found else None
 
 
 def _region(text: str) -> tuple[str, str]:

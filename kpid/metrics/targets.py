@@ -73,7 +73,7 @@ class Targets:
             for row in (*self.rows, *_configured(self.settings.get(target.kpi), target.kpi, self.calendar))
             if row.kpi == target.kpi and row.period_kind == period.kind and _is_about(row.dims, dims)
             if row.first_day in {None, day}
-            if row.valid_from is None or row.valid_from <= min(period.end, now)
+            if row.valid_from is None or (row.valid_from < period.end and row.valid_from <= now)
         ]
         if known:
             newest = max(known, key=lambda row: (row.first_day is not None, row.valid_from is not None, row.valid_from or _NEVER))

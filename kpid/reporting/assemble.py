@@ -16,6 +16,7 @@ from kpid.analysis.explain import Explanation, explain, rounded_shares
 from kpid.analysis.periods import Calendar, previous_period
 from kpid.analysis.wording import limit_text, period_text, short_period
 from kpid.config.model import KpiSettings
+from kpid.config.times import company_target
 from kpid.model import Measurement, MeasurementState, Period
 from kpid.plugin.kpi import At, During, Kpi
 from kpid.plugin.report import Report
@@ -165,7 +166,8 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         return None
     settings = given.settings.get(kpi_id)
     quotient = any(measurement.denominator is not None for measurement in series if measurement is not None)
-    target = target_of(kpi, settings, given.period.kind, quotient=quotient)
+    target = company_target(settings.targets, given.period, given.calendar, given.now) if settings is not None else None
+    target = target_of(kpi, settings, given.period.kind, quotient=quotient) if target is None else target
     values = [_trusted(measurement) for measurement in series]
     last = series[-1]
     state = last.state if last is not None else MeasurementState.UNDEFINED

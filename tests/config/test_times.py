@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import pytest
 
+from kpid.analysis.periods import period_from_label
 from kpid.analysis.workdays import OFFICE, WorkCalendar
 from kpid.config.load import load_config
-from kpid.config.times import calendar_of, target_period, work_calendars
+from kpid.config.times import calendar_of, company_target, target_period, work_calendars
 from kpid.errors import ConfigError, KpidError
 
 CONFIG = """\
@@ -102,3 +103,37 @@ def test_mistake_is_told_with_its_place(tmp_path, text, line, says):
     [found] = [error for error in errors if says in f"{error.what} {error.hint}"]
     assert str(found.where).endswith(f"kpid.yml:{line}")
     assert isinstance(refused.value, ConfigError)
+
+
+VERSIONS = """\
+timezone: Europe/Berlin
+kpis:
+  won_deals:
+    targets:
+      - {period: month, value: 40}
+      - {period: month, value: 50, valid_from: 2026-06-01}
+      - {period: 2026-11, value: 70, valid_from: 2026-11-10}
+      - {period: 2026-11, value: 90, where: {owner: Ada Example}}
+      - {period: 2026-Q4, value: 200}
+"""
+
+
+@pytest.mark.parametrize(
+    ("label", "now", "value"),
+    [
+        ("2026-04", "2026-12-01", 40),  # what was judged keeps its target
+        ("2026-05", "2026-12-01", 40),  # ends when the new version begins
+        ("2026-10", "2026-12-01", 50),
+        ("2026-11", "2026-12-01", 70),
+        ("2026-11", "2026-11-05", 50),  # does not hold yet
+        ("2026-Q4", "2026-12-01", 200),
+        ("2026-W45", "2026-12-01", None),
+        ("2027-Q1", "2026-12-01", None),
+    ],
+)
+def test_target_of_a_period_is_the_version_that_held_at_its_end(tmp_path, label, now, value):
+    config = loaded(tmp_path, VERSIONS)
+    calendar = calendar_of(config)
+    period = period_from_label(None, label, calendar)
+    found = company_target(config.kpis["won_deals"].targets, period, calendar, calendar.midnight(date.fromisoformat(now)))
+    assert found == value

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kpid.config.model import KpiSettings
+from kpid.config.times import TargetText
 from kpid.model import MeasurementState
 from kpid.reporting.assemble import assemble, freshness_of, judge, target_of
 from kpid.reporting.context import ReportContext
@@ -244,3 +245,13 @@ def test_target_for_another_period_is_said_and_not_compared_with() -> None:
     weekly = {"won_deals": KpiSettings(target=Decimal(5), target_period="week")}
     line = _only(assemble(given(history, settings=weekly)), "won_deals")
     assert (line.target, line.status, line.warnings) == (5, "on", ())
+
+
+def test_target_of_a_single_period_wins_over_the_usual_one() -> None:
+    usual = given(WIN, {"win_rate": "0.25"})
+    one = TargetText.model_validate({"period": usual.period.label, "value": "20%"})
+    old = TargetText.model_validate({"period": "week", "value": "19%", "valid_from": "2026-01-01"})
+    settings = usual.settings["win_rate"].model_copy(update={"targets": (one, old)})
+    assert _only(assemble(replace(usual, settings={"win_rate": settings}))).target == Decimal("0.2")
+    settings = usual.settings["win_rate"].model_copy(update={"targets": (old,)})
+    assert _only(assemble(replace(usual, settings={"win_rate": settings}))).target == Decimal("0.19")
