@@ -54,9 +54,9 @@ EMAIL_DELIVERY_RATE = Kpi(
     misleads="What ends in the spam folder did not bounce.",
     source="Mailchimp",
     settle="72h",
+    requires=("email_events",),
     additivity="R",
     benchmark=Benchmark("0.9899", "hard bounces 0.40 %, soft 0.61 %", _MAILCHIMP, 2019),
-    degrades={"email_events": "Without events of each mail there is nothing to count."},
     number=43,
 )
 
@@ -131,9 +131,10 @@ EMAIL_OPEN_RATE = Kpi(
     misleads="Apple Mail opens mails by itself since September 2021: where the source does not mark that, the rate is inflated.",
     source="200 opened of 1 000 sent = 20 %; HubSpot divides by delivered",
     settle="72h",
+    requires=("email_events",),
     additivity="R",
     benchmark=Benchmark("0.2271", "before Apple Mail Privacy Protection", _MAILCHIMP, 2019),
-    degrades={"email_events": "Without the marks of machines' opens, all opens count and the rate is inflated."},
+    degrades={"email_sends.machine_open_count": "Without the marks of machines' opens, all count and the rate is inflated."},
     number=44,
 )
 
@@ -166,6 +167,7 @@ EMAIL_CLICK_RATE = Kpi(
     misleads="Scanners that click are people where the source does not mark them; the click-to-open rate is another, far higher.",
     source="40 clicked of 1 000 delivered = 4 %",
     settle="72h",
+    requires=("email_events",),
     additivity="R",
     benchmark=Benchmark("0.0291", "clicks of delivered mails", _MAILCHIMP, 2019),
     number=45,
@@ -206,6 +208,7 @@ EMAIL_CLICK_TO_OPEN_RATE = Kpi(
     misleads="Opens by mail programs deflate it since September 2021: prefer the click rate.",
     source="40 clicked of 200 opened = 20 %; rasa.io",
     settle="72h",
+    requires=("email_events",),
     additivity="R",
     number=46,
 )
@@ -239,6 +242,7 @@ EMAIL_UNSUBSCRIBE_RATE = Kpi(
     misleads="Those who report spam or stop reading are not in it.",
     source="Mailchimp",
     settle="72h",
+    requires=("email_events",),
     additivity="R",
     benchmark=Benchmark("0.0025", "unsubscribes of delivered mails", _MAILCHIMP, 2019),
     number=47,

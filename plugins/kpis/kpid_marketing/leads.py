@@ -171,6 +171,7 @@ LEAD_CONVERSION_RATE = Kpi(
     misleads="Young cohorts look worse than old ones until the horizon is over; mode=period can pass 100 % when leads fall off.",
     source="named by several guides; Baremetrics moved from sliding windows to comparing cohorts",
     additivity="C",
+    degrades={"merges": "Where merges are not told, a lead that was entered twice counts twice."},
     number=4,
 )
 
