@@ -193,6 +193,5 @@ class Kpi:
     def sample_noun(self, given: Mapping[str, str]) -> str:
         """What the sample size counts, in the plural: ``closed deals``; ``records`` where no measure says."""
         definition = self.definition(given)
-        only = next(iter(definition.measures)) if len(definition.measures) == 1 else ""
-        measure = definition.measures.get(definition.sample or only)
+        measure = definition.measures.get(definition.sample or next(iter(definition.measures), ""))
         return (measure.label if measure else "") or "records"
