@@ -50,7 +50,7 @@ def store_rows(warehouse: Warehouse, rows: Rows, *, now: datetime = NOW, source:
     with warehouse.batch() as batch:
         for entity, given in rows.items():
             if given:
-                batch.upsert(entity, pa.Table.from_pylist([_canonical(entity, row, now, source) for row in given]))
+                batch.upsert(entity, _table([_canonical(entity, row, now, source) for row in given]))
         for entity in ENTITIES:
             batch.save_watermark(Watermark(source, entity, None, now, now))
 
@@ -151,6 +151,12 @@ def _check_definition(kpi: Kpi, params: Mapping[str, str], definition: Definitio
             statement = make_statement(scan, Setting(NOW, calendar.timezone, "EUR", frozenset({entity})))
             for dialect in ("duckdb", "postgresql"):
                 compile_statement(statement.select, dialect, statement.values)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A table with the columns of all rows: Arrow by itself takes those of the first."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
 
 
 def _canonical(entity: str, row: Row, now: datetime, source: str) -> dict[str, Any]:
