@@ -150,8 +150,13 @@ def load_plugins(*, plugins_dir: Path | None = None, disabled: Sequence[str] = (
             found.switch_off(candidate)
         else:
             found.add(candidate)
+    items = found.items
     return Plugins(
-        **{f"{kind}s": items for kind, items in found.items.items()},
+        connectors=items["connector"],
+        notifiers=items["notifier"],
+        kpis=items["kpi"],
+        reports=items["report"],
+        filters=items["filter"],
         broken=found.broken,
         disabled=tuple(found.disabled),
         rows=tuple(found.rows),
