@@ -122,7 +122,8 @@ def test_past_due_subscription_is_a_customer_until_it_ends(tmp_path):
 
 @pytest.mark.parametrize(("change", "expected"), [
     ({"status": "trial"}, 0), ({"amount": Decimal(0)}, 0), ({"discount": Decimal(9)}, 0), ({"amount": None}, 0),
-    ({"status": None}, 1), ({"status": "ended"}, 0), ({"trial_end": at(12, 31, year=2018)}, 0), ({"started_at": None}, 0), ({"ended_at": at(1)}, 0),
+    ({"status": None}, 1), ({"status": "ended"}, 0), ({"trial_end": at(12, 31, year=2018)}, 0),
+    ({"started_at": None}, 0), ({"ended_at": at(1)}, 0),
 ])  # fmt: skip
 def test_subscriptions_that_make_no_customer(tmp_path, change, expected):
     subscription = {
