@@ -47,7 +47,11 @@ def mapped_spark(tables: Tables) -> MappedWarehouse:
     from kpid.warehouse.spark import SparkEngine
 
     _quiet()
-    engine = SparkEngine(make_url("spark://local?spark.sql.codegen.wholeStage=false&spark.sql.adaptive.enabled=false"))
+    engine = SparkEngine(
+        make_url(
+            "spark://local?spark.sql.shuffle.partitions=1&spark.sql.codegen.wholeStage=false&spark.sql.adaptive.enabled=false"
+        )
+    )
     for entity, rows in tables.items():
         engine._session.createDataFrame(rows).createOrReplaceTempView(f"src_{entity}")
     engine._session.sql(f"SELECT TIMESTAMP '{NOW:%Y-%m-%d %H:%M:%S}+00:00' AS at").createOrReplaceTempView("loads")

@@ -94,14 +94,14 @@ def on_clickhouse(world: World) -> Iterator[MetricsSetup]:
 def on_spark(world: World) -> MetricsSetup:
     if reason := engines.why_no_spark():
         pytest.skip(reason)
-    read = {
-        table
-        for name in ON_SPARK
-        for measure in KPIS[name].definition({}).measures.values()
-        for table in tables_of(measure.entity)
-    }
-    looked_up = ("users", "accounts", "pipelines", "stages", "fx_rates", "owner_history", "team_memberships", "targets")
-    return setup_of(engines.mapped_spark({name: rows for name, rows in world.tables.items() if name in {*read, *looked_up}}))
+    measures = [measure for name in ON_SPARK for measure in KPIS[name].definition({}).measures.values()]
+    read = {table for measure in measures for table in tables_of(measure.entity)}
+    looked_up = (
+        "users", "accounts", "pipelines", "stages", "fx_rates", "owner_history", "team_memberships", "targets", "refunds",
+        "deal_stage_history", "deal_field_history", "account_status_history", "campaigns",
+    )  # fmt: skip
+    wanted = {name: rows for name, rows in world.tables.items() if EVERYTHING or name in {*read, *looked_up}}
+    return setup_of(engines.mapped_spark(wanted))
 
 
 def same(here: Sequence[Sequence[Measurement]], there: Sequence[Sequence[Measurement]]) -> None:
