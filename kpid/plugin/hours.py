@@ -61,7 +61,8 @@ def in_business_time(
         for side, instant in (("start", start), ("end", end)):
             hours = OPEN_HOURS.alias(f"hours_{label}_{side}")
             h = hours.c
-            holds = and_(h.calendar == which, h.day == LocalDate(instant, literal("UTC")), h.from_at <= instant, instant < h.to_at)
+            same_day = h.day == LocalDate(instant, literal("UTC"))
+            holds = and_(h.calendar == which, same_day, h.from_at <= instant, instant < h.to_at)
             joined = joined.outerjoin(hours, holds)
             found.append(h.before_s + case((h.is_open, seconds_between(h.from_at, instant)), else_=0))
         columns.append(cast(found[1] - found[0], BigInteger).label(label))
