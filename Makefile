@@ -29,6 +29,8 @@ bench: $(VENV)/test.done ## prints the measured figures
 	$(BIN)/python tests/bench/bench_sync.py
 	$(BIN)/python -m tests.bench.bench_delivery
 	$(BIN)/python tests/bench/bench_process.py
+	$(BIN)/python tests/bench/bench_scale.py
+	$(BIN)/python tests/bench/bench_metricflow.py
 
 format: $(VENV)/test.done ## rewrite the code in the project's style
 	$(BIN)/ruff format .
