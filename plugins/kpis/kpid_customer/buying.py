@@ -57,14 +57,14 @@ REPURCHASE_RATE = Kpi(
 
 
 @lru_cache
-def _buyers(days: int | None) -> Subquery:
-    return described(buyers(days), "described_buyers")
+def _buyers(days: int | None, by_day: bool) -> Subquery:
+    return described(buyers(days, by_day), "described_buyers")
 
 
 def _loyal(params: Mapping[str, str]) -> Definition:
-    entity = _buyers(int(params["lookback_days"]) if params["window"] == "rolling" else None)
-    c, clock = entity.c, InPeriod(entity.c.no)
-    often = (c.days if params["dedupe"] == "day" else c.orders) >= int(params["min_purchases"])
+    entity = _buyers(int(params["lookback_days"]) if params["window"] == "rolling" else None, params["dedupe"] == "day")
+    clock = InPeriod(entity.c.no)
+    often = entity.c.orders >= int(params["min_purchases"])
     loyal = Measure(entity, clock, count(~often if params["complement"] == "true" else often), label="such customers")
     if params["as"] == "count":
         return Definition({"loyal": loyal}, lambda m: m.loyal, unit="count", optional=OPTIONAL)

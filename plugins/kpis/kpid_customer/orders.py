@@ -62,14 +62,19 @@ RANKED = _ranked()
 
 
 @lru_cache
-def buyers(days: int | None) -> Subquery:
-    """``no, account_id, orders, days``: how often an account has bought up to a period's end; ever, or in the last days."""
+def buyers(days: int | None, by_day: bool) -> Subquery:
+    """``no, account_id, orders``: how often an account has bought up to a period's end, ever or in the last days.
+
+    Args:
+        days: how many days; None: ever.
+        by_day: whether several orders on one local day are one.
+    """
     p, t = PURCHASES.c, PERIODS.c
     known = p.ordered_at < t.until
     if days is not None:
         known = and_(known, seconds_between(p.ordered_at, t.until) <= 86_400 * days)
-    day = func.count(local_date(p.ordered_at).distinct())
-    columns = (t.no, p.account_id, func.count().label("orders"), day.label("days"))
+    number = func.count(local_date(p.ordered_at).distinct()) if by_day else func.count()
+    columns = (t.no, p.account_id, number.label("orders"))
     return select(*columns).select_from(PURCHASES.join(PERIODS, known)).group_by(t.no, p.account_id).subquery("buyers")
 
 
