@@ -45,7 +45,7 @@ def remarks(*more: Callable[[Values], Sequence[str]]) -> Callable[[Values], Sequ
         if "unknown" in m and m.unknown.value:
             found.append(f"{m.unknown.value} open deals left out: nobody knows since when they are open")
         if "negative" in m and m.negative.value:
-            found.append(f"{m.negative.value} open deals have a negative amount")
+            found.append(f"negative amounts among the open deals: {m.negative.value}")
         return found
 
     return said

@@ -13,7 +13,7 @@ def negatives(noun: str) -> Callable[[Values], Sequence[str]]:
 
     def remark(m: Values) -> Sequence[str]:
         found = m.negative.value
-        return [f"{found} {noun} {'has' if found == 1 else 'have'} a negative amount"] if found else []
+        return [f"negative amounts among the {noun}: {found}"] if found else []
 
     return remark
 

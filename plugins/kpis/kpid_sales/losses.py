@@ -21,7 +21,6 @@ from kpid.plugin import (
     Quantity,
     Values,
     count,
-    count_distinct,
     entities,
     living,
     sum_,
@@ -90,8 +89,8 @@ def _share(params: Mapping[str, str]) -> Definition:
     measures["lost"] = Measure(
         entity,
         At(c.closed_at),
-        count_distinct(c.id, and_(*counted) if counted else None),
-        label="lost deals",
+        count(and_(*counted) if counted else None),
+        label="lost deals" if entity is LOST else "reasons of lost deals",
         across=("loss_reason",),
     )
 

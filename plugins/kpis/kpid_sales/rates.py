@@ -134,7 +134,7 @@ def _kept(excludes: str) -> ColumnElement[bool] | None:
 
 def _remarks(m: Values) -> list[str]:
     found = m.negative.value
-    return [f"{found} amounts are negative: a share of amounts means little then"] if found else []
+    return [f"negative amounts among the deals: {found}; a share of amounts means little then"] if found else []
 
 
 def _labelled(quantity: Quantity, label: str) -> Quantity:

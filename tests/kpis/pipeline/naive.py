@@ -1,3 +1,4 @@
+# ruff: noqa: E501, PERF401
 """Pipeline KPIs row by row, written from the catalogue."""
 
 from __future__ import annotations
@@ -386,15 +387,12 @@ MODEL: Model = {
         for k, p in _with(CREATED, **{"as": ["count", "amount"]}, entry_stage=["", "Talks"], missing_fx=["exclude"])
     },
     **{
-        ("stage_conversion_rate", k): (lambda r, q: entries(r, q), converted_value(p), STAGE_DIMENSIONS)
+        ("stage_conversion_rate", k): (entries, converted_value(p), STAGE_DIMENSIONS)
         for k, p in _with(
             CONVERSION, step=["next", "any_later", "won"], skip=["credit", "strict", "exclude"], horizon_days=["0", "9"]
         )
     },
-    **{
-        ("stage_loss_rate", k): (lambda r, q: entries(r, q), lost_value(p), STAGE_DIMENSIONS)
-        for k, p in _with({}, horizon_days=["0", "9"])
-    },
+    **{("stage_loss_rate", k): (entries, lost_value(p), STAGE_DIMENSIONS) for k, p in _with({}, horizon_days=["0", "9"])},
     **{
         ("stage_dwell_days", k): (
             dwell_facts(p),
