@@ -223,11 +223,12 @@ class ClickHouse(Spelling):
         return str(super().visit_case(clause, **kw))  # type: ignore[no-untyped-call]
 
     def visit_truediv_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
-        """A decimal divided keeps more digits than it has by itself."""
+        """A decimal divided keeps more digits than it has by itself; by nothing it is null."""
         if not (_is_decimal(binary.left) or _is_decimal(binary.right)):
             return str(super().visit_truediv_binary(binary, operator, **kw))  # type: ignore[no-untyped-call]
-        parts = ", ".join(self.process(cast(part, WIDE), **kw) for part in (binary.left, binary.right))
-        return f"CAST(divideDecimal({parts}, 16) AS Nullable(Decimal(38, 16)))"
+        above, below = (self.process(cast(part, WIDE), **kw) for part in (binary.left, binary.right))
+        safe = f"ifNull(nullIf({below}, toDecimal128(0, 16)), toDecimal128(1, 16))"  # it divides where the row is null, too
+        return f"if(ifNull({below} = 0, true), NULL, CAST(divideDecimal({above}, {safe}, 16) AS Nullable(Decimal(38, 16))))"
 
     def visit_cast(self, cast: Any, **kw: Any) -> str:
         """A decimal loses digits by rounding, not by cutting them off."""

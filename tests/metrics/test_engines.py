@@ -32,7 +32,7 @@ PERIODS = (*last_complete("month", NOW, CALENDAR, 2), *last_complete("quarter", 
 KPIS = load_plugins().kpis
 EVERYTHING = os.environ.get("KPID_ENGINES") == "all"
 ONE_OF_EACH_KIND = (
-    "won_amount", "win_rate", "sales_cycle_days", "pipeline_open_amount", "close_rate", "nps", "data_freshness", "new_customers",
+    "won_amount", "win_rate", "sales_cycle_days", "pipeline_open_amount", "close_rate", "nps", "new_customers",
     "lead_conversion_rate", "revenue_concentration", "marketing_spend",
 )  # fmt: skip
 ON_SPARK = sorted(KPIS) if EVERYTHING else [name for name in ONE_OF_EACH_KIND if name in KPIS]
