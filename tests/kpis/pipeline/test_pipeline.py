@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Pipeline KPIs by hand: the catalogue's edges, where vendors disagree, and bad input."""
 
 from __future__ import annotations
