@@ -49,12 +49,16 @@ def in_business_time(
     Args:
         source: a canonical table or a subquery.
         name: what the result is called in SQL.
-        calendar: name of the calendar of a row; null or None: the company's default.
+        calendar: name of the calendar of a row; null, unknown or None: the company's default.
         spans: ``wait=(start, end)`` adds ``wait``: open seconds between the instants; null where one is null. A start outside
             opening hours begins at the next opening; a span wholly outside is 0.
     """
-    which = literal("") if calendar is None else func.coalesce(calendar, "")
     joined: FromClause = source
+    which: ColumnElement[Any] = literal("")
+    if calendar is not None:
+        known = select(OPEN_HOURS.c.calendar).distinct().subquery("known_calendars")
+        joined = joined.outerjoin(known, known.c.calendar == calendar)
+        which = func.coalesce(known.c.calendar, "")
     columns: list[ColumnElement[Any]] = []
     for label, (start, end) in spans.items():
         found = []
@@ -66,5 +70,5 @@ def in_business_time(
             joined = joined.outerjoin(hours, holds)
             found.append(h.before_s + case((h.is_open, seconds_between(h.from_at, instant)), else_=0))
         columns.append(cast(found[1] - found[0], BigInteger).label(label))
-    kept = [known for known in source.c if known.key not in spans]
+    kept = [one for one in source.c if one.key not in spans]
     return select(*kept, *columns).select_from(joined).subquery(name or f"business_{source.description}")

@@ -203,6 +203,11 @@ def test_business_time_counts_opening_hours_only(tmp_path, start, end, hours):
     assert measured(WAIT, {"tickets": [reply(1, start, end)]}, tmp_path, unit="seconds").value == hours * 3600
 
 
+def test_an_unknown_calendar_is_the_companys_not_nothing(tmp_path):
+    rows = {"tickets": [reply(1, at(2017, 12, 4, 7), at(2017, 12, 4, 11), "deleted-in-the-crm")]}
+    assert measured(WAIT, rows, tmp_path, unit="seconds").value == 2 * 3600
+
+
 def test_each_row_has_its_own_calendar(tmp_path):
     always = WorkCalendar("Asia/Tokyo", tuple(((0, 86_400),) for _ in range(7)))
     calendars = {"": WorkCalendar("Europe/Berlin"), "always": always}
