@@ -21,6 +21,7 @@ from kpid.plugin import (
     Param,
     count,
     entities,
+    holds_at,
     living,
     local_date,
     sum_,
@@ -57,21 +58,48 @@ def _sellers() -> Subquery:
         .select_from(joined)
         .where(u.role == "seller", is_there)
         .group_by(p.no, u.id, u.source_id)
-        .subquery("active_sellers")
+        .subquery("sellers_at_work")
     )
 
 
-SELLERS = _sellers()
+def _teams() -> Subquery:
+    """The team of each user at the end of each period: ``no, user_id, team``."""
+    member, team = living(entities.team_memberships, "seller_membership"), living(entities.teams, "seller_team")
+    m, p = member.c, PERIODS.c
+    newest = [m.is_primary.desc().nulls_last(), m.valid_from.desc(), m.id]
+    place = func.row_number().over(partition_by=[p.no, m.user_id], order_by=newest).label("place")
+    joined = member.join(PERIODS, holds_at(m.valid_from, m.valid_to, p.until))
+    ranked = select(p.no, m.user_id, m.team_id, place).select_from(joined).subquery("seller_memberships")
+    r = ranked.c
+    name = func.coalesce(team.c.name, r.team_id).label("team")
+    known = ranked.outerjoin(team, team.c.id == r.team_id)
+    return select(r.no, r.user_id, name).select_from(known).where(r.place == 1).subquery("seller_teams")
+
+
+def _in_teams() -> Subquery:
+    """Active sellers with their ``team`` at the end of the period; null: that of the user stands in."""
+    seller, team = _sellers(), _teams()
+    joined = seller.outerjoin(team, and_(team.c.no == seller.c.no, team.c.user_id == seller.c.owner_id))
+    return select(seller, team.c.team).select_from(joined).subquery("active_sellers")
+
+
+SELLERS = _in_teams()
+_OPTIONAL = ("team_memberships", "teams")
 
 
 def _calls_per_rep(params: Mapping[str, str]) -> Definition:
     clock = InPeriod(SELLERS.c.no)
     sellers = Measure(SELLERS, clock, count(), label="active sellers")
     if params["per"] == "period":
-        return Definition({"calls": calls(params["direction"]), "sellers": sellers}, lambda m: m.calls / m.sellers, "sellers")
+        return Definition(
+            {"calls": calls(params["direction"]), "sellers": sellers},
+            lambda m: m.calls / m.sellers,
+            "sellers",
+            optional=_OPTIONAL,
+        )
     days = Measure(SELLERS, clock, sum_(SELLERS.c.days), label="working days of sellers")
     measures = {"calls": calls(params["direction"]), "days": days, "sellers": sellers}
-    return Definition(measures, lambda m: m.calls / m.days, "sellers")
+    return Definition(measures, lambda m: m.calls / m.days, "sellers", optional=_OPTIONAL)
 
 
 CALLS_PER_REP = Kpi(
@@ -89,7 +117,7 @@ CALLS_PER_REP = Kpi(
     },
     formula_text="completed calls / users with role seller who were active on a working day of the period",
     why="Effort per head: it does not rise because somebody was hired.",
-    misleads="Sellers without a call count too; a user without the role seller may call, but is no seller. Teams are today's.",
+    misleads="Sellers without a call count too; others may call too. Who changed teams counts in the last one.",
     source="sales calls per executive (2019); calls per salesperson (EasyERP)",
     additivity="R",
     number=18,

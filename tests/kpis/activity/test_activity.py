@@ -148,3 +148,11 @@ def test_internal_meetings_are_no_meetings_with_customers(tmp_path):
     found = one("prospect_meeting_share", rows, tmp_path)
     assert (found.numerator, found.denominator) == (0, 1)
     assert "1 meetings name no account, contact or lead: taken for meetings with customers" in found.warnings
+
+
+def test_calls_and_sellers_of_a_team_are_of_the_same_team(tmp_path):
+    joined = {"id": "1", "team_id": "t", "user_id": "ada", "valid_from": datetime(2017, 1, 1, tzinfo=UTC)}
+    users = [user | {"team": "south"} for user in SELLERS]
+    rows = {"activities": [call("1")], "users": users, "teams": [{"id": "t", "name": "north"}], "team_memberships": [joined]}
+    found = measure_rows(KPIS["calls_per_rep"], rows, "2017-12", folder=tmp_path, by=["team"])
+    assert {m.dims[0].id: (m.numerator, m.denominator) for m in found} == {"north": (1, 1), "south": (0, 1)}
