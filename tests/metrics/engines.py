@@ -46,7 +46,7 @@ def mapped_spark(tables: Tables) -> MappedWarehouse:
     """Spark in this process, the rows behind views of names of its own."""
     from kpid.warehouse.spark import SparkEngine
 
-    _quiet()
+    quiet_spark()
     engine = SparkEngine(
         make_url(
             "spark://local?spark.sql.shuffle.partitions=1&spark.sql.codegen.wholeStage=false&spark.sql.adaptive.enabled=false"
@@ -58,7 +58,7 @@ def mapped_spark(tables: Tables) -> MappedWarehouse:
     return MappedWarehouse(engine, _mappings("src_{}", tables))
 
 
-def _quiet() -> None:
+def quiet_spark() -> None:
     """One of Spark's own dependencies warns of another when it is imported."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
