@@ -321,3 +321,17 @@ def test_a_reason_by_owner_keeps_to_the_owner_below(tmp_path):
     assert {(m.dims[1].id, m.numerator, m.denominator) for m in found if m.value} == {("crm:bob", 2, 3)} or {
         (m.dims[0].id, m.numerator, m.denominator) for m in found if m.value
     } == {("unknown", 2, 3)}
+
+
+def test_a_closing_of_a_history_counts_for_the_owner_of_then(tmp_path):
+    owners = [("ada", on(1, 9), on(7, 10)), ("bob", on(7, 10), None)]
+    rows = {
+        **BACK,
+        "deals": [{**BACK["deals"][0], "owner_id": "bob"}],
+        "owner_history": [
+            {"id": who, "object_type": "deals", "object_id": "crm:1", "owner_id": who, "valid_from": start, "valid_to": end}
+            for who, start, end in owners
+        ],
+    }
+    found = measure_rows(KPIS["won_deals"], rows, "2017-10", folder=tmp_path, by=["owner"], params={"reopen": "first"})
+    assert [(m.dims[0].id, m.value) for m in found] == [("crm:ada", 1)]
