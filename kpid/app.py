@@ -15,7 +15,7 @@ from kpid.analysis.periods import Calendar
 from kpid.analysis.schedule import schedule_from_text
 from kpid.clock import Clock
 from kpid.config.load import Loaded, load_config
-from kpid.config.model import Config, Source
+from kpid.config.model import Config, KpiSettings, Source
 from kpid.config.times import calendar_of, work_calendars
 from kpid.errors import ConfigError, StoreError
 from kpid.metrics.measure import MetricsSetup
@@ -79,13 +79,24 @@ class App:
             kpis=self.plugins.kpis,
             calendar=self.calendar,
             currency=config.currency,
-            settings=config.kpis,
+            settings=self.kpi_settings(),
             max_ages=self.max_ages(),
             sources=frozenset(self.max_ages()),
             custom=self.plugins.dimensions,
             calendars=work_calendars(config),
             owner_basis=config.owner_basis,
         )
+
+    def kpi_settings(self) -> dict[str, KpiSettings]:
+        """What the company has set for KPIs; who is a customer goes to each KPI that asks, unless it has an answer of its own."""
+        found = dict(self.config.kpis)
+        common = self.config.customers.params()
+        for kpi in self.plugins.kpis.values():
+            if common and "basis" in kpi.params:
+                own = found.get(kpi.id) or KpiSettings.model_validate({})
+                meant = {name: value for name, value in common.items() if name in kpi.params}
+                found[kpi.id] = own.model_copy(update={"params": {**meant, **own.params}})
+        return found
 
     def alerting_setup(self) -> AlertingSetup:
         """What judging needs."""

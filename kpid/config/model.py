@@ -131,6 +131,19 @@ class Logging(Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Customers(Model):
+    """Who is a customer, for every KPI that counts customers."""
+
+    basis: Literal["lifecycle", "orders", "subscription", "deal"] | None = Field(
+        None, description="By the CRM's status history, a purchase of late, a paid subscription, or a deal that was won."
+    )
+    lookback_days: int | None = Field(None, ge=1, description="How long a purchase makes a customer, with basis: orders.")
+
+    def params(self) -> dict[str, str]:
+        """The same as parameters of KPIs; what is not said is left to each KPI."""
+        return {name: str(value) for name, value in self.model_dump().items() if value is not None}
+
+
 class Config(Model):
     """A whole configuration. ``folder`` and ``file`` say where it came from."""
 
@@ -155,6 +168,7 @@ class Config(Model):
     owner_basis: Literal["at_event", "current"] = Field(
         "at_event", description="Whose a closing is: the owner's of then, if the source knows it, or today's owner's."
     )
+    customers: Customers = Field(default_factory=lambda: Customers.model_validate({}))
     company: str = Field("", description="Name shown in reports.")
     state: Annotated[str, AfterValidator(_state_url)] = Field(
         "sqlite:///var/kpid.db", repr=False, description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."

@@ -1,0 +1,41 @@
+"""What an app makes of its configuration."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from kpid.app import open_app
+from kpid.clock import ShiftedClock
+from kpid.errors import ConfigError
+
+CONFIG = """timezone: Europe/Berlin
+customers: {basis: orders, lookback_days: 180}
+kpis:
+  mrr: {min_sample: 3}
+  customer_churn_rate: {params: {basis: subscription}}
+"""
+
+
+def opened(tmp_path, text):
+    (tmp_path / "kpid.yml").write_text(text, encoding="utf-8")
+    return open_app(tmp_path / "kpid.yml", ShiftedClock(datetime(2018, 1, 2, 8, tzinfo=UTC)), warehouse="none")
+
+
+def test_who_is_a_customer_is_said_once_and_a_kpi_may_differ(tmp_path):
+    app = opened(tmp_path, CONFIG)
+    try:
+        settings = app.kpi_settings()
+        assert dict(settings["active_customers"].params) == {"basis": "orders", "lookback_days": "180"}
+        assert dict(settings["customer_churn_rate"].params) == {"basis": "subscription", "lookback_days": "180"}
+        assert "loyal_customer_share" not in settings  # its days are another question
+        assert settings["mrr"].min_sample == 3
+    finally:
+        app.close()
+
+
+def test_an_unknown_basis_is_refused_where_it_stands(tmp_path):
+    with pytest.raises(ConfigError, match="customers") as refused:
+        opened(tmp_path, CONFIG.replace("basis: orders", "basis: gut feeling"))
+    assert "kpid.yml:2" in str(refused.value)
