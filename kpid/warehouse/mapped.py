@@ -33,6 +33,8 @@ RESTATE = timedelta(days=35)
 _PREFIX = "kpid_table_"
 _NAMED = re.compile(rf"\b{_PREFIX}(\w+)")
 _WORDS = re.compile(r"\w+")
+_PLAIN = re.compile(r"(?:\b(?:FROM|JOIN)\s+|,\s*)\"?(\w+)\b(?!\s*\.)", re.IGNORECASE)
+_STAR = re.compile(r"(?:\bSELECT(?:\s+DISTINCT)?\s+|\.|,\s*)\*", re.IGNORECASE)
 _NOW = "now"
 
 
@@ -103,9 +105,13 @@ class MappedWarehouse:
         Raises:
             StoreError: the engine refuses it.
         """
-        names = dict.fromkeys(_NAMED.findall(sql))
+        plain = [name for name in dict.fromkeys(_PLAIN.findall(sql)) if name in ENTITIES]  # in SQL that somebody has written
         words = frozenset(_WORDS.findall(sql))
+        if plain and _STAR.search(sql):
+            words |= {column.name for name in plain for column in ENTITIES[name].columns}
+        names = dict.fromkeys([*_NAMED.findall(sql), *plain])
         clauses = [f"{_PREFIX}{name} AS ({self._select(name, words)})" for name in names]
+        clauses += [f"{name} AS (SELECT * FROM {_PREFIX}{name})" for name in plain]
         if clauses:
             rest = sql.lstrip()
             own = rest[:5].upper() == "WITH "

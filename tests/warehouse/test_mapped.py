@@ -118,6 +118,16 @@ def test_what_is_not_mapped_is_null_and_tables_that_are_not_mapped_are_empty(app
     assert made is None
 
 
+def test_sql_that_somebody_has_written_reads_the_mappings_too(app: App) -> None:
+    sql = (
+        "SELECT u.name, count(*) AS n FROM deals d JOIN users AS u ON u.id = d.owner_id "
+        "WHERE d.state = 'won' GROUP BY u.name ORDER BY 1"
+    )
+    assert app.warehouse.query(sql).to_pylist() == [{"name": "Ada Example", "n": 1}, {"name": "Bob Example", "n": 1}]
+    [row] = app.warehouse.query("WITH won AS (SELECT * FROM deals) SELECT d.* FROM won d WHERE d.id = '1'").to_pylist()
+    assert row["amount"] == Decimal("1000.5")
+
+
 def test_old_data_is_stale(app: App) -> None:
     [won] = february(app, "won_deals", now=NOW + timedelta(days=2))
     assert won.state is MeasurementState.STALE
