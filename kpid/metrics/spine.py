@@ -36,6 +36,7 @@ from kpid.plugin.expressions import PERIODS
 
 _MAX_RANGES = 8
 _STAMP = DateTime(timezone=True)
+_EVER = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 _SHAPE = tuple((known.name, known.type) for known in PERIODS.c)
 _COLUMN = {name: place for place, (name, _) in enumerate(_SHAPE)}
 _LATE = ("starts", "as_of", "until", "is_current", "first_day")
@@ -67,8 +68,9 @@ class Setting:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the place-holders in expressions stand for."""
-        return {"now": self.now, "zone": self.timezone, "currency": self.currency}
+        """What the place-holders in expressions stand for, whatever the periods: they reach everywhere."""
+        reach = {"first": _EVER[0], "last": _EVER[1]}
+        return {"now": self.now, "zone": self.timezone, "currency": self.currency, **reach}
 
 
 def spine(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> Values:
@@ -106,7 +108,10 @@ def _rows(periods: Sequence[Period], setting: Setting, trailing: int | None) -> 
 def late_values(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> dict[str, Any]:
     """Parameters that change with every instant of measuring, by name: what stays of a statement is its text and the others."""
     found: dict[str, Any] = {"kpid_now": setting.now}
-    for row in _rows(periods, setting, trailing):
+    rows = _rows(periods, setting, trailing)
+    found["kpid_first"] = min((row[_COLUMN["starts"]] for row in rows), default=_EVER[0])
+    found["kpid_last"] = max((row[_COLUMN["ends"]] for row in rows), default=_EVER[1])
+    for row in rows:
         found |= {f"kpid_{row[0]}_{name}": row[_COLUMN[name]] for name in _LATE}
     return found
 

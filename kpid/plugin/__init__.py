@@ -23,7 +23,20 @@ from kpid.plugin.connector import (
     SourceContext,
     Tombstone,
 )
-from kpid.plugin.expressions import CURRENCY, NOW, PERIODS, ZONE, counts, dates_between, holds_at, later, living, local_date
+from kpid.plugin.expressions import (
+    CURRENCY,
+    NOW,
+    PERIODS,
+    ZONE,
+    counts,
+    dates_between,
+    from_reach,
+    holds_at,
+    in_reach,
+    later,
+    living,
+    local_date,
+)
 from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import OPEN_HOURS, in_business_time
 from kpid.plugin.kpi import (
@@ -145,9 +158,11 @@ __all__ = [
     "dig",
     "entities",
     "filled_columns",
+    "from_reach",
     "holds_at",
     "hookimpl",
     "in_business_time",
+    "in_reach",
     "known_zone",
     "later",
     "living",

@@ -21,7 +21,7 @@ AS_OF: ColumnElement[Any] = column("kpid_as_of", _STAMP)
 
 
 class Placeholder(FunctionElement[T]):
-    """A value that the engine knows: ``name`` is ``now``, ``zone`` or ``currency``."""
+    """A value that the engine knows: ``what`` is ``now``, ``zone``, ``currency``, or ``first`` and ``last`` instant in reach."""
 
     name = "placeholder"
     inherit_cache = False
@@ -40,6 +40,9 @@ ZONE: ColumnElement[Any] = Placeholder("zone", Text())
 
 CURRENCY: ColumnElement[Any] = Placeholder("currency", Text())
 """The reporting currency."""
+
+_FIRST: ColumnElement[Any] = Placeholder("first", _STAMP)
+_LAST: ColumnElement[Any] = Placeholder("last", _STAMP)
 
 PERIODS: TableClause = table(
     "kpid_periods",
@@ -129,6 +132,19 @@ def dates_between(first: Expression, last: Expression) -> Expression:
 def later(instant: Expression, *, days: int = 0, seconds: int = 0) -> Expression:
     """The instant moved by elapsed time; a day is 24 hours here."""
     return Later(instant, 86_400 * days + seconds)
+
+
+def in_reach(instant: Expression) -> Expression:
+    """Whether an instant lies between the start of the first wanted period and the end of the last.
+
+    For derived entities over large tables: what the periods cannot count is left out before it is joined or grouped.
+    """
+    return and_(instant >= _FIRST, instant < _LAST)
+
+
+def from_reach(instant: Expression) -> Expression:
+    """Whether an instant is not before the first wanted period; see :func:`in_reach`."""
+    return instant >= _FIRST
 
 
 def holds_at(valid_from: Expression, valid_to: Expression, instant: Expression) -> Expression:

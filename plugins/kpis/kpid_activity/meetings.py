@@ -11,9 +11,9 @@ part is said by the meeting's own references and by its links; a contact stands 
 from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, literal, or_, select, union_all
-from sqlalchemy.sql.expression import CompoundSelect, FromClause
+from sqlalchemy.sql.expression import CTE, CompoundSelect, FromClause
 
-from kpid.plugin import NOW, At, Definition, Kpi, Measure, Values, count, entities, holds_at, living
+from kpid.plugin import NOW, At, Definition, Kpi, Measure, Values, count, entities, holds_at, in_reach, living
 
 activities = entities.activities
 deals = entities.deals
@@ -52,33 +52,34 @@ MEETINGS_HELD = Kpi(
 )
 
 
-def _linked(meeting: FromClause, kind: str) -> Subquery:
-    """What a meeting is linked to beyond its own references: ``meeting_id, object_id``. Ids come with or without their source."""
-    link = living(entities.activity_links, f"meeting_{kind}").c
+def _linked() -> CTE:
+    """What meetings are linked to beyond their own references: ``id, at, object_type, object_id``.
+
+    Ids come with or without their source.
+    """
+    held, links = _held("held_with_links"), living(entities.activity_links, "meeting_links")
+    h, link = held.c, links.c
     of = case((link.object_id.like(link.source_id + ":%"), link.object_id), else_=link.source_id + ":" + link.object_id)
-    return (
-        select(link.activity_id.label("meeting_id"), of.label("object_id"))
-        .where(link.object_type == kind)
-        .subquery(f"meeting_{kind}_linked")
+    joined = links.join(held, h.id == link.activity_id)
+    kinds = link.object_type.in_(["accounts", "contacts", "leads"])
+    return select(h.id, h.at, link.object_type, of.label("object_id")).select_from(joined).where(kinds).cte("linked_meetings")
+
+
+def _attendees(named: FromClause, linked: FromClause) -> CompoundSelect[object]:
+    """The accounts that take part besides the meeting's own: ``id, at, account_id``, each as often as it is named."""
+    m, by = named.c, linked.c
+    contact, deal, guest = (
+        living(entities.contacts, "with_contact"),
+        living(deals, "about_deal"),
+        living(entities.contacts, "guest"),
     )
-
-
-def _attendees(meeting: FromClause) -> CompoundSelect[object]:
-    """The accounts that take part: ``meeting_id, at, account_id``, an account more than once if it is named more than once."""
-    m = meeting.c
-    contact, deal = living(entities.contacts, "with_contact"), living(deals, "about_deal")
-    parts = [
-        select(m.id, m.at, m.account_id).where(m.account_id.is_not(None)),
-        select(m.id, m.at, contact.c.account_id).select_from(meeting.join(contact, contact.c.id == m.contact_id)),
-        select(m.id, m.at, deal.c.account_id).select_from(meeting.join(deal, deal.c.id == m.deal_id)),
-    ]
-    by_account, by_contact = _linked(meeting, "accounts"), _linked(meeting, "contacts")
-    guest = living(entities.contacts, "with_linked_contact")
-    joined = meeting.join(by_account, by_account.c.meeting_id == m.id)
-    parts.append(select(m.id, m.at, by_account.c.object_id).select_from(joined))
-    joined = meeting.join(by_contact, by_contact.c.meeting_id == m.id).join(guest, guest.c.id == by_contact.c.object_id)
-    parts.append(select(m.id, m.at, guest.c.account_id).select_from(joined))
-    return union_all(*parts)
+    is_guest = and_(guest.c.id == by.object_id, by.object_type == "contacts")
+    return union_all(
+        select(m.id, m.at, contact.c.account_id).select_from(named.join(contact, contact.c.id == m.contact_id)),
+        select(m.id, m.at, deal.c.account_id).select_from(named.join(deal, deal.c.id == m.deal_id)),
+        select(by.id, by.at, by.object_id).where(by.object_type == "accounts"),
+        select(by.id, by.at, guest.c.account_id).select_from(linked.join(guest, is_guest)),
+    )
 
 
 def _status_spans() -> Subquery:
@@ -92,34 +93,59 @@ def _status_spans() -> Subquery:
     return select(first.account_id, first.status, first.valid_from, ends.label("ends")).where(first.place == 1).subquery("spans")
 
 
-def _parties(meeting: FromClause) -> Subquery:
-    """Who takes part, a row each: ``meeting_id, is_prospect, is_outside`` as 0 or 1."""
-    party = _attendees(meeting).subquery("attendees")
-    key, at, account_id = party.c.id, party.c.at, party.c.account_id
-    account, span = living(entities.accounts, "attending"), _status_spans()
+def _known_of(
+    key: ColumnElement[object], at: ColumnElement[object], name: str
+) -> tuple[Subquery, Subquery, ColumnElement[bool], ColumnElement[bool], ColumnElement[int]]:
+    """An account by its id, its status at an instant, how both are joined, and whether it was a prospect then (0 or 1)."""
+    account, span = living(entities.accounts, f"attending_{name}"), _status_spans().alias(f"status_{name}")
     by_today = or_(
         account.c.lifecycle == "prospect",
         and_(account.c.lifecycle.in_(["customer", "former"]), account.c.became_customer_at >= at),
     )
     is_prospect = case((span.c.status == "prospect", 1), (span.c.status.is_not(None), 0), (by_today, 1), else_=0)
     covers = and_(span.c.account_id == account.c.id, holds_at(span.c.valid_from, span.c.ends, at))
+    return account, span, account.c.id == key, covers, is_prospect
+
+
+def _parties() -> Subquery:
+    """Who takes part besides the meeting's own account, a row each: ``meeting_id, is_prospect, is_outside`` as 0 or 1."""
+    h = _held("held_with_others")
+    names_more = or_(h.c.contact_id.is_not(None), h.c.deal_id.is_not(None), h.c.lead_id.is_not(None))
+    named = select(*h.c).where(names_more).cte("named_meetings")
+    linked = _linked()
+    party = _attendees(named, linked).subquery("attendees")
+    account, span, is_it, covers, is_prospect = _known_of(party.c.account_id, party.c.at, "else")
     accounts = select(
-        key.label("meeting_id"), is_prospect.label("is_prospect"),
-        case((account.c.lifecycle == "internal", 0), else_=1).label("is_outside"),
-    ).select_from(party.join(account, account.c.id == account_id).outerjoin(span, covers))  # fmt: skip
-    lead, guest, linked = (
-        living(entities.leads, "with_lead"),
-        living(entities.leads, "with_linked_lead"),
-        _linked(meeting, "leads"),
-    )
-    m = meeting.c
-    direct = select(m.id, _is_lead(lead, m.at), literal(1)).select_from(meeting.join(lead, lead.c.id == m.lead_id))
-    joined = meeting.join(linked, linked.c.meeting_id == m.id).join(guest, guest.c.id == linked.c.object_id)
-    return union_all(accounts, direct, select(m.id, _is_lead(guest, m.at), literal(1)).select_from(joined)).subquery("parties")
+        party.c.id.label("meeting_id"), is_prospect.label("is_prospect"), _is_outside(account).label("is_outside"),
+    ).select_from(party.join(account, is_it).outerjoin(span, covers))  # fmt: skip
+    lead, guest = living(entities.leads, "with_lead"), living(entities.leads, "with_linked_lead")
+    m, by = named.c, linked.c
+    direct = select(m.id, _is_lead(lead, m.at), literal(1)).select_from(named.join(lead, lead.c.id == m.lead_id))
+    joined = linked.join(guest, and_(guest.c.id == by.object_id, by.object_type == "leads"))
+    by_link = select(by.id, _is_lead(guest, by.at), literal(1)).select_from(joined)
+    return union_all(accounts, direct, by_link).subquery("parties")
+
+
+def _is_outside(account: FromClause) -> ColumnElement[int]:
+    return case((account.c.lifecycle == "internal", 0), else_=1)
 
 
 def _is_lead(lead: FromClause, at: ColumnElement[object]) -> ColumnElement[int]:
     return case((or_(lead.c.converted_at.is_(None), lead.c.converted_at >= at), 1), else_=0)
+
+
+def _held(name: str) -> Subquery:
+    """Meetings held that are not internal: their references, and when they were over.
+
+    Those that have an end come first, so that a warehouse in order of time reads no others than those of the periods.
+    """
+    raw = living(activities, f"rows_{name}")
+    r, planned = raw.c, func.coalesce(raw.c.scheduled_end, raw.c.occurred_at)
+    columns = (r.id, r.source_id, r.owner_id, r.account_id, r.contact_id, r.deal_id, r.lead_id)
+    conditions = (is_held(raw), func.coalesce(r.direction, "unknown") != "internal")
+    over = select(*columns, r.ended_at.label("at")).where(*conditions, in_reach(r.ended_at))
+    endless = select(*columns, planned).where(*conditions, r.ended_at.is_(None), in_reach(planned))
+    return union_all(over, endless).subquery(name)
 
 
 def _meetings() -> Subquery:
@@ -127,11 +153,7 @@ def _meetings() -> Subquery:
 
     ``is_prospect`` is 1 if a prospect did; ``is_known`` is 0 if nobody is named; ``is_internal`` is 1 if all of them are ours.
     """
-    raw = living(activities, "meeting_rows")
-    r = raw.c
-    columns = (r.id, r.source_id, r.owner_id, r.account_id, r.contact_id, r.deal_id, r.lead_id, ended(raw).label("at"))
-    held = select(*columns).where(is_held(raw), func.coalesce(r.direction, "unknown") != "internal").cte("held_meetings")
-    party = _parties(held)
+    held, party = _held("held_meetings"), _parties()
     outside, prospect = func.max(party.c.is_outside), func.max(party.c.is_prospect)
     met = (
         select(party.c.meeting_id, prospect.label("prospect"), outside.label("outside"))
@@ -139,14 +161,18 @@ def _meetings() -> Subquery:
         .subquery("met")
     )
     h = held.c
+    account, span, is_it, covers, is_prospect = _known_of(h.account_id, h.at, "itself")
+    is_ours = and_(account.c.id.is_not(None), is_prospect == 1)
+    is_guest = or_(and_(account.c.id.is_not(None), _is_outside(account) == 1), met.c.outside == 1)
+    is_nobody = and_(account.c.id.is_(None), met.c.meeting_id.is_(None))
     return (
         select(
             h.source_id, h.owner_id, h.account_id, h.at,
-            func.coalesce(met.c.prospect, 0).label("is_prospect"),
-            case((met.c.meeting_id.is_(None), 0), else_=1).label("is_known"),
-            case((met.c.outside == 0, 1), else_=0).label("is_internal"),
+            case((or_(is_ours, met.c.prospect == 1), 1), else_=0).label("is_prospect"),
+            case((is_nobody, 0), else_=1).label("is_known"),
+            case((is_nobody, 0), (is_guest, 0), else_=1).label("is_internal"),
         )
-        .select_from(held.outerjoin(met, met.c.meeting_id == h.id))
+        .select_from(held.outerjoin(account, is_it).outerjoin(span, covers).outerjoin(met, met.c.meeting_id == h.id))
         .where(h.at <= NOW)
         .subquery("meetings")
     )  # fmt: skip

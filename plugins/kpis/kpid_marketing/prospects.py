@@ -13,19 +13,37 @@ from typing import Any
 from sqlalchemy import ColumnElement, DateTime, Select, Text, and_, case, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.sql.expression import CTE, Subquery
 
-from kpid.plugin import NOW, PERIODS, Definition, InPeriod, Kpi, Measure, Param, Values, by_account, count, entities, living, sum_
+from kpid.plugin import (
+    NOW,
+    PERIODS,
+    Definition,
+    InPeriod,
+    Kpi,
+    Measure,
+    Param,
+    Values,
+    by_account,
+    count,
+    entities,
+    from_reach,
+    in_reach,
+    living,
+    sum_,
+)
 
 _STAMP = DateTime(timezone=True)
 P = PERIODS.c
 
 
 def _spells() -> CTE:
-    """When who was a prospect: ``id`` (see ``_key``), ``starts_at``, ``ends_at``."""
+    """When who was a prospect: ``id`` (see ``_key``), ``starts_at``, ``ends_at``; ``spells``: how many of this id there are."""
     history = living(entities.account_status_history, "status")
     h = history.c
     rows = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to).c
     told = select(rows.account_id.label("id"), rows.valid_from.label("starts_at"), rows.valid_to.label("ends_at"))
-    return union_all(told.where(rows.status == "prospect"), _guessed(rows), _leads()).cte("kpid_prospect_spells")
+    every = union_all(told.where(rows.status == "prospect"), _guessed(rows), _leads()).subquery("prospect_spells")
+    number = func.count().over(partition_by=every.c.id)
+    return select(*every.c, number.label("spells")).cte("kpid_prospect_spells")
 
 
 def _guessed(history: Any) -> Select[Any]:
@@ -63,8 +81,8 @@ def _key(account: ColumnElement[Any], lead: ColumnElement[Any]) -> ColumnElement
     return func.coalesce(cast(account, Text), literal("lead ") + lead)
 
 
-def _sales(transaction: str) -> Subquery:
-    """The transactions: ``id`` of who bought, ``at``."""
+def _sales(transaction: str, mode: str) -> Subquery:
+    """The transactions: ``id`` of who bought, ``at``; those at least that the periods can count."""
     if transaction == "order":
         orders = living(entities.orders, "prospect_order")
         is_valid = and_(func.coalesce(orders.c.status, "placed") != "cancelled", orders.c.ordered_at <= NOW)
@@ -75,33 +93,57 @@ def _sales(transaction: str) -> Subquery:
     d = deal.c
     account = func.coalesce(d.account_id, lead.c.converted_account_id).label("account_id")
     won = select(account, lead.c.id.label("lead_id"), d.closed_at).select_from(deal.outerjoin(lead, lead.c.id == d.lead_id))
-    sales = won.where(d.state == "won", d.closed_at <= NOW).subquery("won_by_prospects")
+    is_near = in_reach(d.closed_at) if mode == "period" else from_reach(d.closed_at)
+    sales = won.where(d.state == "won", d.closed_at <= NOW, is_near).subquery("won_by_prospects")
     sale = by_account(sales, "sales_of_accounts", sales.c.lead_id, sales.c.closed_at, or_nobody=True).c
     return select(_key(sale.account_id, sale.lead_id).label("id"), sale.closed_at.label("at")).subquery("prospect_sales")
 
 
 def _prospects(transaction: str, mode: str) -> Subquery:
     """One row per period and prospect, with the number of its transactions."""
-    spells, sales = _spells(), _sales(transaction)
+    counted = _in_period(transaction) if mode == "period" else _since_then(transaction)
+    return _described(counted, f"prospects_{transaction}_{mode}")
+
+
+def _in_period(transaction: str) -> Subquery:
+    """Who was a prospect in the period, and what they bought in it."""
+    spells, sales = _spells(), _sales(transaction, "period")
     s, t = spells.c, sales.c
     begun = or_(s.starts_at < P.until, and_(s.starts_at.is_(None), P.is_current))  # nobody knows since when: counts today
     overlaps = and_(begun, or_(s.ends_at.is_(None), s.ends_at > P.starts, s.starts_at >= P.starts))
+    there = select(P.no, s.id).select_from(spells.join(PERIODS, overlaps))
+    once, often = there.where(s.spells == 1), there.where(s.spells > 1).group_by(P.no, s.id)  # most need no grouping
+    there_once = union_all(once, often).subquery("prospects_there")
+    c = there_once.c
+    sold = (
+        select(P.no, t.id, func.count().label("sales"))
+        .select_from(sales.join(PERIODS, and_(t.at >= P.starts, t.at < P.until)))
+        .group_by(P.no, t.id)
+        .subquery("prospects_sold")
+    )
+    number = func.coalesce(sold.c.sales, 0).label("sales")
+    is_theirs = and_(sold.c.no == c.no, sold.c.id == c.id)
+    return select(c.no, c.id, number).select_from(there_once.outerjoin(sold, is_theirs)).subquery("prospect_counts")
+
+
+def _since_then(transaction: str) -> Subquery:
+    """Who became a prospect in the period, and what they have bought since."""
+    spells, sales = _spells(), _sales(transaction, "cohort")
+    s, t = spells.c, sales.c
     became = and_(s.starts_at >= P.starts, s.starts_at < P.until)
     there = (
-        select(P.no, P.starts, P.until, s.id, func.min(s.starts_at).label("since"))
-        .select_from(spells.join(PERIODS, overlaps if mode == "period" else became))
-        .group_by(P.no, P.starts, P.until, s.id)
+        select(P.no, s.id, func.min(s.starts_at).label("since"))
+        .select_from(spells.join(PERIODS, became))
+        .group_by(P.no, s.id)
         .subquery("prospects_there")
     )
     c = there.c
-    is_sale = and_(t.at >= c.starts, t.at < c.until) if mode == "period" else t.at >= c.since
-    counted = (
-        select(c.no, c.id, func.sum(case((is_sale, 1), else_=0)).label("sales"))
+    return (
+        select(c.no, c.id, func.sum(case((t.at >= c.since, 1), else_=0)).label("sales"))
         .select_from(there.outerjoin(sales, t.id == c.id))
         .group_by(c.no, c.id)
         .subquery("prospect_counts")
     )
-    return _described(counted, f"prospects_{transaction}_{mode}")
 
 
 def _described(counted: Subquery, name: str) -> Subquery:

@@ -26,7 +26,9 @@ from kpid.plugin import (
     Values,
     count,
     entities,
+    from_reach,
     in_business_time,
+    in_reach,
     living,
     mean,
     quantile,
@@ -61,6 +63,7 @@ def _is_human(activities: Subquery) -> tuple[ColumnElement[bool], ...]:
         a.direction == "outbound",
         func.coalesce(a.status, "completed") == "completed",
         func.coalesce(a.is_automated, False).is_(False),
+        from_reach(a.occurred_at),
     )
 
 
@@ -70,7 +73,7 @@ def _responses() -> Subquery:
     first = (
         select(touch.c.lead_id, func.min(touch.c.at).label("at"))
         .select_from(touch.join(touched, touched.c.id == touch.c.lead_id))
-        .where(touch.c.at >= touched.c.created_at, touch.c.at <= NOW)
+        .where(touch.c.at >= touched.c.created_at, touch.c.at <= NOW, in_reach(touched.c.created_at))
         .group_by(touch.c.lead_id)
         .subquery("first_touches")
     )
