@@ -5,8 +5,10 @@ Decimals are kept as text, so that they come back exactly; instants as UTC; JSON
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -43,6 +45,11 @@ class Instant(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        """As usual, but what many rows have in common (bounds of periods, now) is written out once."""
+        processor = super().bind_processor(dialect)
+        return None if processor is None else lru_cache(maxsize=1_024)(processor)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """To the database."""

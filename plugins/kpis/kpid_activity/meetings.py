@@ -95,7 +95,7 @@ def _status_spans() -> Subquery:
 
 def _known_of(
     key: ColumnElement[object], at: ColumnElement[object], name: str
-) -> tuple[Subquery, Subquery, ColumnElement[bool], ColumnElement[bool], ColumnElement[int]]:
+) -> tuple[FromClause, FromClause, ColumnElement[bool], ColumnElement[bool], ColumnElement[int]]:
     """An account by its id, its status at an instant, how both are joined, and whether it was a prospect then (0 or 1)."""
     account, span = living(entities.accounts, f"attending_{name}"), _status_spans().alias(f"status_{name}")
     by_today = or_(
