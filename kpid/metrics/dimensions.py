@@ -2,6 +2,7 @@
 
 A dimension is a column of the entity, or one that is looked up by id (``team`` through ``owner_id``). Look-ups are left joins
 on the id of the other table, so they neither lose nor multiply rows. ``region`` is the row's own if it has one, else its owner's.
+``deal_size_band`` goes by a deal's amount in the deal's own currency: where deals are in several, bands are approximate.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, case, func
 from sqlalchemy.sql.expression import FromClause
 
 from kpid.errors import ConfigError
@@ -35,6 +36,9 @@ _LOOKED_UP: dict[str, tuple[str, FromClause]] = {
     "country": ("account_id", _accounts),
 }
 _COLUMNS = {"source": "source_id", "group": "group_id"}
+_SIZES = ((1_000, "1: below 1k"), (5_000, "2: 1k-5k"), (20_000, "3: 5k-20k"), (100_000, "4: 20k-100k"))
+_LARGEST = "5: 100k and more"
+"""Bands of deal sizes, each up to and without its limit. They are numbered, so that sorting their names sorts them by size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ def dimension_of(entity: FromClause, name: str, custom: Custom = NO_CUSTOM) -> D
     if name in _REFERENCES:
         column, table = _REFERENCES[name]
         return Dimension(name, columns[column], labels=table) if column in columns else None
+    if name == "deal_size_band" and {"amount", "deal_type"} <= set(columns.keys()):
+        return Dimension(name, _size_band(columns["amount"]))
     own = columns.get(_COLUMNS.get(name, name))
     if name in _LOOKED_UP:
         column, table_alias = _LOOKED_UP[name]
@@ -75,6 +81,11 @@ def dimension_of(entity: FromClause, name: str, custom: Custom = NO_CUSTOM) -> D
             join = (table_alias, table_alias.c.id == columns[column])
             return Dimension(name, expression, (join,), depends_on="users" if table_alias is _owners else "accounts")
     return None if own is None else Dimension(name, own)
+
+
+def _size_band(amount: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The band of an amount; null without one."""
+    return case(*((amount < limit, band) for limit, band in _SIZES), (amount.is_not(None), _LARGEST))
 
 
 def check_dimensions(kpi: Kpi, entities: Iterable[FromClause], names: Iterable[str], custom: Custom = NO_CUSTOM) -> None:

@@ -47,6 +47,12 @@ def test_table_without_the_column_has_no_such_dimension():
     assert dimension_of(entities.leads, "colour") is None
 
 
+def test_a_deal_size_band_is_of_deals_only():
+    assert "deals.amount" in text_of(dimension_of(entities.deals, "deal_size_band").expression)
+    assert dimension_of(entities.subscriptions, "deal_size_band") is None
+    assert dimension_of(entities.refunds, "deal_size_band") is None
+
+
 def test_dimension_that_one_measure_lacks_is_refused(kpis):
     tables = [entities.activities, entities.deals]
     check_dimensions(kpis["calls_per_sale"], tables, ["owner", "team"])

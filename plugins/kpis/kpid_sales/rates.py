@@ -54,7 +54,7 @@ def _overdue() -> Subquery:
     d = converted(alive, "overdue_amounts", value=(alive.c.amount, alive.c.currency, alive.c.expected_close_date, NOW)).c
     due = and_(d.expected_close_date >= p.first_day, d.expected_close_date <= p.last_day)
     is_open = or_(and_(d.closed_at.is_(None), d.state == "open"), d.closed_at > NOW)
-    columns = [column for column in d if column.key not in {"name", "amount", "next_step"}]
+    columns = [column for column in d if column.key not in {"name", "next_step"}]
     return (
         select(p.no, *columns)
         .select_from(d.id.table.join(PERIODS, due))
@@ -160,7 +160,7 @@ WIN_RATE = Kpi(
     define=_win_rate,
     period="quarter",
     min_sample=30,
-    dimensions=(*DIMENSIONS, "loss_competitor"),
+    dimensions=(*DIMENSIONS, "loss_competitor", "deal_size_band"),
     params={
         "weight": Param(("count", "amount"), "Weigh each deal alike, or by its amount."),
         "missing_fx": MISSING_FX,
@@ -173,7 +173,7 @@ WIN_RATE = Kpi(
     formula_text="won / (won + lost) among the deals closed in the period",
     why="How well opportunities turn into sales once somebody decides.",
     misleads="Deals that nobody closes are in neither number; a clean-up of old deals makes it fall at once. Young cohorts look "
-    "bad until their deals are decided.",
+    "bad until their deals are decided. deal_size_band goes by amounts in the deals' own currencies.",
     source="Oracle CX metrics; fivetran dbt_salesforce weighs by amount; Zoho Motivator takes overdue deals for lost",
     additivity="R",
     benchmark=Benchmark(

@@ -335,3 +335,32 @@ def test_a_closing_of_a_history_counts_for_the_owner_of_then(tmp_path):
     }
     found = measure_rows(KPIS["won_deals"], rows, "2017-10", folder=tmp_path, by=["owner"], params={"reopen": "first"})
     assert [(m.dims[0].id, m.value) for m in found] == [("crm:ada", 1)]
+
+
+# ---- how large a deal is
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"weight": "amount"}, {"reopen": "every"}, {"mode": "cohort"}, {"overdue_as_lost": "true"}]
+)
+def test_win_rate_by_size_puts_each_limit_into_the_band_above_it(tmp_path, params):
+    amounts = [None, "-5", "0", "999.99", "1000", "4999.99", "5000", "19999", "20000", "99999.99", "100000"]
+    worth = [None if text is None else Decimal(text) for text in amounts]
+    rows = {"deals": [deal(n, "won" if n % 2 else "lost", amount=one, currency="EUR") for n, one in enumerate(worth)]}
+    found = measure_rows(
+        KPIS["win_rate"], rows, "2017-12", by=("deal_size_band",), params=params, folder=tmp_path, others=KPIS, currency="EUR"
+    )
+    wins = {} if params.get("weight") == "amount" else {one.dims[0].id: (one.numerator, one.denominator) for one in found}
+    names = sorted(one.dims[0].id for one in found if one.dims[0].id is not None)
+    assert names == ["1: below 1k", "2: 1k-5k", "3: 5k-20k", "4: 20k-100k", "5: 100k and more"]
+    assert None in {one.dims[0].id for one in found}
+    expected = {None: (0, 1), names[0]: (2, 3), names[1]: (1, 2), names[2]: (1, 2), names[3]: (1, 2), names[4]: (0, 1)}
+    assert not wins or wins == expected
+
+
+def test_an_overdue_deal_is_lost_in_its_band(tmp_path):
+    late = deal(2, "open", amount=Decimal(7_000), expected_close_date=date(2017, 12, 5))
+    rows = {"deals": [deal(1, amount=Decimal(6_000)), late]}
+    params = {"overdue_as_lost": "true"}
+    [found] = measure_rows(KPIS["win_rate"], rows, "2017-12", by=("deal_size_band",), params=params, folder=tmp_path, others=KPIS)
+    assert (found.dims[0].id, found.numerator, found.denominator) == ("3: 5k-20k", 1, 2)
