@@ -37,7 +37,6 @@ NOT_OVER_TIME = {
     "avg_visit_duration": "the web source counts longer spans by itself",
     "close_rate": "a deal is in the pipeline of several months",
     "customer_lifetime_value": "a customer is one in several months",
-    "mrr_churn_rate": "each month has recurring revenue at its start",
     "pipeline_coverage": "each month has a pipeline at its end",
     "prospect_conversion_rate": "a prospect is one in several months",
     "revenue_per_customer": "a customer is one in several months",

@@ -432,3 +432,27 @@ def test_nothing_at_all_is_undefined_and_never_0(measure, kpis):
     for name in ("customer_churn_rate", "customer_retention_rate", "repurchase_rate", "revenue_per_customer", "nps", "cac"):
         found = figure(name)
         assert (found.value, found.state) == (None, MeasurementState.UNDEFINED), name
+
+
+def test_benchmarks_of_one_document_have_one_date(kpis):
+    """The seven metrics were published on 21 July 2016."""
+    found = {kpi.benchmark.year for kpi in kpis.values() if kpi.benchmark is not None and "EasyERP" in kpi.benchmark.source}
+    assert found == {2016}
+
+
+def test_sources_are_named_in_words(kpis):
+    assert not [kpi.id for kpi in kpis.values() if set(kpi.source.replace(":", " ").split()) & {"S0", "S1", "S2", "S3", "S4"}]
+
+
+@pytest.mark.parametrize(
+    ("kpi", "additivity"),
+    [
+        ("won_amount", "A"), ("win_rate", "R"), ("close_rate", "R"), ("lead_conversion_rate", "C"), ("sales_cycle_days", "N"),
+        ("pipeline_open_amount", "S"), ("stage_conversion_rate", "C"), ("stale_deal_share", "S"), ("overdue_deal_share", "S"),
+        ("active_customers", "S"), ("loyal_customer_share", "S"), ("customer_churn_rate", "C"), ("mrr", "S"),
+        ("mrr_churn_rate", "C"), ("revenue_retention", "C"), ("revenue_concentration", "N"), ("list_growth_rate", "C"), ("reopen_rate", "C"), ("nps", "R"),
+        ("survey_response_rate", "C"), ("missing_owner_share", "S"), ("field_completeness", "S"), ("data_freshness", "N"),
+    ],
+)  # fmt: skip
+def test_kpi_adds_up_as_the_catalogue_has_it(kpis, kpi, additivity):
+    assert kpis[kpi].additivity == additivity

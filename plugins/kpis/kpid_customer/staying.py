@@ -99,7 +99,7 @@ LOST_CUSTOMERS = Kpi(
     formula_text="customers that ceased to be one in the period, by the effective date; who leaves twice counts twice",
     why="The leak that new business has to fill first.",
     misleads="A count: ten lost of a hundred are not ten lost of ten thousand.",
-    source="S0 (attrition); ProfitWell: the effective date, not that of the notice",
+    source="attrition (Pégase); ProfitWell: the effective date, not that of the notice",
     additivity="A",
     degrades=DEGRADES,
 )
@@ -188,10 +188,10 @@ CUSTOMER_RETENTION_RATE = Kpi(
     formula_text="cohort: customers of the start who still are / customers at the start; formula: (end - new) / start",
     why="Whether customers find it worth to stay; keeping is cheaper than winning.",
     misleads="`formula` counts who came back and misses new customers who left; a year is not four times a quarter.",
-    source="S3: (end - new) / start; HubSpot glossary; S1 names it only",
+    source="EasyERP, 7 essential CRM metrics: (end - new) / start; HubSpot glossary",
     additivity="C",
     degrades=DEGRADES,
-    benchmark=Benchmark("0.6", "at least 60 %", "S3 (EasyERP, 7 essential metrics)", 2021),
+    benchmark=Benchmark("0.6", "at least 60 %", "EasyERP, 7 essential CRM metrics", 2016),
     number=25,
 )
 
@@ -274,7 +274,7 @@ CUSTOMER_CHURN_RATE = Kpi(
     formula_text="gross: customers of the start who are none at the end / customers at the start; net: (start - end) / start",
     why="The speed at which the base wears away.",
     misleads="`net` hides losses behind new business; monthly rates do not add up to a year's.",
-    source="ChartMogul, ProfitWell (gross, daily), Stripe (start_plus_new), S4 (net: 4 of 99 = 4.04 %)",
+    source="ChartMogul, ProfitWell (gross, daily), Stripe (start_plus_new), customers at start and end (net: 4 of 99 = 4.04 %)",
     additivity="C",
     degrades=DEGRADES,
     number=28,

@@ -1,4 +1,8 @@
-"""What comes into the pipeline: deals created, or that reach a stage for the first time."""
+"""What comes into the pipeline: deals created, or that reach a stage for the first time.
+
+Amounts are today's unless ``amount_at`` says otherwise, so that weeks add up to quarters: at their own ends, the same deal may be
+worth something else at the end of its week than at the end of its quarter.
+"""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ MRR_CHURN_RATE = Kpi(
     why="How fast recurring revenue leaks away, large customers weighing more.",
     misleads="`net` below 0 hides that many customers leave, as long as others grow.",
     source="ChartMogul",
-    additivity="R",
+    additivity="C",
     degrades=DEGRADES_FX,
     number=35,
 )

@@ -101,7 +101,7 @@ CAC = Kpi(
     formula_text="marketing spend (and sales cost, scope=full) / new customers",
     why="What a new customer costs, to be held against what it brings.",
     misleads="Costs come before customers: with a long sales cycle set lag_days, or a busy quarter looks dear.",
-    source="S2 (name)",
+    source="named by several guides",
     additivity="R",
     degrades=DEGRADES_FX,
     number=37,

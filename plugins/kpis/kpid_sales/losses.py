@@ -143,7 +143,7 @@ LOSS_REASON_SHARE = Kpi(
     },
     formula_text="lost deals with a reason / lost deals of the same segment",
     why="Whether price, product or timing loses deals: three different things to change.",
-    misleads="Reasons are what a seller clicks on the way out; look at how many are unknown first.",
+    misleads="Reasons are what a seller clicks on the way out; look first at how many are unknown, and mend that above 10 %.",
     source="EasyERP, 7 essential CRM metrics (reasons and objections)",
     additivity="R",
     degrades=DEGRADES,

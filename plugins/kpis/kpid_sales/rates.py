@@ -177,7 +177,7 @@ WIN_RATE = Kpi(
     source="Oracle CX metrics; fivetran dbt_salesforce weighs by amount; Zoho Motivator takes overdue deals for lost",
     additivity="R",
     benchmark=Benchmark(
-        "0.333", "about one of three opportunities is closed as a sale", "EasyERP, 7 essential CRM metrics", 2019
+        "0.333", "about one of three opportunities is closed as a sale", "EasyERP, 7 essential CRM metrics", 2016
     ),
     degrades=DEGRADES,
     number=1,

@@ -55,7 +55,8 @@ SALES_VELOCITY = Kpi(
     },
     formula_text="opportunities x win rate x average won deal / mean sales cycle in days",
     why="One figure for what all four together do to revenue.",
-    misleads="Factors can cancel each other out: look at them too. The velocities of teams do not add up to the company's.",
+    misleads="Factors can cancel each other out: look at them too. The velocities of teams do not add up to the company's. "
+    "Below 10 won deals there is a warning, below 30 closed ones no judgement.",
     source="HubSpot blog, worked examples",
     additivity="N",
     number=7,
