@@ -93,6 +93,7 @@ def show_kpi(plugins: Plugins, kpi_id: str, loaded: Loaded | None = None) -> dic
         "definition": kpi.formula_text,
         "parameters": {name: _parameter(param) for name, param in kpi.params.items()},
         "dimensions": list(kpi.dimensions),
+        "min_sample_by": dict(kpi.min_sample_by),
         "sample": kpi.sample_noun({}),
         "additivity": kpi.additivity,
         "settle": kpi.settle or None,
@@ -130,7 +131,8 @@ def card(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Unit", f"{shown['unit']}, {BETTER[shown['better']]}"
     yield "Usual period", shown["period"] + (f", {shown['settle']} after its end" if shown["settle"] else "")
     least = f"at least {shown['min_sample']} " if shown["min_sample"] else ""
-    yield "Sample", f"{least}{shown['sample']}" if least or shown["sample"] != "records" else ""
+    fewer = "".join(f"; {number} when cut by {name}, with a warning" for name, number in shown["min_sample_by"].items())
+    yield "Sample", f"{least}{shown['sample']}{fewer}" if least or shown["sample"] != "records" else ""
     for name, param in shown["parameters"].items():
         yield f"  {name}=", f"{_choices_text(param)}{': ' if param['help'] else ''}{param['help']}"
     yield "Cut by", ", ".join(shown["dimensions"])

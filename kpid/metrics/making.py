@@ -124,6 +124,8 @@ class _Frame:
         elif n < ask.min_sample:
             text = f"{n} {self.labels[self.sample]}, at least {ask.min_sample} needed"
             doubts.append((MeasurementState.INSUFFICIENT_SAMPLE, text))
+        elif n < ask.kpi.min_sample and ask.min_sample == ask.kpi.least(ask.need.by):
+            remarks.append(f"{n} {self.labels[self.sample]} only")
         low, high = self._margin(quantities, cells, result, doubts)
         state, reason, told = verdict(doubts)
         is_shown = result.is_defined and state is not _ERROR and trust.is_delivered

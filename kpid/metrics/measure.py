@@ -202,7 +202,7 @@ class _Run:
         definition = define(kpi, params, self.setup.kpis, self._params_of, has_rows=self._has_rows)
         tables = [measure.entity for measure in definition.measures.values()]
         check_dimensions(kpi, tables, [*need.by, *(name for name, _ in need.where)], self.setup.custom)
-        min_sample = kpi.min_sample if settings.min_sample is None else settings.min_sample
+        min_sample = kpi.least(need.by) if settings.min_sample is None else settings.min_sample
         unknown, is_about_nobody = self._labels.unknown(need)
         where = self._labels.where(need)
         if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:

@@ -7,7 +7,7 @@ division by zero and every empty mean into *undefined*.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -169,6 +169,12 @@ class Kpi:
     benchmark: Benchmark | None = None
     number: int | None = None
     """Number in the catalogue, for those who look a definition up."""
+    min_sample_by: Mapping[str, int] = field(default_factory=dict)
+    """Smaller samples that are enough where the KPI is cut by a dimension, with a warning: dimension -> size."""
+
+    def least(self, by: Iterable[str] = ()) -> int:
+        """The sample that a figure needs when it is cut by these dimensions."""
+        return min([self.min_sample, *(self.min_sample_by[name] for name in by if name in self.min_sample_by)])
 
     def params_from(self, given: Mapping[str, str]) -> dict[str, str]:
         """The full set of parameters, defaults filled in.

@@ -450,8 +450,9 @@ def test_sources_are_named_in_words(kpis):
         ("won_amount", "A"), ("win_rate", "R"), ("close_rate", "R"), ("lead_conversion_rate", "C"), ("sales_cycle_days", "N"),
         ("pipeline_open_amount", "S"), ("stage_conversion_rate", "C"), ("stale_deal_share", "S"), ("overdue_deal_share", "S"),
         ("active_customers", "S"), ("loyal_customer_share", "S"), ("customer_churn_rate", "C"), ("mrr", "S"),
-        ("mrr_churn_rate", "C"), ("revenue_retention", "C"), ("revenue_concentration", "N"), ("list_growth_rate", "C"), ("reopen_rate", "C"),
-        ("nps", "R"), ("survey_response_rate", "C"), ("missing_owner_share", "S"), ("field_completeness", "S"), ("data_freshness", "N"),
+        ("mrr_churn_rate", "C"), ("revenue_retention", "C"), ("revenue_concentration", "N"), ("list_growth_rate", "C"),
+        ("reopen_rate", "C"), ("nps", "R"), ("survey_response_rate", "C"), ("missing_owner_share", "S"),
+        ("field_completeness", "S"), ("data_freshness", "N"),
     ],
 )  # fmt: skip
 def test_kpi_adds_up_as_the_catalogue_has_it(kpis, kpi, additivity):

@@ -160,6 +160,7 @@ WIN_RATE = Kpi(
     define=_win_rate,
     period="quarter",
     min_sample=30,
+    min_sample_by={"owner": 10},
     dimensions=(*DIMENSIONS, "loss_competitor", "deal_size_band"),
     params={
         "weight": Param(("count", "amount"), "Weigh each deal alike, or by its amount."),

@@ -364,3 +364,19 @@ def test_an_overdue_deal_is_lost_in_its_band(tmp_path):
     params = {"overdue_as_lost": "true"}
     [found] = measure_rows(KPIS["win_rate"], rows, "2017-12", by=("deal_size_band",), params=params, folder=tmp_path, others=KPIS)
     assert (found.dims[0].id, found.numerator, found.denominator) == ("3: 5k-20k", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("deals", "by", "state"), [(9, ("owner",), "insufficient_sample"), (10, ("owner",), "ok"), (10, (), "insufficient_sample")]
+)
+def test_ten_deals_are_enough_for_an_owner_and_said_to_be_few(tmp_path, deals, by, state):
+    rows = {"users": [{"id": "ada", "name": "Ada Example"}], "deals": [deal(n, owner_id="ada") for n in range(deals)]}
+    [found] = measure_rows(KPIS["win_rate"], rows, "2017-12", by=by, folder=tmp_path, others=KPIS)
+    assert found.state.value == state
+    assert (f"{deals} closed deals only" in found.warnings) is (state == "ok")
+
+
+def test_thirty_deals_of_an_owner_are_not_few(tmp_path):
+    rows = {"users": [{"id": "ada", "name": "Ada Example"}], "deals": [deal(n, owner_id="ada") for n in range(30)]}
+    [found] = measure_rows(KPIS["win_rate"], rows, "2017-12", by=("owner",), folder=tmp_path, others=KPIS)
+    assert (found.state.value, [text for text in found.warnings if "only" in text]) == ("ok", [])
