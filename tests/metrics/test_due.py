@@ -59,11 +59,12 @@ def test_kpi_of_this_moment_has_the_current_period_only():
         ("won_deals", ("segment",), {"users__created_at": {None}}, []),
         ("won_amount", (), {"fx_rates__valid_from": {date(2017, 11, 5)}}, ["2017-10", "2017-11", "2017-12"]),
         (
-            "ticket_backlog",
+            "pipeline_open_amount",
             (),
-            {"tickets__created_at": {date(2017, 11, 5)}, "tickets__closed_at": {None}},
+            {"deals__created_at": {date(2017, 11, 5)}, "deals__closed_at": {None}},
             ["2017-11", "2017-12"],
         ),
+        ("ticket_backlog", (), {"tickets__created_at": {date(2017, 11, 5)}}, ["2017-10", "2017-11", "2017-12"]),
         ("nps", (), {"survey_responses__submitted_at": {date(2017, 11, 5)}}, ["2017-10", "2017-11", "2017-12"]),
     ],
 )
