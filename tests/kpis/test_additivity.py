@@ -35,6 +35,7 @@ DIGITS = Decimal("1e-6")
 
 NOT_OVER_TIME = {
     "avg_visit_duration": "the web source counts longer spans by itself",
+    "close_date_push_rate": "a deal is open in several months",
     "close_rate": "a deal is in the pipeline of several months",
     "customer_lifetime_value": "a customer is one in several months",
     "pipeline_coverage": "each month has a pipeline at its end",

@@ -156,6 +156,10 @@ LINES = (
     Line("tickets_created", {"tickets": [TICKET | {"first_reply_at": LATER}]}, ("0", "1"), {"tickets.1.created_at": ("1", "0")},
          ("tickets.1.first_reply_at",)),
     Line("emails_sent", {"email_sends": [email()]}, ("0", "1"), {"email_sends.1.sent_at": ("1", "0")}, EMAIL_STAYS),
+    Line("close_date_push_rate", {"deals": [deal(state="open", closed=None)], "deal_field_history": [
+        {"id": "1", "deal_id": "1", "field": "expected_close_date", "value": "2017-12-01", "valid_from": LONG_AGO},
+        {"id": "2", "deal_id": "1", "field": "expected_close_date", "value": "2018-03-01", "valid_from": D}]}, ("0/1", "1/1"),
+         {"deal_field_history.2.valid_from": ("1/1", "0/1")}, ("deals.1.created_at",)),
     # ---- sales
     Line("win_rate", TWO, ("-", "1/2"), {"deals.1.closed_at": ("1/1", "0/1"), "deals.2.closed_at": ("0/1", "1/1")},
          ("deals.1.created_at", "deals.2.created_at")),

@@ -355,6 +355,37 @@ def stale_facts(p: dict[str, str]):
     return facts
 
 
+# ---- put off
+
+
+def push_facts(rows: Rows, period: Period) -> list[Row]:
+    """Deals that were open in a period, and whether their date was moved to a later day in it."""
+    found = []
+    for deal in alive(rows, "deals"):
+        created, closed = deal["created_at"], deal["closed_at"]
+        if created is None:
+            if not is_current(period):
+                continue
+        elif not created < until(period):
+            continue
+        is_there = (
+            closed >= period.start or (created is not None and created >= period.start) if closed else deal["state"] == "open"
+        )
+        is_there = is_there or (created is not None and created >= period.start)
+        is_pushed, before = False, None
+        for at, _, value in spans(rows, deal, "expected_close_date"):
+            new, old, before = day_from(value), day_from(before), value
+            is_later = new is not None and old is not None and new > old
+            was_open = closed >= at if closed is not None else deal["state"] == "open"
+            is_known = created is not None and created <= at
+            is_pushed = is_pushed or (is_later and was_open and is_known and period.start <= at < until(period))
+        if is_there:
+            found.append({**deal, "pushed": is_pushed})
+        else:
+            assert not is_pushed, deal
+    return found
+
+
 def _with(defaults: dict[str, str], **lists: list[str]):
     for chosen in product(*lists.values()):
         given = dict(zip(lists, chosen, strict=True))
@@ -374,6 +405,7 @@ BALANCES: Model = {
 }  # fmt: skip
 MODEL: Model = {
     **BALANCES,
+    ("close_date_push_rate", ()): (push_facts, lambda f, _: ratio(sum(row["pushed"] for row in f), len(f)), DIMENSIONS),
     **{
         ("pipeline_weighted_amount", k): (weighted_facts(p), weighted_value(p), DIMENSIONS)
         for k, p in _with({}, prob=["deal", "stage", "history"], missing_fx=FX)

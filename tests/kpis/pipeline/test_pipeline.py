@@ -267,3 +267,41 @@ def test_a_date_that_was_pushed_was_overdue_before(tmp_path):
     (tmp_path / "a").mkdir()
     assert one("overdue_deal_share", rows, tmp_path, "2017-11").value == 1
     assert one("overdue_deal_share", rows, tmp_path / "a", "2017-12").value == 0
+
+
+# ---- put off
+
+
+def pushes(*deals, history, label="2017-12", folder):
+    found = one("close_date_push_rate", {"deals": list(deals), "deal_field_history": history}, folder, label)
+    return found.numerator, found.denominator
+
+
+def test_a_deal_is_put_off_when_its_date_moves_to_a_later_day(tmp_path):
+    moved = [
+        *field("expected_close_date", ("2017-12-10", on(2)), ("2017-12-20", on(8)), ("2018-01-20", on(18)), of="1"),
+        *field("expected_close_date", ("2017-12-20", on(2)), ("2017-12-10", on(8)), of="2"),
+        *field("expected_close_date", (None, on(2)), ("2018-12-10", on(8)), of="3"),
+        *field("expected_close_date", ("2017-12-20", on(2)), ("2017-02-30", on(8)), ("someday", on(9)), of="4"),
+        *field("amount", ("10", on(2)), ("20", on(8)), of="5"),
+    ]
+    deals = [deal(n) for n in range(1, 6)]
+    assert pushes(*deals, history=moved, folder=tmp_path) == (1, 5), "twice counts once; forward, first and no dates do not"
+
+
+def test_a_deal_is_put_off_in_the_month_of_the_change(tmp_path):
+    moved = field("expected_close_date", ("2017-11-20", on(1, 11)), ("2017-12-20", on(5)))
+    (tmp_path / "a").mkdir()
+    old = deal(1, created_at=on(1, 10))
+    assert pushes(old, history=moved, label="2017-11", folder=tmp_path) == (0, 1)
+    assert pushes(old, history=moved, folder=tmp_path / "a") == (1, 1)
+
+
+def test_what_is_tidied_up_after_the_closing_is_not_put_off(tmp_path):
+    moved = field("expected_close_date", ("2017-12-10", on(2)), ("2017-12-24", on(22)))
+    assert pushes(deal(1, "won"), history=moved, folder=tmp_path) == (0, 1)
+
+
+def test_without_deals_nothing_is_put_off_and_nothing_is_0(tmp_path):
+    found = one("close_date_push_rate", {"deals": [], "deal_field_history": []}, tmp_path)
+    assert (found.value, found.state) == (None, MeasurementState.UNDEFINED)
