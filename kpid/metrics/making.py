@@ -18,7 +18,7 @@ from kpid.metrics.targets import Targets
 from kpid.metrics.trust import Coverage, Doubt, verdict
 from kpid.model import Dims, Measurement, MeasurementState, Period, Segment
 from kpid.plugin.kpi import Measure
-from kpid.plugin.quantity import Quantity, Values, decimal_from_fraction
+from kpid.plugin.quantity import Quantity, Values
 
 _ERROR = MeasurementState.ERROR
 
@@ -45,7 +45,7 @@ class Maker:
             segments: set[Ids] = {ids for place in own for ids in rows[place]}
             if not ask.by:
                 segments.add(())
-            for ids in sorted(segments, key=_order):
+            for ids in _in_order(segments):
                 cells = {one.name: one.cell(some, ids) for one, some in zip(read, rows, strict=True)}
                 has_rows = any(cells[read[place].name].rows for place in own)
                 if has_rows or not ask.by:
@@ -94,6 +94,7 @@ class _Frame:
         self.money = {name for name, measure in definition.measures.items() if measure.money is not None}
         self.trust = _Doubts(maker.coverage, ask, maker.now)
         self.is_of_sources = "source" in ask.by
+        self.always = (*ask.unknown, *ask.remarks)
         self._dims: dict[Ids, Dims] = {}
 
     def dims(self, ids: Ids) -> Dims:
@@ -126,9 +127,10 @@ class _Frame:
             doubts.append((MeasurementState.INSUFFICIENT_SAMPLE, text))
         elif n < ask.kpi.min_sample and ask.min_sample == ask.kpi.least(ask.need.by):
             remarks.append(f"{n} {self.labels[self.sample]} only")
-        low, high = self._margin(quantities, cells, result, doubts)
+        low, high = self._margin(quantities, cells, result, doubts) if result.is_defined else (None, None)
         state, reason, told = verdict(doubts)
         is_shown = result.is_defined and state is not _ERROR and trust.is_delivered
+        above, below = result.decimals() if is_shown else (None, None)
         return Measurement(
             kpi=ask.kpi.id,
             period=period,
@@ -137,13 +139,13 @@ class _Frame:
             n=n,
             dims=dims,
             params=self.params,
-            numerator=_decimal(result.numerator) if is_shown and result.is_ratio else None,
-            denominator=_decimal(result.denominator) if is_shown and result.is_ratio else None,
+            numerator=above,
+            denominator=below,
             currency=self.currency,
             as_of=min(period.end, self.maker.now),
             data_through=trust.through,
             reason=reason,
-            warnings=(*told, *ask.unknown, *ask.remarks, *remarks, *warnings),
+            warnings=(*told, *self.always, *remarks, *warnings),
             low=low if is_shown else None,
             high=high if is_shown else None,
         )
@@ -271,14 +273,12 @@ def _exact(value: Any) -> Fraction | int | None:
     return Fraction(repr(value) if isinstance(value, float) else value)
 
 
-def _decimal(number: Fraction | None) -> Any:
-    return None if number is None else decimal_from_fraction(number)
-
-
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _order(ids: Ids) -> tuple[tuple[bool, str], ...]:
+def _in_order(segments: set[Ids]) -> list[Ids]:
     """Segments by their ids, those without a value last."""
-    return tuple((value is None, value or "") for value in ids)
+    if any(None in ids for ids in segments):
+        return sorted(segments, key=lambda ids: tuple((value is None, value or "") for value in ids))
+    return sorted(segments)

@@ -57,9 +57,24 @@ class Quantity:
         return Fraction(self._below) if self.is_defined and self.is_ratio else None
 
     @property
+    def whole(self) -> tuple[int, int] | None:
+        """Numerator and denominator if both are whole numbers: a ratio of counts."""
+        above, below = self._above, self._below
+        is_whole = self.is_defined and above.denominator == 1 and below.denominator == 1
+        return (int(above), int(below)) if is_whole else None
+
+    @property
     def exact(self) -> Fraction | None:
         """The value as a fraction; None if undefined."""
-        return self.scale * self._above / self._below if self.is_defined else None
+        if not self.is_defined:
+            return None
+        return Fraction(self._above, self._below) if self.scale is _ONE else self.scale * self._above / self._below
+
+    def decimals(self) -> tuple[Decimal | None, Decimal | None]:
+        """Numerator and denominator with 28 digits; None twice if this is undefined or no ratio."""
+        if not (self.is_defined and self.is_ratio):
+            return None, None
+        return decimal_from_fraction(self._above), decimal_from_fraction(self._below)
 
     @property
     def value(self) -> Decimal | None:
@@ -69,6 +84,8 @@ class Quantity:
         is_plain = self.scale is _ONE
         if is_plain and self._below == 1:
             return decimal_from_fraction(self._above)
+        if is_plain and type(self._above) is int and type(self._below) is int:
+            return _divided(self._above, self._below)
         plain = Fraction(self._above, self._below)
         return decimal_from_fraction(plain if is_plain else self.scale * plain)
 
@@ -78,7 +95,8 @@ class Quantity:
         if not (self.is_defined and other.is_defined):
             return _undefined(self, other)
         below = self._below * other._below if self.is_ratio or other.is_ratio else None
-        return Quantity(self._above * other._above, below, scale=self.scale * other.scale)
+        scale = self.scale if other.scale is _ONE else self.scale * other.scale
+        return Quantity(self._above * other._above, below, scale=scale)
 
     def __truediv__(self, other: Number) -> Quantity:
         other = _quantity(other)
@@ -86,7 +104,8 @@ class Quantity:
             return _undefined(self, other)
         if other._above == 0 or other.scale == 0:
             return Quantity(None, reason=f"no {other.label}" if other.label else "division by zero")
-        return Quantity(self._above * other._below, self._below * other._above, scale=self.scale / other.scale)
+        scale = self.scale if other.scale is _ONE else self.scale / other.scale
+        return Quantity(self._above * other._below, self._below * other._above, scale=scale)
 
     def __add__(self, other: Number) -> Quantity:
         other = _quantity(other)
@@ -146,9 +165,15 @@ class Values(Mapping[str, Quantity]):
 
 def decimal_from_fraction(number: Fraction | int) -> Decimal:
     """The fraction with 28 digits, without trailing zeros."""
+    if type(number) is int:
+        return Decimal(number)
     if number.denominator == 1:
         return Decimal(number.numerator)
-    value = _EXACT.divide(Decimal(number.numerator), Decimal(number.denominator)).normalize(_EXACT)
+    return _divided(number.numerator, number.denominator)
+
+
+def _divided(above: int, below: int) -> Decimal:
+    value = _EXACT.divide(Decimal(above), Decimal(below)).normalize(_EXACT)
     exponent = value.as_tuple().exponent
     return Decimal(int(value)) if isinstance(exponent, int) and exponent > 0 else value
 
