@@ -75,8 +75,10 @@ def _attendees(named: FromClause, linked: FromClause) -> CompoundSelect[object]:
     )
     is_guest = and_(guest.c.id == by.object_id, by.object_type == "contacts")
     return union_all(
-        select(m.id, m.at, contact.c.account_id).select_from(named.join(contact, contact.c.id == m.contact_id)),
-        select(m.id, m.at, deal.c.account_id).select_from(named.join(deal, deal.c.id == m.deal_id)),
+        select(m.id, m.at, contact.c.account_id)
+        .select_from(named.join(contact, contact.c.id == m.contact_id))
+        .where(m.contact_id.is_not(None)),
+        select(m.id, m.at, deal.c.account_id).select_from(named.join(deal, deal.c.id == m.deal_id)).where(m.deal_id.is_not(None)),
         select(by.id, by.at, by.object_id).where(by.object_type == "accounts"),
         select(by.id, by.at, guest.c.account_id).select_from(linked.join(guest, is_guest)),
     )

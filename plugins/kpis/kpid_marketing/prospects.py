@@ -36,14 +36,15 @@ P = PERIODS.c
 
 
 def _spells() -> CTE:
-    """When who was a prospect: ``id`` (see ``_key``), ``starts_at``, ``ends_at``; ``spells``: how many of this id there are."""
+    """When who was a prospect: ``id`` (see ``_key``), ``starts_at``, ``ends_at``; those that reach the periods."""
     history = living(entities.account_status_history, "status")
     h = history.c
     rows = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to).c
     told = select(rows.account_id.label("id"), rows.valid_from.label("starts_at"), rows.valid_to.label("ends_at"))
     every = union_all(told.where(rows.status == "prospect"), _guessed(rows), _leads()).subquery("prospect_spells")
-    number = func.count().over(partition_by=every.c.id)
-    return select(*every.c, number.label("spells")).cte("kpid_prospect_spells")
+    e = every.c
+    lasts = or_(e.ends_at.is_(None), from_reach(e.ends_at), from_reach(e.starts_at))
+    return select(*e).where(lasts).cte("kpid_prospect_spells")
 
 
 def _guessed(history: Any) -> Select[Any]:
@@ -111,8 +112,10 @@ def _in_period(transaction: str) -> Subquery:
     s, t = spells.c, sales.c
     begun = or_(s.starts_at < P.until, and_(s.starts_at.is_(None), P.is_current))  # nobody knows since when: counts today
     overlaps = and_(begun, or_(s.ends_at.is_(None), s.ends_at > P.starts, s.starts_at >= P.starts))
-    there = select(P.no, s.id).select_from(spells.join(PERIODS, overlaps))
-    once, often = there.where(s.spells == 1), there.where(s.spells > 1).group_by(P.no, s.id)  # most need no grouping
+    several = select(s.id).group_by(s.id).having(func.count() > 1).subquery("prospects_several")
+    there = select(P.no, s.id).select_from(spells.join(PERIODS, overlaps).outerjoin(several, several.c.id == s.id))
+    once = there.where(several.c.id.is_(None))  # most need no grouping
+    often = there.where(several.c.id.is_not(None)).group_by(P.no, s.id)
     there_once = union_all(once, often).subquery("prospects_there")
     c = there_once.c
     sold = (
