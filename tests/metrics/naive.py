@@ -332,9 +332,7 @@ KPIS |= {(name, tuple(sorted((*params, ("missing_fx", "exclude"))))): excluding(
 def population(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     """The rows that count, by entity."""
     counted = {entity: [row for row in rows[entity] if alive(row)] for entity in ("deals", "activities", "leads", "tickets")}
-    return counted | {
-        "survey_responses": answers([row for row in rows["survey_responses"] if alive(row)])
-    }
+    return counted | {"survey_responses": answers([row for row in rows["survey_responses"] if alive(row)])}
 
 
 def slices(rows: Rows, by: str) -> dict[str | None, dict[str, list[dict[str, Any]]]]:
