@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import entry_points
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -135,7 +136,8 @@ def test_killing_a_round_anywhere_loses_nothing_and_repeats_at_most_once_per_kil
     data = small_sample(tmp_path / "data")
     tries = count()
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["kpid.cli", "kpid.cycle", "kpid.commands", "duckdb", "pyarrow.csv"])
+    plugins = [point.module for point in entry_points(group="kpid")]  # every process would read them anew
+    processes.set_forkserver_preload(["kpid.cli", "kpid.cycle", "kpid.commands", "duckdb", "pyarrow.csv", *plugins])
 
     def attempt(folder: Path, kill_after: float | None) -> bool:
         now = datetime.fromisoformat(NOW) + timedelta(seconds=20 * next(tries))  # the clock never goes back

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from importlib.metadata import entry_points
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def daemon_in_child(config: str, now: str) -> None:
 def test_daemon_killed_anywhere_loses_nothing_and_repeats_at_most_once_per_kill(tmp_path):
     """F1, F2, F4."""
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["kpid.cli", "kpid.daemon", "kpid.commands.reports", "duckdb", "pyarrow.csv"])
+    plugins = [point.module for point in entry_points(group="kpid")]  # every process would read them anew
+    processes.set_forkserver_preload(["kpid.cli", "kpid.daemon", "kpid.commands.reports", "duckdb", "pyarrow.csv", *plugins])
     rng = random.Random(20261110)
     with open_sink() as sink:
 
