@@ -205,14 +205,15 @@ def hits(where: str, content: bytes) -> list[str]:
 
 
 def run_daemon(shell: Shell, until: int) -> bytes:
-    """The real daemon with debug logging, until so many requests have arrived at the server, and a little more."""
+    """The real daemon with debug logging, until so many requests have arrived at the server and a mail is written."""
     log = shell.folder / "daemon.log"
     process = shell.start("run", log=log)
     try:
         give_up = time.monotonic() + 60
         while time.monotonic() < give_up and process.poll() is None:
             said = log.read_bytes()
-            if len(EchoHttp.seen) >= until and all(word in said for word in (b"535", b"notifier broke", b"sql-refused due")):
+            mailed = any(shell.folder.rglob("*.eml"))
+            if mailed and len(EchoHttp.seen) >= until and all(word in said for word in (b"535", b"notifier broke", b"sql-refused due")):
                 break
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
