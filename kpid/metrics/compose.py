@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -33,6 +33,36 @@ class Composed:
         return Values(own | {name: part(_inside(m, name)) for name, part in self.parts.items()})
 
 
+@dataclass(frozen=True)
+class Doubted:
+    """The doubts of a composed definition: its own, then those of its parts, each about its own values."""
+
+    formula: Composed
+    own: Callable[[Values], str | None] | None
+    parts: Mapping[str, Callable[[Values], str | None]]
+
+    def __call__(self, m: Values) -> str | None:
+        """The first that says something."""
+        told = (self.own(self.formula.values(m)) if self.own is not None else None,)
+        return next((text for text in (*told, *(doubts(_inside(m, name)) for name, doubts in self.parts.items())) if text), None)
+
+
+@dataclass(frozen=True)
+class Remarked:
+    """The remarks of a composed definition: its own, then those of its parts, none twice."""
+
+    formula: Composed
+    own: Callable[[Values], Sequence[str]] | None
+    parts: Mapping[str, Callable[[Values], Sequence[str]]]
+
+    def __call__(self, m: Values) -> list[str]:
+        """All of them, in order."""
+        told = list(self.own(self.formula.values(m))) if self.own is not None else []
+        for name, remarks in self.parts.items():
+            told += remarks(_inside(m, name))
+        return list(dict.fromkeys(told))
+
+
 def formulas_of(formula: Callable[[Values], Quantity]) -> Iterator[Callable[[Values], Quantity]]:
     """A formula and those of all its parts."""
     if not isinstance(formula, Composed):
@@ -55,7 +85,8 @@ def define(
     """The definition of a KPI with everything that it uses worked into it: ``uses`` is empty.
 
     Measures of a part are called ``part.measure``; a part takes the company's own parameters where the use names none. Where a
-    table that a finer definition is for has rows, that one takes the plain one's place.
+    table that a finer definition is for has rows, that one takes the plain one's place. What is not all there in a part is not
+    all there in the whole: it is followed as long as the longest of them, and says what they have to say.
 
     Raises:
         ConfigError: the plugin is broken, a part is missing, or KPIs use each other in a circle.
@@ -67,16 +98,17 @@ def define(
     path = (*within, kpi.id)
     measures: dict[str, Measure] = dict(definition.measures)
     targets: dict[str, Target] = dict(definition.targets)
-    parts: dict[str, Callable[[Values], Quantity]] = {}
+    parts: dict[str, Definition] = {}
     optional, samples = set(definition.optional), {}
     for name, use in definition.uses.items():
         part = _part(kpi, use, kpis, settings, has_rows, path)
         measures |= {f"{name}.{key}": _looking_back(measure, use) for key, measure in part.measures.items()}
         targets |= {f"{name}.{key}": target for key, target in part.targets.items()}
-        parts[name] = part.formula
+        parts[name] = part
         optional |= set(part.optional)
         samples[name] = f"{name}.{part.sample or next(iter(part.measures))}"
-    formula = Composed(definition.formula, parts)
+    formula = Composed(definition.formula, {name: part.formula for name, part in parts.items()})
+    horizons = [one.horizon for one in (definition, *parts.values()) if one.horizon is not None]
     return replace(
         definition,
         measures=measures,
@@ -85,8 +117,9 @@ def define(
         uses={},
         optional=tuple(sorted(optional)),
         sample=samples.get(definition.sample or "", definition.sample),
-        doubts=_seen(formula, definition.doubts),
-        remarks=_seen(formula, definition.remarks),
+        horizon=max(horizons, default=None),
+        doubts=_doubts(formula, definition, parts),
+        remarks=_remarks(formula, definition, parts),
         interval=_seen(formula, definition.interval),
         size=_seen(formula, definition.size),
     )
@@ -121,6 +154,16 @@ def _looking_back(measure: Measure, use: Use) -> Measure:
 def _inside(m: Values, name: str) -> Values:
     prefix = f"{name}."
     return Values({key.removeprefix(prefix): quantity for key, quantity in m.items() if key.startswith(prefix)})
+
+
+def _doubts(formula: Composed, own: Definition, parts: Mapping[str, Definition]) -> Doubted | None:
+    said = {name: part.doubts for name, part in parts.items() if part.doubts is not None}
+    return Doubted(formula, own.doubts, said) if own.doubts is not None or said else None
+
+
+def _remarks(formula: Composed, own: Definition, parts: Mapping[str, Definition]) -> Remarked | None:
+    said = {name: part.remarks for name, part in parts.items() if part.remarks is not None}
+    return Remarked(formula, own.remarks, said) if own.remarks is not None or said else None
 
 
 def _seen(formula: Composed, function: Callable[[Values], T] | None) -> Callable[[Values], T] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -272,10 +273,10 @@ WON = Kpi(
 )  # fmt: skip
 
 
-def composed(tmp_path, definition, label="2017-12-20", kind="day", rows=None, settings=None, **setup):
+def composed(tmp_path, definition, label="2017-12-20", kind="day", rows=None, settings=None, more=None, **setup):
     warehouse = open_warehouse(tmp_path, rows or {"deals": [{"id": str(n), "closed_at": at(2017, 12, n + 1)} for n in range(28)]})
     try:
-        kpis = {"won": WON, "probe": kpi(definition, dimensions=("owner",))}
+        kpis = {"won": WON, "probe": kpi(definition, dimensions=("owner",)), **(more or {})}
         setting = MetricsSetup(warehouse, kpis, Calendar("Europe/Berlin"), "EUR", settings or {}, **setup)
         period = period_from_label(kind, label, setting.calendar)
         [found] = figures(SeriesNeed("probe", kind), setting, start=period.start, end=period.end, now=NOW, fill=True)
@@ -298,6 +299,36 @@ def test_a_kpi_that_is_made_of_itself_is_refused(tmp_path):
 def test_a_kpi_made_of_one_that_is_missing_says_so(tmp_path):
     with pytest.raises(Exception, match="made of 'nothing', which is not installed"):
         composed(tmp_path, Definition({}, lambda m: m.x, uses={"x": Use("nothing")}))
+
+
+def parts_with(**told):
+    """Two uses of a KPI that says something about its own measure, under another name than the whole knows it by."""
+    own = replace(WON.define, **told)
+    inner = replace(WON, id="inner", define=own)
+    nested = replace(WON, id="nested", define=Definition({}, lambda m: m.part, uses={"part": Use("inner")}))
+    return {"inner": inner, "nested": nested}
+
+
+BOTH = Definition({}, lambda m: m.a + m.b, uses={"a": Use("nested"), "b": Use("inner", trailing_days=14)})
+
+
+def test_a_part_that_is_still_followed_leaves_the_whole_incomplete(tmp_path):
+    found = composed(tmp_path, replace(BOTH, horizon=timedelta(days=3)), more=parts_with(horizon=timedelta(days=30)))
+    assert (found.state, found.reason) == (MeasurementState.INCOMPLETE, "the period's cases are followed until 2018-01-19")
+
+
+def test_a_parts_doubts_are_about_its_own_values(tmp_path):
+    parts = parts_with(doubts=lambda m: f"{m.won.value} are not decided" if m.won.exact > 1 else None)
+    found = composed(tmp_path, BOTH, more=parts)
+    assert (found.state, found.reason) == (MeasurementState.INCOMPLETE, "14 are not decided")
+    whole = replace(BOTH, doubts=lambda m: f"{m.a.value} and {m.b.value}")
+    assert composed(tmp_path, whole, more=parts).reason == "1 and 14"
+
+
+def test_remarks_of_all_parts_are_told_once(tmp_path):
+    whole = replace(BOTH, remarks=lambda m: [f"{m.a.value} and {m.b.value}", "as usual"])
+    found = composed(tmp_path, whole, more=parts_with(remarks=lambda m: ["as usual", f"{m.won.value} in all"]))
+    assert found.warnings == ("1 and 14", "as usual", "1 in all", "14 in all")
 
 
 # ---- targets
