@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import socket
@@ -18,6 +19,8 @@ from tests import postgres as postgresql
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+gc.set_threshold(100_000, 20, 20)  # as the program does
 
 _connect = socket.socket.connect
 

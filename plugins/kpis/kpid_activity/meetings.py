@@ -10,6 +10,9 @@ part is said by the meeting's own references and by its links; a contact stands 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.sql.expression import CTE, CompoundSelect, FromClause
 
@@ -150,7 +153,8 @@ def _held(name: str) -> Subquery:
     return union_all(over, endless).subquery(name)
 
 
-def _meetings() -> Subquery:
+@cache
+def meetings() -> Subquery:
     """Meetings held that are not internal: their references, ``at``, and who took part.
 
     ``is_prospect`` is 1 if a prospect did; ``is_known`` is 0 if nobody is named; ``is_internal`` is 1 if all of them are ours.
@@ -180,11 +184,39 @@ def _meetings() -> Subquery:
     )  # fmt: skip
 
 
-MEETINGS = _meetings()
-_CLOCK = At(MEETINGS.c.at)
-_PROSPECTS = Measure(MEETINGS, _CLOCK, count(MEETINGS.c.is_prospect == 1), label="meetings with prospects")
-_OUTSIDE = Measure(MEETINGS, _CLOCK, count(MEETINGS.c.is_internal == 0), label="meetings")
-_UNKNOWN = Measure(MEETINGS, _CLOCK, count(MEETINGS.c.is_known == 0), label="meetings that name nobody")
+def _held_with(label: str, column: str, value: int) -> Measure:
+    """Meetings whose column (see :func:`meetings`) has the value."""
+    c = meetings().c
+    return Measure(meetings(), At(c.at), count(c[column] == value), label=label)
+
+
+def _with_prospects() -> Measure:
+    return _held_with("meetings with prospects", "is_prospect", 1)
+
+
+def _to_sale(_params: Mapping[str, str]) -> Definition:
+    won = Measure(deals, At(deals.c.closed_at), count(deals.c.state == "won"), label="won deals")
+    return Definition(
+        {"won": won, "meetings": _with_prospects()},
+        lambda m: m.won / m.meetings,
+        sample="meetings",
+        remarks=lambda m: ["above 100 %: more sales than meetings with prospects"] if _exceeds(m.won, m.meetings) else [],
+        optional=OPTIONAL,
+    )
+
+
+def _of_prospects(_params: Mapping[str, str]) -> Definition:
+    return Definition(
+        {
+            "prospects": _with_prospects(),
+            "meetings": _held_with("meetings", "is_internal", 0),
+            "nameless": _held_with("meetings that name nobody", "is_known", 0),
+        },
+        lambda m: m.prospects / m.meetings,
+        sample="meetings",
+        remarks=_remarks,
+        optional=(*OPTIONAL, "deals"),
+    )
 
 
 def _remarks(m: Values) -> list[str]:
@@ -198,16 +230,7 @@ MEETING_TO_SALE_RATIO = Kpi(
     category="activity",
     unit="ratio",
     better="up",
-    define=Definition(
-        {
-            "won": Measure(deals, At(deals.c.closed_at), count(deals.c.state == "won"), label="won deals"),
-            "meetings": _PROSPECTS,
-        },
-        lambda m: m.won / m.meetings,
-        sample="meetings",
-        remarks=lambda m: ["above 100 %: more sales than meetings with prospects"] if _exceeds(m.won, m.meetings) else [],
-        optional=OPTIONAL,
-    ),
+    define=_to_sale,
     min_sample=30,
     dimensions=DIMENSIONS,
     formula_text="won deals / meetings held with accounts or leads that were prospects then",
@@ -231,13 +254,7 @@ PROSPECT_MEETING_SHARE = Kpi(
     category="activity",
     unit="ratio",
     better="up",
-    define=Definition(
-        {"prospects": _PROSPECTS, "meetings": _OUTSIDE, "nameless": _UNKNOWN},
-        lambda m: m.prospects / m.meetings,
-        sample="meetings",
-        remarks=_remarks,
-        optional=(*OPTIONAL, "deals"),
-    ),
+    define=_of_prospects,
     min_sample=20,
     dimensions=DIMENSIONS,
     formula_text="meetings held with prospects / meetings held with anybody outside the company",

@@ -7,6 +7,7 @@ was closed. A call belongs to the next such sale only, and counts in the period 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, literal, select, union_all
 from sqlalchemy.sql.expression import FromClause
@@ -48,7 +49,8 @@ def _pairs() -> Subquery:
     return union_all(*found).subquery("calls_before_sales")
 
 
-def _sale_calls() -> Subquery:
+@cache
+def sale_calls() -> Subquery:
     """Calls with the sale that each belongs to: the deal's owner, account, source and closing, and the call's direction."""
     pair, deal = _pairs(), living(deals, "next_sale")
     d = deal.c
@@ -62,14 +64,12 @@ def _sale_calls() -> Subquery:
     return select(*kept).where(ranked.c.place == 1).subquery("sale_calls")
 
 
-SALE_CALLS = _sale_calls()
-
-
 def _calls(params: Mapping[str, str]) -> Measure:
     if params["link"] == "any":
         return calls(params["direction"])
-    where = None if params["direction"] == "all" else SALE_CALLS.c.direction == params["direction"]
-    return Measure(SALE_CALLS, At(SALE_CALLS.c.closed_at), count(where), label="calls of sales")
+    linked = sale_calls()
+    where = None if params["direction"] == "all" else linked.c.direction == params["direction"]
+    return Measure(linked, At(linked.c.closed_at), count(where), label="calls of sales")
 
 
 def _calls_per_sale(params: Mapping[str, str]) -> Definition:
@@ -111,7 +111,8 @@ def _booked(entity: FromClause) -> ColumnElement[bool]:
     return and_(c.type == "meeting", func.coalesce(c.direction, "unknown") != "internal")
 
 
-def _called_meetings() -> Subquery:
+@cache
+def called_meetings() -> Subquery:
     """Meetings booked, and when their deal or account was first called: ``outbound_at, inbound_at, any_at``; null: never."""
     meeting = living(activities, "booked_meeting")
     joined: FromClause = meeting
@@ -130,16 +131,14 @@ def _called_meetings() -> Subquery:
     return select(*kept, *columns).select_from(joined).where(_booked(meeting)).subquery("called_meetings")
 
 
-CALLED_MEETINGS = _called_meetings()
-
-
 def _meetings(params: Mapping[str, str]) -> Measure:
     label = "meetings booked"
     if params["link"] == "any":
         return Measure(activities, At(activities.c.created_at), count(_booked(activities)), label=label)
-    c = CALLED_MEETINGS.c
+    meetings = called_meetings()
+    c = meetings.c
     called = c[f"{params['direction']}_at"] <= c.created_at
-    return Measure(CALLED_MEETINGS, At(c.created_at), count(called), label=f"{label} after a call")
+    return Measure(meetings, At(c.created_at), count(called), label=f"{label} after a call")
 
 
 def _call_success(params: Mapping[str, str]) -> Definition:

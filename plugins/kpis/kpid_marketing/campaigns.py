@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Numeric, Text, and_, case, cast, func, literal, null, or_, select
@@ -32,7 +33,8 @@ _DAY_S = 86_400
 _WEIGHT = Numeric(10, 6)
 
 
-def _exposed() -> Subquery:
+@cache
+def exposed() -> Subquery:
     """One row per person and campaign: when it was first shown, and seconds until the first conversion after that."""
     members = living(entities.campaign_members, "member")
     m = members.c
@@ -61,16 +63,14 @@ def _exposed() -> Subquery:
     )  # fmt: skip
 
 
-EXPOSED = _exposed()
-
-
 def _conversion(params: Mapping[str, str]) -> Definition:
-    days, c = int(params["window_days"]), EXPOSED.c
+    days, people = int(params["window_days"]), exposed()
+    c = people.c
     in_time = seconds_between(c.converted_at, c.first_at) >= -days * _DAY_S  # rounds down: exact at the bound
     return Definition(
         {
-            "converted": Measure(EXPOSED, At(c.first_at), count(in_time), label="converted people"),
-            "exposed": Measure(EXPOSED, At(c.first_at), count(), label="exposed people"),
+            "converted": Measure(people, At(c.first_at), count(in_time), label="converted people"),
+            "exposed": Measure(people, At(c.first_at), count(), label="exposed people"),
         },
         lambda m: m.converted / m.exposed,
         sample="exposed",
@@ -156,7 +156,8 @@ def _credited(sales: Subquery, kind: str, model: str) -> Subquery:
     )
 
 
-def _earned(kind: str, model: str) -> Subquery:
+@cache
+def earned(kind: str, model: str) -> Subquery:
     """Revenue by campaign: ``at, revenue, lacks``."""
     credited, campaign = _credited(_sales(kind), kind, model), living(entities.campaigns, "earning_campaign")
     c, of = credited.c, campaign.c
@@ -176,12 +177,11 @@ MODELS = {
     "last": "the last campaign before the sale",
     "linear": "all campaigns before the sale, in equal or given parts",
 }
-EARNED = {(kind, model): _earned(kind, model) for kind in ("deals", "orders") for model in MODELS}
 
 
 def _roi(params: Mapping[str, str]) -> Definition:
     revenue, model, form = params["revenue"], params["attribution"], params["form"]
-    entity = EARNED["orders" if revenue == "orders" else "deals", model]
+    entity = earned("orders" if revenue == "orders" else "deals", model)
     c, cost, clock = entity.c, SPEND.c, At(entity.c.at)
     of_campaign = and_(MARKETING, cost.campaign_id.is_not(None))
     margin = Fraction(params["margin"]) if revenue == "gross_profit" else Fraction(1)

@@ -8,6 +8,7 @@ that became an account is one prospect with it. Only transactions of prospects c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, Text, and_, case, cast, func, literal, null, or_, select, union_all
@@ -100,7 +101,8 @@ def _sales(transaction: str, mode: str) -> Subquery:
     return select(_key(sale.account_id, sale.lead_id).label("id"), sale.closed_at.label("at")).subquery("prospect_sales")
 
 
-def _prospects(transaction: str, mode: str) -> Subquery:
+@cache
+def prospects(transaction: str, mode: str) -> Subquery:
     """One row per period and prospect, with the number of its transactions."""
     counted = _in_period(transaction) if mode == "period" else _since_then(transaction)
     return _described(counted, f"prospects_{transaction}_{mode}")
@@ -161,11 +163,8 @@ def _described(counted: Subquery, name: str) -> Subquery:
     )
 
 
-PROSPECTS = {(sale, mode): _prospects(sale, mode) for sale in ("deal", "order") for mode in ("period", "cohort")}
-
-
 def _conversion(params: Mapping[str, str]) -> Definition:
-    entity = PROSPECTS[params["transaction"], params["mode"]]
+    entity = prospects(params["transaction"], params["mode"])
     clock, sales = InPeriod(entity.c.no), entity.c.sales
     is_distinct = params["distinct"] == "true"
     noun = {"deal": "won deals", "order": "first orders"}[params["transaction"]]

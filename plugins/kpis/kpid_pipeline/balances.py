@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Numeric, Subquery, and_, case, cast, func, select
@@ -132,7 +133,8 @@ def _experience() -> Subquery:
     )
 
 
-def _weighted() -> Subquery:
+@cache
+def weighted() -> Subquery:
     """Open deals with what is known of their chances: their own, their stage's, and what became of others in that stage."""
     stage, past = living(entities.stages, "stage_now").c, _experience().c
     joined = OPEN.outerjoin(stage.id.table, stage.id == OPEN.c.stage_id)
@@ -150,11 +152,9 @@ def _weighted() -> Subquery:
     )
 
 
-WEIGHTED = _weighted()
-
-
 def _weighted_amount(params: Mapping[str, str]) -> Definition:
-    c = WEIGHTED.c
+    deals_open = weighted()
+    c = deals_open.c
     chain = {"deal": (c.of_deal, c.of_stage, c.of_past), "stage": (c.of_stage, c.of_past), "history": (c.of_past,)}[
         params["prob"]
     ]
@@ -163,15 +163,15 @@ def _weighted_amount(params: Mapping[str, str]) -> Definition:
     lacks = and_(c.value_lacks, p.is_not(None))
 
     def number(*conditions: ColumnElement[bool]) -> Measure:
-        return Measure(WEIGHTED, clock, count(and_(c.is_known, *conditions)), label="open deals")
+        return Measure(deals_open, clock, count(and_(c.is_known, *conditions)), label="open deals")
 
     measures = {
-        "worth": Measure(WEIGHTED, clock, sum_(worth, c.is_known), label="open deals", lacks=lacks),
+        "worth": Measure(deals_open, clock, sum_(worth, c.is_known), label="open deals", lacks=lacks),
         "without": number(p.is_(None)),
         "certain": number(p == 1),
         "judged": number(p.is_not(None)),
         "negative": number(c.value < 0),
-        "unknown": Measure(WEIGHTED, clock, count(c.is_known.is_(False)), label="open deals"),
+        "unknown": Measure(deals_open, clock, count(c.is_known.is_(False)), label="open deals"),
     }
     return Definition(measures, lambda m: m.worth, "worth", remarks=remarks(_chances), optional=(*OPTIONAL,))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from sqlalchemy import ColumnElement, Select, Subquery, Table, Text, and_, case, cast, func, literal, not_, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause
 
@@ -134,7 +137,9 @@ def _of_answers() -> list[_Found]:
     ]
 
 
-def _problems() -> Subquery:
+@cache
+def problems() -> Subquery:
+    """All problems: ``problem, entity, record, source_id, owner_id, account_id``."""
     doubles = [_found("duplicate", "records", RECORDS, RECORDS.c.is_double == 1).with_only_columns(
         literal("duplicate").label("problem"), RECORDS.c.entity, RECORDS.c.id.label("record"), RECORDS.c.source_id,
         RECORDS.c.owner_id, cast(literal(None), Text).label("account_id"),
@@ -143,12 +148,20 @@ def _problems() -> Subquery:
     return union_all(*found).subquery("problems")
 
 
-PROBLEMS = _problems()
 _TABLES: tuple[Table, ...] = (
     entities.deals, entities.leads, entities.tickets, entities.activities, entities.subscriptions, entities.deal_stage_history,
     entities.account_status_history, entities.ticket_status_history, entities.orders, entities.survey_responses,
     entities.accounts, entities.contacts,
 )  # fmt: skip
+
+
+def _define(_params: Mapping[str, str]) -> Definition:
+    return Definition(
+        {"problems": Measure(problems(), Now(), count(), label="problems")},
+        lambda m: m.problems,
+        optional=tuple(table.name for table in _TABLES),
+    )
+
 
 DATA_PROBLEMS = Kpi(
     id="data_problems",
@@ -156,11 +169,7 @@ DATA_PROBLEMS = Kpi(
     category="ops",
     unit="count",
     better="down",
-    define=Definition(
-        {"problems": Measure(PROBLEMS, Now(), count(), label="problems")},
-        lambda m: m.problems,
-        optional=tuple(table.name for table in _TABLES),
-    ),
+    define=_define,
     period="day",
     dimensions=("problem", "entity", "record", "owner", "team", "source"),
     formula_text="records with impossible dates, amounts, currencies, scores or probabilities, lacks, or doubles",
