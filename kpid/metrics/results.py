@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table
-from sqlalchemy.sql.expression import FromClause
-from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.sql.expression import ClauseElement, FromClause
 
 from kpid.metrics.plan import Ask
 from kpid.metrics.statements import Columns, Statement
@@ -95,4 +94,12 @@ def entities_of(ask: Ask) -> tuple[str, ...]:
 @lru_cache(maxsize=4_096)
 def tables_of(entity: FromClause) -> tuple[str, ...]:
     """Names of the canonical tables below an entity."""
-    return tuple(sorted({element.name for element in iterate(entity) if isinstance(element, Table)}))
+    names, seen, waiting = set[str](), set[int](), list[ClauseElement]([entity])
+    while waiting:  # not SQLAlchemy's iterate(): that walks a part anew for everything that uses it
+        element = waiting.pop()
+        if isinstance(element, Table):
+            names.add(element.name)
+        elif id(element) not in seen:
+            seen.add(id(element))
+            waiting += element.get_children()
+    return tuple(sorted(names))
