@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from kpid.errors import ConfigError, KpidError
 from kpid.plugin.kpi import Definition, Kpi, Measure, Quantity, Target, Use, Values
@@ -31,6 +31,18 @@ class Composed:
         """What the outer formula sees: its own measures, and the results of the parts."""
         own = {name: quantity for name, quantity in m.items() if name.partition(".")[0] not in self.parts}
         return Values(own | {name: part(_inside(m, name)) for name, part in self.parts.items()})
+
+
+@dataclass(frozen=True)
+class Seen(Generic[T]):
+    """A function of the outer definition, given what the outer formula sees."""
+
+    formula: Composed
+    own: Callable[[Values], T]
+
+    def __call__(self, m: Values) -> T:
+        """What it says."""
+        return self.own(self.formula.values(m))
 
 
 @dataclass(frozen=True)
@@ -61,16 +73,6 @@ class Remarked:
         for name, remarks in self.parts.items():
             told += remarks(_inside(m, name))
         return list(dict.fromkeys(told))
-
-
-def formulas_of(formula: Callable[[Values], Quantity]) -> Iterator[Callable[[Values], Quantity]]:
-    """A formula and those of all its parts."""
-    if not isinstance(formula, Composed):
-        yield formula
-        return
-    yield from formulas_of(formula.formula)
-    for name in sorted(formula.parts):
-        yield from formulas_of(formula.parts[name])
 
 
 def define(
@@ -166,8 +168,5 @@ def _remarks(formula: Composed, own: Definition, parts: Mapping[str, Definition]
     return Remarked(formula, own.remarks, said) if own.remarks is not None or said else None
 
 
-def _seen(formula: Composed, function: Callable[[Values], T] | None) -> Callable[[Values], T] | None:
-    """A function of the outer definition, given what the outer formula sees."""
-    if function is None:
-        return None
-    return lambda m: function(formula.values(m))
+def _seen(formula: Composed, function: Callable[[Values], T] | None) -> Seen[T] | None:
+    return None if function is None else Seen(formula, function)

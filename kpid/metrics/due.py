@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from types import CodeType
 
 from sqlalchemy import Column, Table, select
 from sqlalchemy.sql.expression import FromClause
@@ -14,7 +13,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
 from kpid.analysis.workdays import WorkCalendar
-from kpid.metrics.compose import formulas_of
+from kpid.metrics.codes import code_text
 from kpid.metrics.dialects import approximate_on, text_of
 from kpid.metrics.dimensions import dimension_of, labels_table
 from kpid.metrics.event_dimensions import BASIS
@@ -161,8 +160,10 @@ def definition_hash(
         "kpi": ask.kpi.id,
         "params": dict(ask.params),
         "measures": measures,
-        "formula": [_formula_text(formula) for formula in formulas_of(ask.definition.formula)],
-        "targets": {name: [target.kpi, dict(target.params)] for name, target in ask.definition.targets.items()},
+        "formula": code_text(ask.definition.formula),
+        "told": [code_text(getattr(ask.definition, name)) for name in ("doubts", "remarks", "interval", "size")],
+        "targets": {name: [target.kpi, dict(target.params), target.prorate] for name, target in ask.definition.targets.items()},
+        "optional": sorted(ask.definition.optional),
         "horizon": str(ask.definition.horizon),
         "sample": [ask.definition.sample, ask.min_sample],
         "calendar": calendar.identity,
@@ -186,16 +187,6 @@ def _custom_texts(ask: Ask) -> list[str]:
 @lru_cache(maxsize=1_024)
 def _entity_text(entity: FromClause) -> str:
     return text_of(select(entity))  # type: ignore[arg-type]
-
-
-def _formula_text(formula: object) -> str:
-    code = getattr(formula, "__code__", None)
-    return _code_text(code) if code is not None else repr(formula)
-
-
-def _code_text(code: CodeType) -> str:
-    constants = [_code_text(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return f"{code.co_code.hex()} {code.co_names} {constants}"
 
 
 def _instant(day: date) -> datetime:

@@ -8,9 +8,11 @@ from datetime import UTC, date, datetime
 import pytest
 
 from kpid.analysis.periods import Calendar, period_at, period_from_label
+from kpid.metrics.compose import define
 from kpid.metrics.due import Touched, definition_hash, due_periods, wanted_periods
 from kpid.metrics.plan import Ask
 from kpid.model import SeriesNeed
+from kpid.plugin.kpi import Definition, Kpi, Target, Use
 from kpid.warehouse import Changes
 
 CALENDAR = Calendar("Europe/Berlin")
@@ -96,3 +98,32 @@ def test_definition_changes_with_what_the_number_depends_on(kpis):
         definition_hash(replace(ask, definition=ask.kpi.definition({"weight": "amount"})), CALENDAR, "EUR"),
     ]
     assert len({known, *others}) == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"doubts": lambda m: "too few" if m.won.exact < 2 else None},
+        {"remarks": lambda m: ["above 100 %"]},
+        {"interval": lambda m: (0, 1)},
+        {"size": lambda m: m.won},
+        {"optional": ("refunds",)},
+        {"targets": {"goal": Target("win_rate")}},
+        {"targets": {"goal": Target("win_rate", prorate=True)}},
+    ],
+)
+def test_definition_changes_with_what_is_said_of_the_number(kpis, change):
+    ask = ask_for(kpis, "win_rate")
+    found = [definition_hash(replace(ask, definition=one), CALENDAR, "EUR") for one in variants(ask.definition, change)]
+    assert len(set(found)) == len(found)
+
+
+def variants(definition, change):
+    """A definition, one with a change, and compositions of both: these have an interval and a size of their own."""
+    composed = Kpi("whole", "", "", "count", "up", Definition({}, lambda m: m.part, uses={"part": Use("part")}))
+    for one in (definition, replace(definition, **change)):
+        part = Kpi("part", "", "", "count", "up", one)
+        yield one
+        if change.keys() & {"interval", "size"}:
+            continue
+        yield define(composed, {}, {"part": part}, lambda _: {})
