@@ -40,7 +40,7 @@ from kpid.errors import BusyError, ConfigError, KpidError, PlaceError
 
 WELL, WRONG, MISUSE, BUSY, MISCONFIGURED, STOPPED = 0, 1, 2, 75, 78, 130
 GARBAGE = 100_000
-"""New objects until Python looks for rubbish: modules and plugins stay, and to search them all the while is a third of the start."""
+"""New objects until Python looks for rubbish: modules and plugins stay, and to look through them is a third of the start."""
 
 
 def _version(wanted: bool) -> None:

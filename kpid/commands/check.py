@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
-from kpid.commands.check_sql import sql_mistakes
 from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
 from kpid.config.load import Loaded
 from kpid.config.model import Config, KpiSettings, Rule
@@ -28,6 +27,7 @@ PLAUSIBLE_RATIO = Decimal(5)
 """A target beyond 500 % is rather a forgotten percent sign."""
 
 CheckTemplates = Callable[[], Sequence[Finding]]
+_Part = tuple[str, Callable[[], str], Iterable[Finding]]
 
 
 def check_config(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemplates | None = None) -> list[Finding]:
@@ -41,25 +41,27 @@ def check_config(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemp
     Returns:
         One finding per mistake or warning, and one per part that is well. ``ok`` is False for both mistakes and warnings.
     """
+    findings = [Finding("configuration", True, f"{_counted(loaded.files, 'file')} read", where=str(loaded.config.file))]
+    for subject, text, found in _parts(loaded, plugins, check_templates):
+        told = [finding for finding in found if not finding.ok]
+        findings.extend(told or [Finding(subject, True, text())])
+    return findings
+
+
+def _parts(loaded: Loaded, plugins: Plugins, check_templates: CheckTemplates | None) -> Iterator[_Part]:
+    """What is checked: its name, what to say of it if all is well, and what is found."""
     config = loaded.config
     own = own_kpis(loaded, plugins)
     plugins = joined(plugins, loaded, own)
-    parts: list[tuple[str, str, Iterator[Finding]]] = [
-        ("plugins", _brought(plugins), _plugins(loaded, plugins)),
-        ("sources", _counted(config.sources, "source"), _options(loaded, plugins, "sources")),
-        ("receivers", _counted(config.receivers, "receiver"), _options(loaded, plugins, "receivers")),
-        ("kpis", _kpis_text(config), _kpis(loaded, plugins, own)),
-        ("rules", _counted(config.rules, "rule"), _rules(loaded, plugins)),
-        ("reports", _counted(config.reports, "report"), iter(())),
-        ("data", "every KPI in use has a source for its data", coverage_findings(loaded, plugins)),
-        ("catalogue", _catalogue(loaded, plugins), iter(())),
-        ("templates", "every template renders", iter(check_templates() if check_templates else ())),
-    ]
-    findings = [Finding("configuration", True, f"{_counted(loaded.files, 'file')} read", where=str(loaded.config.file))]
-    for subject, text, found in parts:
-        told = [finding for finding in found if not finding.ok]
-        findings.extend(told or [Finding(subject, True, text)])
-    return findings
+    yield "plugins", lambda: _brought(plugins), _plugins(loaded, plugins)
+    yield "sources", lambda: _counted(config.sources, "source"), _options(loaded, plugins, "sources")
+    yield "receivers", lambda: _counted(config.receivers, "receiver"), _options(loaded, plugins, "receivers")
+    yield "kpis", lambda: _kpis_text(config), _kpis(loaded, plugins, own)
+    yield "rules", lambda: _counted(config.rules, "rule"), _rules(loaded, plugins)
+    yield "reports", lambda: _counted(config.reports, "report"), ()
+    yield "data", lambda: "every KPI in use has a source for its data", coverage_findings(loaded, plugins)
+    yield "catalogue", lambda: _catalogue(loaded, plugins), ()
+    yield "templates", lambda: "every template renders", check_templates() if check_templates else ()
 
 
 def refuse_mistakes(loaded: Loaded, plugins: Plugins, *, check_templates: CheckTemplates | None = None) -> None:
@@ -68,7 +70,7 @@ def refuse_mistakes(loaded: Loaded, plugins: Plugins, *, check_templates: CheckT
     Raises:
         ConfigError: all mistakes at once.
     """
-    found = check_config(loaded, plugins, check_templates=check_templates)
+    found = [finding for _, _, findings in _parts(loaded, plugins, check_templates) for finding in findings]
     mistakes = [finding for finding in found if not finding.ok and not finding.warning]
     raise_errors([ConfigError(finding.text, where=finding.where or None, hint=finding.hint or None) for finding in mistakes])
 
@@ -165,7 +167,11 @@ def _kpis_text(config: Config) -> str:
 
 
 def _kpis(loaded: Loaded, plugins: Plugins, own: Own) -> Iterator[Finding]:
-    yield from (_finding("kpis", error) for error in (*own.errors, *sql_mistakes(loaded, own.kpis)))
+    yield from (_finding("kpis", error) for error in own.errors)
+    if any(text.sql is not None for text in loaded.config.kpis.values()):
+        from kpid.commands.check_sql import sql_mistakes  # noqa: PLC0415 - needs the engine, which takes half a second
+
+        yield from (_finding("kpis", error) for error in sql_mistakes(loaded, own.kpis))
     for name, settings in loaded.config.kpis.items():
         if name in plugins.kpis:
             kpi = plugins.kpis[name]

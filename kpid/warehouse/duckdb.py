@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kpid.errors import BusyError, StoreError
 from kpid.warehouse import Changes, Watermark, writes
 from kpid.warehouse.duckdb_batch import DuckDBBatch
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIDY_EVERY = 5  # batches, then cached pages are let go: a long sync takes no more memory than a short one
 _STORAGE = "v1.5.0"
 """File format: readable by DuckDB 1.5 and 2.x, until the one of 2.x has settled."""
@@ -172,10 +173,19 @@ class DuckDBWarehouse:
 
     def watermarks(self) -> Sequence[Watermark]:
         """All watermarks, by source and entity."""
-        found = self.query("SELECT source_id, entity, cursor, through, finished_at FROM watermarks ORDER BY source_id, entity")
+        rows = self.query(
+            "SELECT source_id, entity, cursor, epoch_us(through) AS through, epoch_us(finished_at) AS finished "
+            "FROM watermarks ORDER BY source_id, entity"
+        )
         return [
-            Watermark(row["source_id"], row["entity"], json.loads(row["cursor"] or "null"), row["through"], row["finished_at"])
-            for row in found.to_pylist()
+            Watermark(
+                row["source_id"],
+                row["entity"],
+                json.loads(row["cursor"] or "null"),
+                _instant(row["through"]),
+                _instant(row["finished"]),
+            )
+            for row in rows.to_pylist()
         ]
 
     def changes(self, after: int) -> Changes:
@@ -266,3 +276,8 @@ def _migrate(cursor: duckdb.DuckDBPyConnection) -> None:
     for statement in writes.BOOKKEEPING:
         cursor.execute(statement)
     cursor.execute("COMMIT")
+
+
+def _instant(microseconds: int | None) -> datetime | None:
+    """As numbers, since Arrow loads pandas, where it is installed, to make instants of its own: a fifth of a second."""
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
