@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
@@ -76,7 +76,7 @@ def _late(ask: Ask, changes: Changes, now: datetime) -> datetime:
     """Since when periods must have ended to be measured anew, where nobody says what has changed; else now."""
     if changes.restate is None:
         return now
-    is_plain = all(isinstance(measure.entity, Table) for measure in ask.definition.measures.values())
+    is_plain = not ask.definition.targets and all(isinstance(one.entity, Table) for one in ask.definition.measures.values())
     return now - (changes.restate if is_plain else max(changes.restate, RESTATE_COHORTS))
 
 
@@ -85,7 +85,7 @@ class Touched:
 
     An event alters the period of its day, before and after; a balance or an interval all periods from its first day on. Changes
     of tables that dimensions are looked up in, of exchange rates, or of anything a derived entity is made from, may alter all
-    periods.
+    periods. A target alters the period that it is for.
     """
 
     def __init__(self, ask: Ask, changes: Changes) -> None:
@@ -96,6 +96,8 @@ class Touched:
         self.days: set[datetime] = set()
         for measure in ask.definition.measures.values():
             self._add(measure, ask)
+        if ask.definition.targets:
+            self.days.update(_instants(changes.days.get(("targets", "period_start"), ())))
 
     def covers(self, period: Period) -> bool:
         """Whether a period may have changed."""
@@ -118,7 +120,7 @@ class Touched:
         if isinstance(measure.clock, Balance | During) and None in self._changes.days[keys[0]]:
             self.everything = True  # begun nobody knows when: every period warns of it
             return
-        days = [_instant(day) for key in keys for day in self._changes.days[key] if day is not None]
+        days = [instant for key in keys for instant in _instants(self._changes.days[key])]
         if isinstance(measure.clock, At):
             self.days.update(days)
         elif days:
@@ -144,7 +146,7 @@ def approximations(ask: Ask, dialect: str) -> tuple[str, ...]:
 def definition_hash(
     ask: Ask, calendar: Calendar, currency: str, dialect: str = "duckdb", hours: Mapping[str, WorkCalendar] | None = None
 ) -> str:
-    """Changes when the numbers may change though no data did: definition, parameters, minimum sample, zone, currency.
+    """Changes when the numbers may change though no data did: definition, parameters, configured targets, sample, zone ...
 
     The engine is part of it only where it estimates, opening hours (``hours``) only where they count.
     """
@@ -163,6 +165,7 @@ def definition_hash(
         "formula": code_text(ask.definition.formula),
         "told": [code_text(getattr(ask.definition, name)) for name in ("doubts", "remarks", "interval", "size")],
         "targets": {name: [target.kpi, dict(target.params), target.prorate] for name, target in ask.definition.targets.items()},
+        "goals": ask.goals,
         "optional": sorted(ask.definition.optional),
         "horizon": str(ask.definition.horizon),
         "sample": [ask.definition.sample, ask.min_sample],
@@ -189,5 +192,5 @@ def _entity_text(entity: FromClause) -> str:
     return text_of(select(entity))  # type: ignore[arg-type]
 
 
-def _instant(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
+def _instants(days: Iterable[date | None]) -> list[datetime]:
+    return [datetime.combine(day, time.min, UTC) for day in days if day is not None]

@@ -26,7 +26,7 @@ from kpid.metrics.plan import Ask, Scan, make_plan
 from kpid.metrics.prepared import prepare
 from kpid.metrics.results import Answers, entities_of, read_answers
 from kpid.metrics.spine import Setting
-from kpid.metrics.targets import Targets, read_targets
+from kpid.metrics.targets import Targets, goals_of, read_targets
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.entities import ENTITIES, watermarks
@@ -44,9 +44,9 @@ class MetricsSetup:
     """What measuring needs: where the facts are, the KPIs, how time is cut, and what the company has set.
 
     ``max_ages`` says from which age on a source's data is stale; sources that are not in it never are. ``sources`` names the
-    configured
-    ones: what a source that is configured no more has left behind makes nothing stale. None: all there are. ``calendars`` are
-    opening hours by name, ``""`` the company's. ``owner_basis`` says whose an event is: the owner's of then, or today's.
+    configured ones: what a source that is configured no more has left behind makes nothing stale. None: all there are.
+    ``calendars`` are opening hours by name, ``""`` the company's. ``owner_basis`` says whose an event is: the owner's of then, or
+    today's.
     """
 
     warehouse: Warehouse
@@ -196,7 +196,7 @@ class _Run:
         """
         kpi = self.setup.kpis.get(need.kpi)
         if kpi is None:
-            raise ConfigError(f"there is no KPI {need.kpi!r}", hint="`kpid plugins` lists those that are installed")
+            raise ConfigError(f"there is no KPI {need.kpi!r}", hint="`kpid kpis` lists those that are installed")
         settings = self.setup.settings.get(kpi.id) or KpiSettings.model_validate({})
         params = kpi.params_from({**settings.params, **dict(need.params)})
         definition = define(kpi, params, self.setup.kpis, self._params_of, has_rows=self._has_rows)
@@ -209,7 +209,8 @@ class _Run:
             where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
         ask = Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody, self.setup.custom)
         engine = self.setup.warehouse.dialect
-        return replace(ask, remarks=tuple(f"approximate: the {kind} of {engine}" for kind in approximations(ask, engine)))
+        remarks = tuple(f"approximate: the {kind} of {engine}" for kind in approximations(ask, engine))
+        return replace(ask, remarks=remarks, goals=goals_of(definition, self.setup.settings, self.setup.kpis))
 
     def _params_of(self, kpi: str) -> Mapping[str, str]:
         settings = self.setup.settings.get(kpi)
@@ -305,8 +306,9 @@ class _Run:
 
     def _days_of_deletions(self, ask: Ask, after: datetime) -> Days:
         is_money = any(measure.money is not None for measure in ask.definition.measures.values())
+        beside = {"fx_rates": is_money, "targets": bool(ask.definition.targets)}
         found: Days = {}
-        for entity in {*entities_of(ask), *(("fx_rates",) if is_money else ())} & ENTITIES.keys():
+        for entity in {*entities_of(ask), *(name for name, is_read in beside.items() if is_read)} & ENTITIES.keys():
             if (entity, after) not in self._deletions:
                 self._deletions[entity, after] = days_of_deletions(self.setup.warehouse, entity, after, self.now)
             found |= self._deletions[entity, after]

@@ -45,6 +45,8 @@ class Ask:
     custom: Custom = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     """What there is to say of every figure: ``approximate: ...``."""
+    goals: tuple[str, ...] = ()
+    """The targets that the configuration has for it, as text: with others its figures are others."""
 
     @property
     def by(self) -> tuple[str, ...]:

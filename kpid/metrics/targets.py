@@ -19,7 +19,7 @@ from kpid.metrics.dialects import compile_statement
 from kpid.model import Dims, Period, Segment
 from kpid.plugin.entities import targets
 from kpid.plugin.expressions import counts
-from kpid.plugin.kpi import Kpi, Quantity, Target
+from kpid.plugin.kpi import Definition, Kpi, Quantity, Target
 from kpid.warehouse import Warehouse
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -111,6 +111,17 @@ def _configured(settings: KpiSettings | None, kpi: str, calendar: Calendar) -> I
         first_day = None if period is None else calendar.day_of(period.start)
         since = None if text.valid_from is None else calendar.midnight(text.valid_from)
         yield TargetRow(kpi, text.where, period.kind if period else text.period, first_day, text.value, None, since)
+
+
+def goals_of(definition: Definition, settings: Mapping[str, KpiSettings], kpis: Mapping[str, Kpi]) -> tuple[str, ...]:
+    """The targets that the configuration has for what a definition measures against, as text."""
+    found = []
+    for name in sorted({target.kpi for target in definition.targets.values()} & settings.keys()):
+        own, kpi = settings[name], kpis.get(name)
+        kind = own.target_period or (kpi.period if kpi is not None else "")
+        usual = [] if own.target is None else [f"{name}: {own.target} per {kind}"]
+        found += [*usual, *(f"{name}: {target.model_dump_json()}" for target in own.targets)]
+    return tuple(found)
 
 
 def _dims(value: Any) -> dict[str, str]:

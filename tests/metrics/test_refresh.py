@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -206,6 +206,73 @@ def test_refresh_after_changes_equals_measuring_everything_anew(tmp_path, kpis, 
         assert not [key for key in known if key[0] in fresh]
     world.close()
     anew.close()
+
+
+# ---- targets that come, change and go later
+
+ATTAINED = SeriesNeed("quota_attainment", "month", params=(("kpi", "won_deals"),), periods=3)
+
+
+def goal(number, value, start, **columns):
+    return {
+        "id": str(number),
+        "kpi": "won_deals",
+        "period_kind": "month",
+        "period_start": start,
+        "value": Decimal(value),
+        **columns,
+    }
+
+
+def attained(world, *goals, now=NOW):
+    """The attainments of November and December, and how many revisions that took."""
+    if goals:
+        store_rows(world.warehouse, {"targets": goals}, now=now)
+    written = world.refresh(ATTAINED, now=now).appended
+    return [world.value(ATTAINED, label).value for label in ("2017-11", "2017-12")], written
+
+
+def test_target_that_comes_later_is_what_its_closed_period_is_measured_against(world):
+    world.put(*(deal(n) for n in range(4)), deal(9, closed=DECEMBER - timedelta(days=30)))
+    assert attained(world)[0] == [None, None]
+    assert attained(world) == ([None, None], 0)
+    assert attained(world, goal(1, 8, date(2017, 12, 1))) == ([None, Decimal("0.5")], 1)
+    assert attained(world, goal(2, 2, date(2017, 11, 1))) == ([Decimal("0.5"), Decimal("0.5")], 1)
+    assert attained(world, goal(1, 4, date(2017, 12, 1))) == ([Decimal("0.5"), 1], 1)
+
+
+def test_target_that_is_deleted_is_gone_from_its_closed_period(world):
+    world.put(*(deal(n) for n in range(4)))
+    attained(world, goal(1, 8, date(2017, 12, 1)))
+    with world.warehouse.batch() as batch:
+        batch.tombstone("targets", [("crm:1", NOW - timedelta(hours=1), "deleted", None)])
+    assert attained(world) == ([None, None], 1)
+
+
+def test_target_that_is_deleted_after_the_measurement_is_gone_at_the_next(world):
+    world.put(*(deal(n) for n in range(4)))
+    later = goal(1, 8, date(2017, 12, 1), deleted_at=NOW + timedelta(minutes=5))
+    assert attained(world, later)[0] == [None, Decimal("0.5")]
+    assert attained(world, now=NOW + timedelta(minutes=10))[0] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({"target": "8", "target_period": "month"}, [Decimal("0.125"), Decimal("0.5")]),
+        ({"target": "8", "target_period": "quarter"}, [None, None]),
+        ({"targets": [{"period": "2017-12", "value": "8"}]}, [None, Decimal("0.5")]),
+        ({"targets": [{"period": "month", "value": "4"}, {"period": "2017-11", "value": "2"}]}, [Decimal("0.5"), 1]),
+    ],
+)
+def test_target_that_is_configured_later_is_what_closed_periods_are_measured_against(world, texts, expected):
+    world.put(*(deal(n) for n in range(4)), deal(9, closed=DECEMBER - timedelta(days=30)))
+    assert attained(world)[0] == [None, None]
+    world.setup = replace(world.setup, settings={"won_deals": KpiSettings.model_validate(texts)})
+    assert attained(world)[0] == expected
+    assert attained(world)[1] == 0
+    world.setup = replace(world.setup, settings={})
+    assert attained(world)[0] == [None, None]
 
 
 # ---- states
