@@ -25,8 +25,10 @@ from kpid.plugin.kpi import At, Balance, During, InPeriod, Measure, Now
 from kpid.store.history import SpanKey
 from kpid.warehouse import Changes
 
-RESTATE_COHORTS = timedelta(days=100)
-"""Where nobody says what has changed, figures of derived entities are measured anew for so long after their period."""
+RESTATE_DERIVED = timedelta(days=100)
+"""Where nobody can say which periods a change alters, those are measured anew that ended no longer ago than this. A row of a
+derived entity may come of any row of its tables, and those of the day change with every sync: without a limit each sync would
+measure all that was ever kept. A quarter and some days, so that a quarter's late bookings still reach its figures."""
 
 _UNSETTLED = frozenset({MeasurementState.INCOMPLETE.value, MeasurementState.STALE.value, MeasurementState.ERROR.value})
 
@@ -63,11 +65,13 @@ def due_periods(
         candidates |= known
         return sorted(candidates.values(), key=lambda period: (period.start, period.end))
     touched, late = Touched(ask, changes), _late(ask, changes, now)
+    near = now - RESTATE_DERIVED - (ask.definition.horizon or timedelta(0))
     due = []
     for key, period in (known | candidates).items():
         states = measured[key][1] if key in measured else frozenset[str]()
         is_open = key in candidates and (not states or period.end > now or ask.is_now_only)
-        if is_open or states & _UNSETTLED or touched.covers(period) or period.end > late:
+        is_touched = touched.covers(period, is_near=key in candidates or period.end > near)
+        if is_open or states & _UNSETTLED or is_touched or period.end > late:
             due.append(period)
     return sorted(due, key=lambda period: (period.start, period.end))
 
@@ -77,33 +81,37 @@ def _late(ask: Ask, changes: Changes, now: datetime) -> datetime:
     if changes.restate is None:
         return now
     is_plain = not ask.definition.targets and all(isinstance(one.entity, Table) for one in ask.definition.measures.values())
-    return now - (changes.restate if is_plain else max(changes.restate, RESTATE_COHORTS))
+    return now - (changes.restate if is_plain else max(changes.restate, RESTATE_DERIVED))
 
 
 class Touched:
     """Which periods of an ask a set of changes may have altered.
 
-    An event alters the period of its day, before and after; a balance or an interval all periods from its first day on. Changes
-    of tables that dimensions are looked up in, of exchange rates, or of anything a derived entity is made from, may alter all
-    periods. A target alters the period that it is for.
+    An event alters the period of its day, before and after, and those that look back on it; a balance or an interval all periods
+    from its first day on; a target the period that it is for. Changes of tables that dimensions are looked up in, or of exchange
+    rates, may alter all periods, and are rare. Changes of anything that a derived entity is made from may, too, and are not: of
+    these only the near periods are covered.
     """
 
     def __init__(self, ask: Ask, changes: Changes) -> None:
         self._changes = changes
         self._entities = {entity for entity, _ in changes.days}
         self.everything = False
+        self.everything_near = False
         self.first: datetime | None = None
-        self.days: set[datetime] = set()
+        self.days: dict[int, set[datetime]] = {}
+        """By how many days back the measures look that count there."""
         for measure in ask.definition.measures.values():
             self._add(measure, ask)
         if ask.definition.targets:
-            self.days.update(_instants(changes.days.get(("targets", "period_start"), ())))
+            self.days.setdefault(0, set()).update(_instants(changes.days.get(("targets", "period_start"), ())))
 
-    def covers(self, period: Period) -> bool:
-        """Whether a period may have changed."""
-        if self.everything or (self.first is not None and self.first <= period.end):
+    def covers(self, period: Period, *, is_near: bool = True) -> bool:
+        """Whether a period may have changed; ``is_near``: it is wanted, or ended not long ago."""
+        if self.everything or (self.everything_near and is_near) or (self.first is not None and self.first <= period.end):
             return True
-        return any(period.start - timedelta(days=1) < day < period.end for day in self.days)
+        starts = {back: min(period.start, period.end - timedelta(days=back)) - timedelta(days=1) for back in self.days}
+        return any(starts[back] < day < period.end for back, days in self.days.items() for day in days)
 
     def _add(self, measure: Measure, ask: Ask) -> None:
         tables = tables_of(measure.entity)
@@ -114,15 +122,15 @@ class Touched:
         columns = [element for clock in clock_columns(measure.clock) for element in iterate(clock) if isinstance(element, Column)]
         keys = [(tables[0], column.name) for column in columns]
         is_derived = not isinstance(measure.entity, Table) or isinstance(measure.clock, InPeriod)
-        if is_derived or measure.trailing_days is not None or any(key not in self._changes.days for key in keys):
-            self.everything = True
+        if is_derived or any(key not in self._changes.days for key in keys):
+            self.everything_near = True
             return
         if isinstance(measure.clock, Balance | During) and None in self._changes.days[keys[0]]:
             self.everything = True  # begun nobody knows when: every period warns of it
             return
         days = [instant for key in keys for instant in _instants(self._changes.days[key])]
         if isinstance(measure.clock, At):
-            self.days.update(days)
+            self.days.setdefault(measure.trailing_days or 0, set()).update(days)
         elif days:
             self.first = min([*days, self.first] if self.first else days)
 

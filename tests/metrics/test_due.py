@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from kpid.analysis.periods import Calendar, period_at, period_from_label
 from kpid.metrics.compose import define
-from kpid.metrics.due import Touched, definition_hash, due_periods, wanted_periods
+from kpid.metrics.due import RESTATE_DERIVED, Touched, definition_hash, due_periods, wanted_periods
 from kpid.metrics.plan import Ask
 from kpid.model import SeriesNeed
 from kpid.plugin.kpi import Definition, Kpi, Target, Use
@@ -81,6 +81,40 @@ def test_unsettled_new_and_touched_periods_are_due(kpis):
     changes = changed(deals__closed_at={date(2017, 10, 5)})
     assert due_periods(ask, [DECEMBER], measured, changes, NOW) == [OCTOBER, NOVEMBER, DECEMBER]
     assert due_periods(ask, [DECEMBER], measured, None, NOW) == [OCTOBER, NOVEMBER, DECEMBER]
+
+
+def test_derived_figures_are_measured_anew_where_wanted_or_not_long_over(kpis):
+    days = [period_at("day", NOW - timedelta(days=back), CALENDAR) for back in range(400)]
+    measured = {(day.start, day.end): (day, frozenset({"ok"})) for day in days}
+    changes = changed(tickets__created_at={date(2018, 1, 1)})
+    due = due_periods(ask_for(kpis, "ticket_backlog", kind="day"), [days[0], days[1], days[300]], measured, changes, NOW)
+    near = [day for day in days if day.end > NOW - RESTATE_DERIVED]
+    assert due == sorted([*near, days[300]], key=lambda day: day.start)
+    assert 99 <= len(near) <= 101
+
+
+def test_cohorts_that_are_followed_longer_are_measured_anew_for_longer(kpis):
+    ask = ask_for(kpis, "ticket_backlog", kind="day")
+    ask = replace(ask, definition=replace(ask.definition, horizon=timedelta(days=90)))
+    day = period_at("day", NOW - timedelta(days=150), CALENDAR)
+    measured = {(day.start, day.end): (day, frozenset({"ok"}))}
+    assert due_periods(ask, [], measured, changed(tickets__created_at={date(2018, 1, 1)}), NOW) == [day]
+
+
+def test_change_of_a_table_that_names_come_from_reaches_all_periods(kpis):
+    day = period_at("day", NOW - timedelta(days=399), CALENDAR)
+    measured = {(day.start, day.end): (day, frozenset({"ok"}))}
+    ask = ask_for(kpis, "ticket_backlog", ("owner",), kind="day")
+    assert due_periods(ask, [], measured, changed(users__created_at={None}), NOW) == [day]
+
+
+@pytest.mark.parametrize(("day", "expected"), [(date(2017, 10, 5), ["2017-10", "2017-11"]), (date(2017, 8, 1), [])])
+def test_event_alters_the_periods_that_look_back_on_it(kpis, day, expected):
+    ask = ask_for(kpis, "won_deals")
+    back = {name: replace(measure, trailing_days=60) for name, measure in ask.definition.measures.items()}
+    ask = replace(ask, definition=replace(ask.definition, measures=back))
+    touched = Touched(ask, changed(deals__closed_at={day}))
+    assert [period.label for period in (OCTOBER, NOVEMBER, DECEMBER) if touched.covers(period, is_near=False)] == expected
 
 
 def test_definition_changes_with_what_the_number_depends_on(kpis):
