@@ -152,6 +152,11 @@ def test_definition_changes_with_what_is_said_of_the_number(kpis, change):
     assert len(set(found)) == len(found)
 
 
+def test_every_definition_can_be_told_from_others(kpis):
+    found = {name: definition_hash(ask_for(kpis, name), CALENDAR, "EUR") for name in kpis}
+    assert len(set(found.values())) == len(kpis)
+
+
 def variants(definition, change):
     """A definition, one with a change, and compositions of both: these have an interval and a size of their own."""
     composed = Kpi("whole", "", "", "count", "up", Definition({}, lambda m: m.part, uses={"part": Use("part")}))

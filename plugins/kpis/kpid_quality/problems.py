@@ -20,7 +20,7 @@ def _found(problem: str, entity: str, rows: FromClause, where: ColumnElement[boo
     c = rows.c
     nobody = cast(literal(None), Text)
     owner, account = (c.get(name, nobody) for name in ("owner_id", "account_id"))
-    columns = (literal(problem).label("problem"), literal(entity).label("entity"), c.id.label("record"), c.source_id)
+    columns = (literal(problem).label("problem"), literal(entity, Text).label("entity"), c.id.label("record"), c.source_id)
     return select(*columns, owner.label("owner_id"), account.label("account_id")).where(where)
 
 
