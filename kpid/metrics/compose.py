@@ -91,12 +91,13 @@ def define(
     all there in the whole: it is followed as long as the longest of them, and says what they have to say.
 
     Raises:
-        ConfigError: the plugin is broken, a part is missing, or KPIs use each other in a circle.
+        ConfigError: the plugin is broken, a part is missing, KPIs use each other in a circle, nothing is measured, or the sample
+            is no measure.
     """
     definition = _own(kpi, params)
     definition = next((finer for table, finer in definition.finer.items() if has_rows(table)), definition)
     if not definition.uses:
-        return definition
+        return _checked(kpi, definition)
     path = (*within, kpi.id)
     measures: dict[str, Measure] = dict(definition.measures)
     targets: dict[str, Target] = dict(definition.targets)
@@ -111,7 +112,7 @@ def define(
         samples[name] = f"{name}.{part.sample or next(iter(part.measures))}"
     formula = Composed(definition.formula, {name: part.formula for name, part in parts.items()})
     horizons = [one.horizon for one in (definition, *parts.values()) if one.horizon is not None]
-    return replace(
+    whole = replace(
         definition,
         measures=measures,
         targets=targets,
@@ -125,16 +126,32 @@ def define(
         interval=_seen(formula, definition.interval),
         size=_seen(formula, definition.size),
     )
+    return _checked(kpi, whole)
+
+
+def _checked(kpi: Kpi, definition: Definition) -> Definition:
+    """The definition, if it can be measured at all."""
+    hint = "The plugin that brings it is broken"
+    if not definition.measures:
+        raise ConfigError(f"KPI {kpi.id} measures nothing", hint=f"{hint}: its definition needs a measure, or a KPI that it uses")
+    if definition.sample is not None and definition.sample not in definition.measures:
+        known = ", ".join(definition.measures)
+        raise ConfigError(f"KPI {kpi.id} has no measure {definition.sample!r} for its sample", hint=f"{hint}: it has {known}")
+    return definition
 
 
 def _own(kpi: Kpi, params: Mapping[str, str]) -> Definition:
     """The plugin's definition; whatever it raises becomes an error that names the KPI."""
+    hint = "The plugin that brings it is broken"
     try:
-        return kpi.definition(params)
+        definition: object = kpi.definition(params)
     except KpidError:
         raise
     except Exception as error:
-        raise ConfigError(f"KPI {kpi.id} cannot be defined: {error}", hint="The plugin that brings it is broken") from error
+        raise ConfigError(f"KPI {kpi.id} cannot be defined: {error}", hint=hint) from error
+    if not isinstance(definition, Definition):
+        raise ConfigError(f"KPI {kpi.id} is defined by a {type(definition).__name__}, not by a Definition", hint=hint)
+    return definition
 
 
 def _part(

@@ -116,7 +116,7 @@ class _Frame:
             quantities[name] = self.maker.targets.of(target, period, dims, self.maker.now)
         values = Values(quantities)
         result = Quantity(None, reason=ask.unknown[0]) if ask.is_about_nobody else self._result(values, doubts)
-        n = self._size(values, cells)
+        n = self._size(values, cells, doubts)
         remarks = self._remarks(values, doubts)
         if result.is_settled:
             remarks.insert(0, result.reason)
@@ -176,10 +176,16 @@ class _Frame:
             doubts.append((_ERROR, f"the formula of {self.ask.kpi.id} failed: {error}"))
             return Quantity(None, reason="the formula failed")
 
-    def _size(self, values: Values, cells: Mapping[str, Cell]) -> int:
+    def _size(self, values: Values, cells: Mapping[str, Cell], doubts: list[Doubt]) -> int:
         """The sample size: rows of the sample's measure, unless the definition counts otherwise."""
         size = self.ask.definition.size
-        return cells[self.sample].n if size is None else int(size(values).exact or 0)
+        if size is None:
+            return cells[self.sample].n
+        try:
+            return int(size(values).exact or 0)
+        except Exception as error:  # noqa: BLE001 - a plugin call
+            doubts.append((_ERROR, f"the sample size of {self.ask.kpi.id} failed: {error}"))
+            return 0
 
     def _remarks(self, values: Values, doubts: list[Doubt]) -> list[str]:
         definition = self.ask.definition

@@ -221,14 +221,14 @@ class _Run:
         found = []
         with store.read() as conn:
             for need in needs:
-                try:
-                    ask = self.ask(need)
-                except KpidError as error:
-                    self.problems.append((need.kpi, str(error)))
-                    continue
                 setup = self.setup
                 dialect, hours = setup.warehouse.dialect, setup.calendars
-                definition = definition_hash(ask, setup.calendar, setup.currency, dialect, hours)
+                try:
+                    ask = self.ask(need)
+                    definition = definition_hash(ask, setup.calendar, setup.currency, dialect, hours)
+                except (KpidError, SQLAlchemyError) as error:
+                    self.problems.append((need.kpi, str(error)))
+                    continue
                 family = history.family(conn, need)
                 changes = self._changes_since(family.seen_change if family else 0)
                 if family is not None:

@@ -8,13 +8,15 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import literal
+from sqlalchemy.sql import quoted_name
 
 from kpid.analysis.periods import Calendar
 from kpid.config.model import KpiSettings
 from kpid.errors import ConfigError
 from kpid.metrics.measure import MetricsSetup, figures, refresh
 from kpid.model import MeasurementState, SeriesNeed
-from kpid.plugin import At, Definition, Kpi, Measure, count, entities
+from kpid.plugin import At, Definition, Kpi, Measure, Target, Use, count, count_distinct, entities
 from kpid.store import history
 from kpid.store.engine import Store
 from kpid.store.tables import metadata
@@ -335,6 +337,12 @@ def test_future_closing_does_not_count_yet(world):
 # ---- faults of plugins and configurations
 
 
+deals = entities.deals
+WON = {"won": Measure(deals, At(deals.c.closed_at), count())}
+
+NAMELESS = {"won": replace(WON["won"], agg=count_distinct(literal(quoted_name("won", None))))}
+
+
 def broken(name, formula=lambda m: m.won, **parts):
     measure = Measure(entities.deals, At(entities.deals.c.closed_at), count())
     definition = Definition({"won": measure}, formula)
@@ -368,6 +376,38 @@ def test_definition_that_raises_and_unknown_kpi_are_problems(world):
     world.setup = replace(world.setup, kpis={**world.setup.kpis, "bad": broken("bad", define=lambda params: 1 / 0)})
     result = world.refresh(SeriesNeed("bad", "month"), SeriesNeed("nothing", "month"), WIN_RATE)
     assert [kpi for kpi, _ in result.problems] == ["bad", "nothing"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "problem"),
+    [
+        (Definition(WON, lambda m: m.won, sample="closed"), "KPI bad has no measure 'closed' for its sample"),
+        (Definition({}, lambda m: m.rate, sample="rates", uses={"rate": Use("win_rate")}), "KPI bad has no measure 'rates'"),
+        (Definition({}, lambda m: m.goal, targets={"goal": Target("won_deals")}), "KPI bad measures nothing"),
+        (Definition(NAMELESS, lambda m: m.won), "No literal value renderer"),
+        (lambda params: None, "KPI bad is defined by a NoneType, not by a Definition"),
+    ],
+)
+def test_definition_that_cannot_be_measured_is_a_problem_of_its_kpi_alone(world, definition, problem):
+    world.setup = replace(world.setup, kpis={**world.setup.kpis, "bad": broken("bad", define=definition)})
+    world.put(deal(1))
+    result = world.refresh(SeriesNeed("bad", "month", periods=1), WIN_RATE)
+    [(kpi, told)] = result.problems
+    assert kpi == "bad"
+    assert problem in told
+    assert world.value(WIN_RATE, "2017-12").value == 1
+
+
+def test_sample_size_that_raises_is_the_error_of_its_kpi_alone(world):
+    definition = Definition(WON, lambda m: m.won, size=lambda m: m.closed)
+    world.setup = replace(world.setup, kpis={**world.setup.kpis, "bad": broken("bad", define=definition)})
+    world.put(deal(1))
+    bad = SeriesNeed("bad", "month", periods=1)
+    world.refresh(bad, WIN_RATE)
+    found = world.value(bad, "2017-12")
+    assert (found.state, found.value) == (MeasurementState.ERROR, None)
+    assert found.reason.startswith("the sample size of bad failed: no measure 'closed'")
+    assert world.value(WIN_RATE, "2017-12").value == 1
 
 
 def ask(world, need, **options):
