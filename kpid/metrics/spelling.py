@@ -182,15 +182,16 @@ def _placeholder(element: Placeholder[Any], compiler: Any, **options: Any) -> st
 @compiles(LiteralRows)
 def _literal_rows(element: LiteralRows, compiler: Any, **options: Any) -> str:
     key = (type(compiler), element.names, id(element.rows))
-    if key not in _ROWS:
+    written = _ROWS.get(key)  # looked up once: another thread may clear them at any time
+    if written is None:
         if len(_ROWS) >= _ROWS_KEPT:
             _ROWS.clear()
         texts: dict[str, str] = {}
         for value in {cell for row in element.rows for cell in row if isinstance(cell, str)}:
             texts[value] = str(compiler.quoted(value))
         rows = [tuple(_literal(cell, texts) for cell in row) for row in element.rows]
-        _ROWS[key] = (str(compiler.literal_rows(element.names, rows)), element.rows)
-    return _ROWS[key][0]
+        _ROWS[key] = written = (str(compiler.literal_rows(element.names, rows)), element.rows)
+    return written[0]
 
 
 _ROWS: dict[tuple[Any, ...], tuple[str, Any]] = {}

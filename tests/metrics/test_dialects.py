@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Numeric, case, cast, func, literal, or_, select, tuple_
+from sqlalchemy import Numeric, case, cast, column, func, literal, or_, select, tuple_
 
 from kpid.analysis.periods import Calendar, last_complete
 from kpid.errors import ConfigError
+from kpid.metrics.constructs import LiteralRows
 from kpid.metrics.dialects import (
     JsonText,
     LocalDate,
@@ -168,3 +171,21 @@ def test_unknown_dialect_is_refused():
         dialect_named("oracle")
     with pytest.raises(ConfigError):
         compile_statement(select(deals.c.id), "oracle")
+
+
+def test_written_tables_are_right_in_many_threads():
+    """More tables than are kept, so that threads throw away each other's."""
+    tables = [((f"t{number}", number), (f"u{number}", -number)) for number in range(12)]
+    interval = sys.getswitchinterval()
+
+    def written(number):
+        made = LiteralRows(("a", "b"), tables[number % len(tables)]).table_valued(column("a"), column("b"), name="made")
+        return number % len(tables), compile_statement(select(made.c.a), "postgresql")[0]
+
+    try:
+        sys.setswitchinterval(1e-6)
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(written, range(300)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(f"('t{number}',{number})" in sql for number, sql in found)
