@@ -19,6 +19,7 @@ from kpid.config.model import Config, KpiSettings, Source
 from kpid.config.times import calendar_of, work_calendars
 from kpid.errors import ConfigError, StoreError
 from kpid.metrics.measure import MetricsSetup
+from kpid.metrics.settings import settings_of
 from kpid.metrics.written import with_own_kpis
 from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.notifier import Notifier, NotifierContext
@@ -88,15 +89,8 @@ class App:
         )
 
     def kpi_settings(self) -> dict[str, KpiSettings]:
-        """What the company has set for KPIs; who is a customer goes to each KPI that asks, unless it has an answer of its own."""
-        found = dict(self.config.kpis)
-        common = self.config.customers.params()
-        for kpi in self.plugins.kpis.values():
-            if common and "basis" in kpi.params:
-                own = found.get(kpi.id) or KpiSettings.model_validate({})
-                meant = {name: value for name, value in common.items() if name in kpi.params}
-                found[kpi.id] = own.model_copy(update={"params": {**meant, **own.params}})
-        return found
+        """What the company has set for KPIs: each on its own, and all of them at once."""
+        return settings_of(self.config, self.plugins.kpis)
 
     def alerting_setup(self) -> AlertingSetup:
         """What judging needs."""
@@ -106,7 +100,7 @@ class App:
             calendar=self.calendar,
             recipients=self.recipients(),
             compose=self.renderer.alert,
-            settings=self.config.kpis,
+            settings=self.kpi_settings(),
         )
 
     def reporting_setup(self) -> ReportingSetup:
@@ -116,7 +110,7 @@ class App:
             jobs=config.reports,
             reports=self.plugins.reports,
             kpis=self.plugins.kpis,
-            settings=config.kpis,
+            settings=self.kpi_settings(),
             calendar=self.calendar,
             recipients=self.recipients(),
             renderer=self.renderer,

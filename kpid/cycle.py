@@ -77,11 +77,11 @@ def judge(app: App, now: datetime, *, progress: Progress | None = None) -> tuple
 
 def needs(app: App) -> list[SeriesNeed]:
     """Every family of measurements that a rule or a report wants kept."""
-    config, plugins = app.config, app.plugins
+    config, plugins, settings = app.config, app.plugins, app.kpi_settings()
     wanted: list[SeriesNeed] = []
     for rule in config.rules:
         if not rule.paused:
-            wanted.extend(needs_of_rule(rule, plugins.kpis[rule.kpi], config.kpis.get(rule.kpi)))
+            wanted.extend(needs_of_rule(rule, plugins.kpis[rule.kpi], settings.get(rule.kpi)))
     for job in config.reports.values():
         wanted.extend(needs_of(job, plugins.reports[job.report], plugins.kpis))
     return wanted

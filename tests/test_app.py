@@ -31,6 +31,7 @@ def test_who_is_a_customer_is_said_once_and_a_kpi_may_differ(tmp_path):
         assert dict(settings["customer_churn_rate"].params) == {"basis": "subscription", "lookback_days": "180"}
         assert "loyal_customer_share" not in settings  # its days are another question
         assert settings["mrr"].min_sample == 3
+        assert app.alerting_setup().settings == app.reporting_setup().settings == settings
     finally:
         app.close()
 

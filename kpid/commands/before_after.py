@@ -172,7 +172,7 @@ def _interval(sides: _Sides) -> _Interval:
 
 def _doubts(sides: _Sides, kpi: Kpi, app: App) -> list[str]:
     """Why the two sides cannot be compared, if so."""
-    settings = app.config.kpis.get(kpi.id)
+    settings = app.kpi_settings().get(kpi.id)
     least = kpi.min_sample if settings is None or settings.min_sample is None else settings.min_sample
     found = [f"{one.period.label} is {one.state.value}: {one.reason}" for one in (sides.old, sides.new) if one.state in _UNSURE]
     if min(sides.old.n, sides.new.n) < least:

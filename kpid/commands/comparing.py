@@ -74,7 +74,7 @@ def compare(
 def adds_up(app: App, need: SeriesNeed) -> bool:
     """Whether a KPI is a count or sum of what happens in a period, so that the figures of days add up to those of months."""
     kpi = app.plugins.kpis[need.kpi]
-    settings = app.config.kpis.get(need.kpi)
+    settings = app.kpi_settings().get(need.kpi)
     definition = kpi.definition({**(settings.params if settings else {}), **dict(need.params)})
     unit = definition.unit or kpi.unit
     if unit not in {"count", "currency"} or kpi.additivity in {"S", "C", "R"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from kpid.config.load import Loaded
 from kpid.config.model import Config
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.availability import STATES, Availability, SourceFacts, availability
+from kpid.metrics.settings import settings_of
 from kpid.model import Finding
 from kpid.plugin.capabilities import Known
 from kpid.plugin.connector import Connector, SourceContext
@@ -94,12 +96,12 @@ def list_coverage(loaded: Loaded, plugins: Plugins) -> list[dict[str, Any]]:
 def _judged(
     kpi: Kpi, params: Mapping[str, str], loaded: Loaded, plugins: Plugins, sources: tuple[SourceFacts, ...]
 ) -> Availability:
-    settings = loaded.config.kpis.get(kpi.id)
-    given = {**(settings.params if settings else {}), **params}
+    settings = {name: own.params for name, own in settings_of(loaded.config, plugins.kpis).items()}
+    judge = partial(availability, kpi, kpis=plugins.kpis, organisation=organisation_of(loaded.config), settings=settings)
     try:
-        return availability(kpi, given, sources, kpis=plugins.kpis, organisation=organisation_of(loaded.config))
+        return judge({**settings.get(kpi.id, {}), **params}, sources)
     except KpidError:  # a wrong parameter: told elsewhere
-        return availability(kpi, {}, sources, kpis=plugins.kpis, organisation=organisation_of(loaded.config))
+        return judge({}, sources)
     except Exception as error:  # noqa: BLE001 - a plugin's definition
         return Availability("unavailable", (f"its definition is broken ({type(error).__name__}: {error})",))
 

@@ -63,7 +63,7 @@ def explain_kpi(
     kind = app.plugins.kpis[kpi]
     if new.start > app.clock.now():
         raise KpidError(f"{new.label} has not begun yet")
-    settings = app.config.kpis.get(kpi)
+    settings = app.kpi_settings().get(kpi)
     definition = kind.definition({**(settings.params if settings else {}), **(params or {})})
     if all(isinstance(measure.clock, Now) for measure in definition.measures.values()) and not definition.uses:
         raise KpidError(f"KPI {kpi} speaks of this very moment: it has no earlier period to compare with")

@@ -104,7 +104,7 @@ def _setting(app: App, need: SeriesNeed, period: Period, now: datetime) -> _Sett
     for _ in range(PERIODS):
         at = previous_period(at, app.calendar)
         earlier.append(at)
-    settings = app.config.kpis.get(need.kpi) or KpiSettings.model_validate({})
+    settings = app.kpi_settings().get(need.kpi) or KpiSettings.model_validate({})
     is_seasonal = settings.target_curve == "seasonal"
     setup = app.metrics_setup()
     return _Setting(

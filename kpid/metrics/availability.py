@@ -63,6 +63,7 @@ def availability(
     *,
     kpis: Mapping[str, Kpi] | None = None,
     organisation: Mapping[str, Known] | None = None,
+    settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Availability:
     """Judge one KPI.
 
@@ -72,11 +73,12 @@ def availability(
         sources: the configured sources.
         kpis: all KPIs, for those that are made of others.
         organisation: what the configuration itself tells: ``business_hours``, ``targets:<kpi>`` ...
+        settings: the company's parameters of KPIs, for those that others are made of.
 
     Raises:
         ConfigError: a parameter is unknown.
     """
-    return _Judge(sources, kpis or {}, organisation or {}).judge(kpi, params, frozenset())
+    return _Judge(sources, kpis or {}, organisation or {}, settings or {}).judge(kpi, params, frozenset())
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class _Judge:
     sources: Sequence[SourceFacts]
     kpis: Mapping[str, Kpi]
     organisation: Mapping[str, Known]
+    settings: Mapping[str, Mapping[str, str]]
 
     def judge(self, kpi: Kpi, params: Mapping[str, str], above: frozenset[str]) -> Availability:
         definition = kpi.definition(params)
@@ -138,7 +141,7 @@ class _Judge:
                 yield "unavailable", f"there is no KPI {use.kpi}"
                 continue
             try:
-                found = self.judge(self.kpis[use.kpi], use.params, above)
+                found = self.judge(self.kpis[use.kpi], {**self.settings.get(use.kpi, {}), **use.params}, above)
             except KpidError as error:
                 yield "unavailable", f"{use.kpi}: {error}"
                 continue

@@ -43,6 +43,13 @@ def test_every_kpi_has_a_state_and_the_lacking_ones_a_reason(folder):
     assert all(one["why"] for one in states.values() if one["state"] != "exact")
 
 
+def test_customers_are_looked_for_where_the_company_says_they_are(folder):
+    assert "no source brings orders" not in " ".join(found(folder)["active_customers"]["why"])
+    (folder / "kpid.yml").write_text(f"{CONFIG}customers: {{basis: orders}}\n", encoding="utf-8")
+    for name in ("active_customers", "cac"):  # the latter is made of new customers
+        assert "no source brings orders" in " ".join(found(folder)[name]["why"])
+
+
 def test_column_without_a_mapping_is_missed(folder):
     (folder / "data" / "deals.csv").write_text("native_id,closed_at,state\n", encoding="utf-8")
     assert found(folder)["won_amount"]["state"] == "unavailable"

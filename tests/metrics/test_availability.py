@@ -164,3 +164,20 @@ def test_columns_are_found_through_subqueries():
     outer = select(inner.c.id, inner.c.weighted.label("value")).subquery("outer")
     assert leaves(outer.c.value) == {"deals.amount", "deals.probability"}
     assert leaves(living(deals).c.amount) == {"deals.amount"}
+
+
+def test_parts_are_judged_with_the_companys_parameters():
+    opened = Measure(tickets, At(tickets.c.created_at), count())
+    part = kpi(
+        name="part",
+        define=lambda params: Definition({"a": opened if params["of"] == "tickets" else CLOSED}, lambda m: m.a),
+        params={"of": Param(("deals", "tickets"))},
+    )
+    whole = kpi(name="whole", define=Definition({}, lambda m: m.part, uses={"part": Use("part")}))
+    parts = {"kpis": {"part": part}}
+    assert told(whole, source("crm", "deals"), **parts) == ("exact", ())
+    set_otherwise = {"part": {"of": "tickets"}}
+    reasons = ("part: no source brings tickets",)
+    assert told(whole, source("crm", "deals"), **parts, settings=set_otherwise) == ("unavailable", reasons)
+    whole = kpi(name="whole", define=Definition({}, lambda m: m.part, uses={"part": Use("part", {"of": "deals"})}))
+    assert told(whole, source("crm", "deals"), **parts, settings=set_otherwise) == ("exact", ())
