@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause, Subquery
 
 from kpid.plugin import entities
@@ -16,14 +16,24 @@ def _register() -> Subquery:
 
     Deleted and test accounts and the company's own (lifecycle internal) do not count, nor what was merged into them.
     """
-    a, between, stays = (entities.accounts.alias(name) for name in ("member", "between", "stays"))
-    account = func.coalesce(between.c.merged_into_id, a.c.merged_into_id, a.c.id)
-    was_here = or_(a.c.deleted_at.is_(None), a.c.deleted_at > NOW, a.c.merged_into_id.is_not(None))
-    is_ours = func.coalesce(stays.c.lifecycle, "") == "internal"
-    counted = and_(stays.c.id.is_not(None), was_here, not_(a.c.is_test), *counts(stays), not_(is_ours))
-    joined = a.outerjoin(between, between.c.id == a.c.merged_into_id).outerjoin(stays, stays.c.id == account)
-    columns = (a.c.id.label("member_id"), account.label("account_id"), case((counted, 1), else_=0).label("counted"))
-    return select(*columns).select_from(joined).subquery("register")
+    a, merged, between, stays = (entities.accounts.alias(name) for name in ("member", "merged", "between", "stays"))
+    account = func.coalesce(between.c.merged_into_id, merged.c.merged_into_id)
+    joined = merged.outerjoin(between, between.c.id == merged.c.merged_into_id).outerjoin(stays, stays.c.id == account)
+    was_here = or_(a.c.deleted_at.is_(None), a.c.deleted_at > NOW)
+    found = and_(stays.c.id.is_not(None), not_(merged.c.is_test), *counts(stays), _is_a_customer(stays))
+    plain = select(
+        a.c.id.label("member_id"), a.c.id.label("account_id"), _one(and_(was_here, not_(a.c.is_test), _is_a_customer(a)))
+    )
+    gone = select(merged.c.id, account, _one(found)).select_from(joined).where(merged.c.merged_into_id.is_not(None))
+    return union_all(plain.where(a.c.merged_into_id.is_(None)), gone).subquery("register")  # few are merged: no join for all
+
+
+def _is_a_customer(account: FromClause) -> ColumnElement[bool]:
+    return func.coalesce(account.c.lifecycle, "") != "internal"
+
+
+def _one(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0).label("counted")
 
 
 def by_account(

@@ -23,10 +23,18 @@ TO = Param(("customer", "opportunity"), "What a lead has to become.")
 DISQUALIFIED = Param(("false", "true"), "Leave out leads that were found not to be any.")
 
 
+def _deals_of_leads() -> Subquery:
+    """Deals that leads became: ``lead_id, id, state, closed_at``. Where no lead names one, no deal is looked at."""
+    lead, d = leads.alias("lead_with_deal").c, living(entities.deals, "lead_deal").c
+    joined = d.id.table.join(lead.id.table, lead.converted_deal_id == d.id)
+    named = select(lead.id.label("lead_id"), d.id, d.state, d.closed_at).select_from(joined)
+    return named.where(lead.converted_deal_id.is_not(None)).subquery("deals_of_leads")
+
+
 def _leads() -> Subquery:
     """The leads that count, with what became of them: ``is_customer``, ``is_opportunity`` (1 or 0), ``is_orphan``."""
     lead = living(leads, "lead")
-    deal, account = living(entities.deals, "lead_deal"), living(entities.accounts, "lead_account")
+    deal, account = _deals_of_leads(), living(entities.accounts, "lead_account")
     of, d, a = lead.c, deal.c, account.c
     is_won = and_(d.state == "won", or_(d.closed_at.is_(None), d.closed_at <= NOW))
     is_account = case((a.became_customer_at.is_not(None), _flag(a.became_customer_at <= NOW)), else_=_customer(a.lifecycle))
@@ -45,7 +53,7 @@ def _leads() -> Subquery:
             is_opportunity.label("is_opportunity"),
             _flag(and_(of.converted_deal_id.is_not(None), d.id.is_(None))).label("is_orphan"),
         )
-        .select_from(lead.outerjoin(deal, d.id == of.converted_deal_id).outerjoin(account, a.id == of.converted_account_id))
+        .select_from(lead.outerjoin(deal, d.lead_id == of.id).outerjoin(account, a.id == of.converted_account_id))
         .subquery("leads_and_fate")
     )
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, Text, and_, case, cast, func, literal, null, or_, select, union_all
-from sqlalchemy.sql.expression import CTE, Subquery
+from sqlalchemy.sql.expression import CTE, CompoundSelect, Subquery
 
 from kpid.plugin import (
     NOW,
@@ -36,46 +36,85 @@ _STAMP = DateTime(timezone=True)
 P = PERIODS.c
 
 
-def _spells() -> CTE:
-    """When who was a prospect: ``id`` (see ``_key``), ``starts_at``, ``ends_at``; those that reach the periods."""
-    history = living(entities.account_status_history, "status")
-    h = history.c
-    rows = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to).c
-    told = select(rows.account_id.label("id"), rows.valid_from.label("starts_at"), rows.valid_to.label("ends_at"))
-    every = union_all(told.where(rows.status == "prospect"), _guessed(rows), _leads()).subquery("prospect_spells")
+# What prospects are cut by.
+_CUTS = ("source_id", "owner_id", "lead_source", "region")
+
+
+class _Spells:
+    """When who was a prospect; those that reach the periods.
+
+    Most prospects have one spell and are told of by one record: these are kept apart, since they need no grouping and no look at
+    the account again.
+    """
+
+    def __init__(self) -> None:
+        history = living(entities.account_status_history, "status")
+        h = history.c
+        self._told = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to).c
+        self._known = select(self._told.account_id).distinct().subquery("accounts_with_history")
+        named = _leads().where(_LEAD.converted_account_id.is_not(None)).subquery("prospect_leads")
+        n = named.c
+        self._of_leads = by_account(named, "leads_of_accounts", n.starts_at, n.ends_at).c
+        self._with_leads = select(self._of_leads.account_id).distinct().subquery("accounts_with_leads")
+
+    def single(self) -> Subquery:
+        """Prospects of one record: ``id`` (see ``_key``), ``starts_at``, ``ends_at``, ``account_id`` and what they are cut by."""
+        account, known, named = _account(), self._known.c, self._with_leads.c
+        a = account.c
+        joined = account.outerjoin(self._known, known.account_id == a.id).outerjoin(self._with_leads, named.account_id == a.id)
+        alone = known.account_id.is_(None), named.account_id.is_(None)
+        accounts = select(a.id, a.starts_at, a.ends_at, a.id.label("account_id"), *_cuts(a)).select_from(joined).where(*alone)
+        lead = _leads().where(_LEAD.converted_account_id.is_(None)).subquery("leads_alone").c
+        leads = select(_key(null(), lead.id), lead.starts_at, lead.ends_at, cast(null(), Text), *_cuts(lead))
+        return _reaching(union_all(accounts, leads), "single_spells")
+
+    def shared(self) -> Subquery:
+        """Spells of accounts that several records tell of: ``id``, ``starts_at``, ``ends_at``."""
+        told, lead, account = self._told, self._of_leads, _account()
+        a = account.c
+        joined = account.join(self._with_leads, self._with_leads.c.account_id == a.id)
+        joined = joined.outerjoin(self._known, self._known.c.account_id == a.id)
+        every = union_all(
+            select(told.account_id.label("id"), told.valid_from.label("starts_at"), told.valid_to.label("ends_at")).where(
+                told.status == "prospect"
+            ),
+            select(a.id, a.starts_at, a.ends_at).select_from(joined).where(self._known.c.account_id.is_(None)),
+            select(lead.account_id, lead.starts_at, lead.ends_at),
+        )
+        return _reaching(every, "shared_spells")
+
+
+def _cuts(columns: Any) -> list[ColumnElement[Any]]:
+    return [columns[name] for name in _CUTS]
+
+
+def _reaching(spells: CompoundSelect[Any], name: str) -> Subquery:
+    every = spells.subquery(f"every_{name}")
     e = every.c
-    lasts = or_(e.ends_at.is_(None), from_reach(e.ends_at), from_reach(e.starts_at))
-    return select(*e).where(lasts).cte("kpid_prospect_spells")
+    return select(*e).where(or_(e.ends_at.is_(None), from_reach(e.ends_at), from_reach(e.starts_at))).subquery(name)
 
 
-def _guessed(history: Any) -> Select[Any]:
-    """Accounts without a status history."""
-    account = living(entities.accounts, "plain_account")
-    known = select(history.account_id).distinct().subquery("accounts_with_history")
-    a = account.c
+def _account() -> Subquery:
+    """Accounts that are or were prospects, as far as the account itself tells."""
+    a = living(entities.accounts, "plain_account").c
     ends = case((a.lifecycle == "prospect", cast(null(), _STAMP)), else_=a.became_customer_at)
     is_known = or_(a.lifecycle == "prospect", and_(a.lifecycle.in_(["customer", "former"]), a.became_customer_at.is_not(None)))
-    return (
-        select(a.id, a.created_at, ends)
-        .select_from(account.outerjoin(known, known.c.account_id == a.id))
-        .where(known.c.account_id.is_(None), is_known)
-    )
+    rows = select(a.id, a.created_at.label("starts_at"), ends.label("ends_at"), *_cuts(a)).where(is_known)
+    return rows.subquery("accounts_as_told")
+
+
+_LEAD = living(entities.leads, "prospect_lead").c
 
 
 def _leads() -> Select[Any]:
-    lead = living(entities.leads, "prospect_lead").c
-    named = select(
-        lead.converted_account_id.label("account_id"), lead.id, lead.created_at, lead.converted_at, lead.disqualified_at
-    )
-    rows = named.subquery("prospect_leads")
-    kept = [column for column in rows.c if column.key != "account_id"]
-    lead = by_account(rows, "leads_of_accounts", *kept, or_nobody=True).c
+    """Leads until they were converted or disqualified."""
     ends = case(
-        (lead.converted_at.is_(None), lead.disqualified_at),
-        (lead.disqualified_at < lead.converted_at, lead.disqualified_at),
-        else_=lead.converted_at,
+        (_LEAD.converted_at.is_(None), _LEAD.disqualified_at),
+        (_LEAD.disqualified_at < _LEAD.converted_at, _LEAD.disqualified_at),
+        else_=_LEAD.converted_at,
     )
-    return select(_key(lead.account_id, lead.id), lead.created_at, ends)
+    account = _LEAD.converted_account_id.label("account_id")
+    return select(_LEAD.id, account, _LEAD.created_at.label("starts_at"), ends.label("ends_at"), *_cuts(_LEAD))
 
 
 def _key(account: ColumnElement[Any], lead: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -103,64 +142,48 @@ def _sales(transaction: str, mode: str) -> Subquery:
 
 @cache
 def prospects(transaction: str, mode: str) -> Subquery:
-    """One row per period and prospect, with the number of its transactions."""
-    counted = _in_period(transaction) if mode == "period" else _since_then(transaction)
-    return _described(counted, f"prospects_{transaction}_{mode}")
+    """One row per period and prospect, with the number of its transactions and what it is cut by."""
+    there, sales = _there(mode), _sales(transaction, mode)
+    c, t = there.c, sales.c
+    if mode == "period":  # bought in it
+        bought = select(P.no, t.id).select_from(sales.join(PERIODS, and_(t.at >= P.starts, t.at < P.until))).subquery("bought")
+    else:  # bought since
+        bought = select(c.no, c.id).select_from(there.join(sales, and_(t.id == c.id, t.at >= c.since))).subquery("bought")
+    b = bought.c
+    sold = select(b.no, b.id, func.count().label("sales")).group_by(b.no, b.id).subquery("prospects_sold").c
+    number = func.coalesce(sold.sales, 0).label("sales")
+    joined = there.outerjoin(sold.id.table, and_(sold.no == c.no, sold.id == c.id))
+    return select(c.no, number, c.account_id, *_cuts(c)).select_from(joined).subquery(f"prospects_{transaction}_{mode}")
 
 
-def _in_period(transaction: str) -> Subquery:
-    """Who was a prospect in the period, and what they bought in it."""
-    spells, sales = _spells(), _sales(transaction, "period")
-    s, t = spells.c, sales.c
-    begun = or_(s.starts_at < P.until, and_(s.starts_at.is_(None), P.is_current))  # nobody knows since when: counts today
-    overlaps = and_(begun, or_(s.ends_at.is_(None), s.ends_at > P.starts, s.starts_at >= P.starts))
-    several = select(s.id).group_by(s.id).having(func.count() > 1).subquery("prospects_several")
-    there = select(P.no, s.id).select_from(spells.join(PERIODS, overlaps).outerjoin(several, several.c.id == s.id))
-    once = there.where(several.c.id.is_(None))  # most need no grouping
-    often = there.where(several.c.id.is_not(None)).group_by(P.no, s.id)
-    there_once = union_all(once, often).subquery("prospects_there")
-    c = there_once.c
-    sold = (
-        select(P.no, t.id, func.count().label("sales"))
-        .select_from(sales.join(PERIODS, and_(t.at >= P.starts, t.at < P.until)))
-        .group_by(P.no, t.id)
-        .subquery("prospects_sold")
+def _there(mode: str) -> CTE:
+    """Who was a prospect in the period, or became one in it: ``no, id, since, account_id`` and what they are cut by."""
+    spells = _Spells()
+    single, shared, account = spells.single(), spells.shared(), entities.accounts.alias("of_account")
+    s, h, a = single.c, shared.c, account.c
+    is_there = _overlaps if mode == "period" else _begins
+    once = select(P.no, s.id, s.starts_at.label("since"), s.account_id, *_cuts(s)).select_from(
+        single.join(PERIODS, is_there(s.starts_at, s.ends_at))
     )
-    number = func.coalesce(sold.c.sales, 0).label("sales")
-    is_theirs = and_(sold.c.no == c.no, sold.c.id == c.id)
-    return select(c.no, c.id, number).select_from(there_once.outerjoin(sold, is_theirs)).subquery("prospect_counts")
-
-
-def _since_then(transaction: str) -> Subquery:
-    """Who became a prospect in the period, and what they have bought since."""
-    spells, sales = _spells(), _sales(transaction, "cohort")
-    s, t = spells.c, sales.c
-    became = and_(s.starts_at >= P.starts, s.starts_at < P.until)
-    there = (
-        select(P.no, s.id, func.min(s.starts_at).label("since"))
-        .select_from(spells.join(PERIODS, became))
-        .group_by(P.no, s.id)
-        .subquery("prospects_there")
+    grouped = (
+        select(P.no, h.id, func.min(h.starts_at).label("since"))
+        .select_from(shared.join(PERIODS, is_there(h.starts_at, h.ends_at)))
+        .group_by(P.no, h.id)
+        .subquery("shared_prospects")
     )
-    c = there.c
-    return (
-        select(c.no, c.id, func.sum(case((t.at >= c.since, 1), else_=0)).label("sales"))
-        .select_from(there.outerjoin(sales, t.id == c.id))
-        .group_by(c.no, c.id)
-        .subquery("prospect_counts")
-    )
+    g = grouped.c
+    joined = grouped.outerjoin(account, a.id == g.id)
+    both = union_all(once, select(g.no, g.id, g.since, a.id, *_cuts(a)).select_from(joined)).subquery("prospects_of_periods")
+    return select(*both.c).cte(f"kpid_prospects_{mode}")
 
 
-def _described(counted: Subquery, name: str) -> Subquery:
-    """With what prospects are cut by: of the account, else of the lead."""
-    account, lead, k = entities.accounts.alias("of_account"), entities.leads.alias("of_lead"), counted.c
-    a, of = account.c, lead.c
-    both = {column: func.coalesce(a[column], of[column]) for column in ("source_id", "owner_id", "lead_source", "region")}
-    return (
-        select(k.no, k.sales, a.id.label("account_id"), *(found.label(column) for column, found in both.items()))
-        .select_from(counted.outerjoin(account, a.id == k.id).outerjoin(lead, _key(null(), of.id) == k.id))
-        .subquery(name)
-    )
+def _overlaps(starts: ColumnElement[Any], ends: ColumnElement[Any]) -> ColumnElement[bool]:
+    begun = or_(starts < P.until, and_(starts.is_(None), P.is_current))  # nobody knows since when: counts today
+    return and_(begun, or_(ends.is_(None), ends > P.starts, starts >= P.starts))
+
+
+def _begins(starts: ColumnElement[Any], _ends: ColumnElement[Any]) -> ColumnElement[bool]:
+    return and_(starts >= P.starts, starts < P.until)
 
 
 def _conversion(params: Mapping[str, str]) -> Definition:
