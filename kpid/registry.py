@@ -106,7 +106,7 @@ class Plugins:
             return _broken_text(suspects)
         if any(name.casefold() in plugin.casefold() for plugin in self.disabled):
             return "Its plugin is switched off: take it out of disabled_plugins"
-        hint = near_miss(name, known, what="`kpid plugins` lists")
+        hint = near_miss(name, known, what="`kpid kpis` lists" if kind == "KPI" else "`kpid plugins` lists")
         return hint if hint.startswith("Did you mean") or not self.broken else f"{hint}. {_broken_text(self.broken)}"
 
 

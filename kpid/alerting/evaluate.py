@@ -149,7 +149,7 @@ def evaluate_rule(setup: AlertingSetup, rule: Rule, store: Store, now: datetime)
 def _plan(setup: AlertingSetup, rule: Rule) -> RulePlan:
     kpi = setup.kpis.get(rule.kpi)
     if kpi is None:
-        raise ConfigError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", hint="`kpid plugins` lists the KPIs")
+        raise ConfigError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", hint="`kpid kpis` lists them")
     return plan_of(rule, kpi, setup.settings.get(rule.kpi))
 
 

@@ -148,7 +148,7 @@ def check_words(app: App, name: str, period: str, dimensions: Sequence[str], par
     """
     kpi = app.plugins.kpis.get(name)
     if kpi is None:
-        raise KpidError(f"there is no KPI {name!r}", hint=near_miss(name, app.plugins.kpis, what="`kpid plugins` lists"))
+        raise KpidError(f"there is no KPI {name!r}", hint=near_miss(name, app.plugins.kpis, what="`kpid kpis` lists"))
     if not is_kind(period):
         known = [kind.replace("_Nd", "_90d") for kind in KINDS]
         raise KpidError(f"{period!r} is not a kind of period", hint=near_miss(period, known, what="Use one of"))

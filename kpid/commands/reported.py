@@ -54,7 +54,7 @@ def list_restated(
         KpidError: there is no such KPI.
     """
     if kpi is not None and kpi not in app.plugins.kpis:
-        raise KpidError(f"there is no KPI {kpi!r}", hint=near_miss(kpi, app.plugins.kpis, what="`kpid plugins` lists"))
+        raise KpidError(f"there is no KPI {kpi!r}", hint=near_miss(kpi, app.plugins.kpis, what="`kpid kpis` lists"))
     since = app.clock.now() - timedelta(days=days)
     with app.store.read() as conn:
         found = revisions.restatements(conn, since=since, kpi=kpi)

@@ -72,7 +72,7 @@ class Rule(Model):
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="What people call it; unique.")
     id: Name | None = Field(None, description="Keeps the rule's identity when its name changes.")
-    kpi: str = Field(description="Id of the KPI (`kpid plugins` lists them).")
+    kpi: str = Field(description="Id of the KPI (`kpid kpis` lists them).")
     params: Mapping[str, str] = Field(default_factory=dict, description="Parameters of the KPI, by name.")
     period: str = Field(description="Closed periods of this kind are judged: day, week, month, quarter, year, rolling_90d")
     by: Names = Field((), description="One alert per segment of these dimensions.")

@@ -90,7 +90,8 @@ def starts_of(periods: Iterable[Period], setting: Setting, trailing: int | None)
     if trailing is None:
         return [period.start for period in periods]
     calendar = Calendar(setting.timezone)
-    return [calendar.midnight(_day_of(calendar, _as_of(period, setting)) - timedelta(days=trailing)) for period in periods]
+    lasts = [calendar.day_of(min(period.end, setting.now)) for period in periods]
+    return [calendar.midnight(last - timedelta(days=trailing)) for last in lasts]
 
 
 def _rows(periods: Sequence[Period], setting: Setting, trailing: int | None) -> list[tuple[Any, ...]]:
@@ -100,8 +101,8 @@ def _rows(periods: Sequence[Period], setting: Setting, trailing: int | None) -> 
         is_current = period.start <= now < period.end
         until = now + timedelta(microseconds=1) if is_current else min(period.end, now + timedelta(microseconds=1))
         last = calendar.day_of(max(period.start, period.end - timedelta(microseconds=1)))
-        first = _day_of(calendar, start)
-        rows.append((no, start, period.end, _as_of(period, setting), until, is_current, first, last))
+        first = calendar.day_of(start)
+        rows.append((no, start, period.end, min(period.end, now), until, is_current, first, last))
     return rows
 
 
@@ -127,14 +128,6 @@ def _late_bound(row: tuple[Any, ...], late: Mapping[str, Any]) -> tuple[Any, ...
         key = f"kpid_{row[0]}_{name}"
         cells[_COLUMN[name]] = bindparam(key, late[key], _SHAPE[_COLUMN[name]][1])
     return tuple(cells)
-
-
-def _as_of(period: Period, setting: Setting) -> datetime:
-    return min(period.end, setting.now)
-
-
-def _day_of(calendar: Calendar, instant: datetime) -> date:
-    return calendar.day_of(instant)
 
 
 def open_hours_cte(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> CTE:
