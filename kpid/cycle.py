@@ -80,7 +80,7 @@ def needs(app: App) -> list[SeriesNeed]:
     config, plugins, settings = app.config, app.plugins, app.kpi_settings()
     wanted: list[SeriesNeed] = []
     for rule in config.rules:
-        if not rule.paused:
+        if not rule.paused and rule.absence is None:
             wanted.extend(needs_of_rule(rule, plugins.kpis[rule.kpi], settings.get(rule.kpi)))
     for job in config.reports.values():
         wanted.extend(needs_of(job, plugins.reports[job.report], plugins.kpis))

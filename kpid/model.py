@@ -185,6 +185,15 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """The records behind a count, as texts for people: ``rows`` of ``columns``, the first of ``total``."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeItem:
     """What a notice says of one series: the event, and the figures that people need to judge it.
 
@@ -211,6 +220,26 @@ class NoticeItem:
     """The 95 % interval of ``value``, where there is one."""
     causes: tuple[Cause, ...] = ()
     """What moved the value since ``previous``, the surest first; empty where that cannot be said."""
+    event_id: int = 0
+    """The episode's number for people (``kpid alerts show 17``); 0 where there is none yet."""
+    dims: tuple[tuple[str, str | None], ...] = ()
+    """The segment's ids by dimension, for routes and silences."""
+    p: float | None = None
+    """How often chance alone would give this; None where that was not asked."""
+    baseline: Decimal | None = None
+    """What is usual: the value compared with, over the periods that ``baseline_label`` names."""
+    baseline_label: str = ""
+    effect: Decimal | None = None
+    """How far the value is from the baseline, relative to it."""
+    compared: str = ""
+    """What it was compared with, in words: ``average of 8 weeks``."""
+    held: str = ""
+    """Why people hear of it only now: ``held back by window office until ...``."""
+    handling: str = ""
+    """Who has taken it up: ``acknowledged by ada until 5 Dec``."""
+    trail: tuple[tuple[str, Decimal | None], ...] = ()
+    """The newest periods' labels and values, oldest first, for a chart; at most 14."""
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +269,5 @@ class Notice:
     """The newest period that was judged (``2017-12``); ``period`` is its kind."""
     sample: str = "records"
     """What an item's ``n`` counts, in the plural: ``closed deals``."""
+    uid: str = ""
+    """The rule's identity in the store."""

@@ -126,7 +126,8 @@ def _names(loaded: Loaded, plugins: Plugins) -> Iterator[tuple[str, str, tuple[K
     for kpi in config.kpis:
         yield "KPI", kpi, ("kpis", kpi)
     for number, rule in enumerate(config.rules):
-        yield "KPI", rule.kpi, ("rules", number, "kpi")
+        if rule.absence is None:
+            yield "KPI", rule.kpi, ("rules", number, "kpi")
     for name, job in config.reports.items():
         yield "report", job.report, ("reports", name, "report")
         report = plugins.reports.get(job.report)

@@ -6,7 +6,7 @@ transaction: all of it or nothing. A rule that cannot be judged stops no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -16,46 +16,23 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from kpid.alerting.causes import load_causes
+from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.ending import ClosedTrack, close_series, closing_notices
+from kpid.alerting.flush import Ready, flush_notices, ready_notices, write_notices
 from kpid.alerting.health import RuleHealth
 from kpid.alerting.loading import load_facts
-from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, message_key, notices_of, told_of
+from kpid.alerting.notices import frame_of, health_notice, notices_of, told_of
 from kpid.alerting.rounds import Facts, Round, run_round
 from kpid.alerting.rows import evaluation_rows, event_rows, health_event_rows, series_rows
 from kpid.alerting.rules import RulePlan, need_of, needs_of, plan_of
 from kpid.alerting.series import EventKind, Slot
-from kpid.analysis.periods import Calendar
-from kpid.config.model import KpiSettings, Rule
+from kpid.config.model import Rule
 from kpid.errors import ConfigError, KpidError
-from kpid.model import Cause, Notice
-from kpid.plugin.kpi import Kpi
-from kpid.plugin.notifier import Message
+from kpid.model import Cause
 from kpid.store import alerts, problems
 from kpid.store.engine import Store
-from kpid.store.outbox import enqueue
 
 __all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of", "needs_of"]
-
-
-@dataclass(frozen=True)
-class AlertingSetup:
-    """What judging needs.
-
-    Attributes:
-        rules: as configured.
-        kpis: by id.
-        calendar: how time is cut.
-        recipients: the recipients behind each receiver.
-        compose: makes a message of a notice; key and recipient are filled in here.
-        settings: what the company adds to KPIs.
-    """
-
-    rules: Sequence[Rule]
-    kpis: Mapping[str, Kpi]
-    calendar: Calendar
-    recipients: Mapping[str, Sequence[str]]
-    compose: Callable[[Notice], Message]
-    settings: Mapping[str, KpiSettings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +70,12 @@ def evaluate_rules(setup: AlertingSetup, *, store: Store, now: datetime) -> Eval
         noted = {problem.subject for problem in problems.list_problems(conn)}
     active = {rule.uid for rule in setup.rules if not rule.paused}
     for rule in setup.rules:
-        if rule.uid in active:
+        if rule.uid in active and rule.absence is None:
             result = result.plus(_guarded(rule.uid, noted, store, now, partial(evaluate_rule, setup, rule, store, now)))
     for uid, row in rows.items():
         if uid not in active:
             result = result.plus(_guarded(uid, noted, store, now, partial(_end_rule, setup, row, store, now)))
-    return result
+    return result.plus(EvaluateResult(messages=flush_notices(setup, store=store, now=now)))
 
 
 def _guarded(uid: str, noted: set[str], store: Store, now: datetime, work: Callable[[], EvaluateResult]) -> EvaluateResult:
@@ -139,11 +116,11 @@ def evaluate_rule(setup: AlertingSetup, rule: Rule, store: Store, now: datetime)
     found, about_health = health_notice(plan, found, frame_of(plan, facts, found.newest, now), found.newest)
     if about_health is not None:
         notices.append(about_health)
-    letters = [(notice, setup.compose(notice.notice)) for notice in notices]
+    ready = ready_notices(setup, plan.rule, notices)
     with store.write() as conn:
         if alerts.load_rule(conn, plan.uid) != facts.row:
             return EvaluateResult()  # somebody else has just judged it
-        return _store_round(conn, setup, plan, facts, found, letters, now)
+        return _store_round(conn, setup, plan, facts, found, ready, now)
 
 
 def _plan(setup: AlertingSetup, rule: Rule) -> RulePlan:
@@ -159,7 +136,7 @@ def _store_round(
     plan: RulePlan,
     facts: Facts,
     found: Round,
-    letters: Sequence[tuple[ThreadNotice, Message]],
+    ready: Sequence[Ready],
     now: datetime,
 ) -> EvaluateResult:
     judged = evaluation_rows(plan, found, now)
@@ -171,7 +148,7 @@ def _store_round(
     last_slot = facts.due[-1].end if facts.due else (facts.row.last_slot if facts.row else None)
     _save_rule(conn, plan, last_slot, found.health, now)
     _note_health(conn, plan, found.health, now)
-    sent = sum(_enqueue(conn, setup, plan.rule, notice, message, now) for notice, message in letters)
+    sent = write_notices(conn, setup, plan.rule, ready, {}, now)
     return EvaluateResult(len(judged), len(happened), sent)
 
 
@@ -190,31 +167,6 @@ def _note_health(conn: Connection, plan: RulePlan, health: RuleHealth, now: date
     problems.note(conn, subject, text, "Look at the sources: `kpid doctor` and `kpid sync` say what is wrong with them", now)
 
 
-def _enqueue(conn: Connection, setup: AlertingSetup, rule: Rule, notice: ThreadNotice, message: Message, now: datetime) -> int:
-    """Put a message into the outbox, once for each recipient of the rule; how many were new."""
-    return sum(
-        enqueue(
-            conn,
-            replace(
-                message,
-                key=message_key(receiver, recipient, notice, alerts.count_in_thread(conn, receiver, recipient, notice.thread)),
-                recipient=recipient,
-                thread=notice.thread,
-            ),
-            receiver=receiver,
-            origin=f"rule {rule.uid} {notice.notice.period_label}".strip(),
-            now=now,
-        )
-        for receiver, recipient in _recipients(setup, rule)
-    )
-
-
-def _recipients(setup: AlertingSetup, rule: Rule) -> Iterator[tuple[str, str]]:
-    for receiver in dict.fromkeys(rule.to):
-        for recipient in setup.recipients.get(receiver, ()):
-            yield receiver, recipient
-
-
 def _end_rule(setup: AlertingSetup, row: alerts.RuleRow, store: Store, now: datetime) -> EvaluateResult:
     """A rule that was judged before is paused or gone: its open alerts end, and people are told once."""
     paused = next((rule for rule in setup.rules if rule.uid == row.rule_uid), None)
@@ -225,14 +177,14 @@ def _end_rule(setup: AlertingSetup, row: alerts.RuleRow, store: Store, now: date
         return EvaluateResult()
     rule = paused or _rule_as_judged(row)
     notices = [] if rule is None or rule.kpi not in setup.kpis else closing_notices(_plan(setup, rule), closed, now)
-    letters = [(notice, setup.compose(notice.notice)) for notice in notices]
+    ready = [] if rule is None else ready_notices(setup, rule, notices)
     with store.write() as conn:
         if alerts.load_rule(conn, row.rule_uid) != row:
             return EvaluateResult()  # somebody else has just done it
         happened = _store_end(conn, row, closed, now)
         if paused is not None:
             alerts.save_rule(conn, replace(row, health={}, updated_at=now))
-        sent = sum(_enqueue(conn, setup, rule, notice, message, now) for notice, message in letters if rule is not None)
+        sent = 0 if rule is None else write_notices(conn, setup, rule, ready, {}, now)
         return EvaluateResult(0, happened, sent)
 
 

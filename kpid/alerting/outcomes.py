@@ -51,6 +51,11 @@ class Outcome:
         warnings: what the measurement warned of.
         low: lower end of the value's 95 % interval, if it has one.
         high: upper end.
+        p: how often chance alone would give this, where that was asked.
+        baseline: what is usual, where the judgement compared with it.
+        baseline_label: over which periods.
+        effect: how far the value is from the baseline, relative to it.
+        unguarded: the verdict before the guards, if they changed it.
     """
 
     kind: OutcomeKind
@@ -65,6 +70,11 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     low: Decimal | None = None
     high: Decimal | None = None
+    p: float | None = None
+    baseline: Decimal | None = None
+    baseline_label: str = ""
+    effect: Decimal | None = None
+    unguarded: OutcomeKind | None = None
 
     def is_same_as(self, other: Outcome) -> bool:
         """Whether the state machine cannot tell them apart."""
@@ -73,12 +83,16 @@ class Outcome:
     def dump(self) -> dict[str, Any]:
         """As JSON-able data; what says nothing is left out."""
         data: dict[str, Any] = {"kind": self.kind.value, "n": self.n}
-        for name in ("reason", "threshold", "previous_label"):
+        for name in ("reason", "threshold", "previous_label", "baseline_label"):
             if getattr(self, name):
                 data[name] = getattr(self, name)
-        for name in ("value", "limit", "previous", "low", "high"):
+        for name in ("value", "limit", "previous", "low", "high", "baseline", "effect"):
             if getattr(self, name) is not None:
                 data[name] = str(getattr(self, name))
+        if self.p is not None:
+            data["p"] = round(self.p, 6)
+        if self.unguarded is not None:
+            data["unguarded"] = self.unguarded.value
         if self.level is not Level.NONE:
             data["level"] = self.level.value
         if self.warnings:
@@ -105,6 +119,11 @@ def outcome_from_dump(data: Mapping[str, Any]) -> Outcome:
         warnings=tuple(data.get("warnings", ())),
         low=number("low"),
         high=number("high"),
+        p=data.get("p"),
+        baseline=number("baseline"),
+        baseline_label=data.get("baseline_label", ""),
+        effect=number("effect"),
+        unguarded=OutcomeKind(data["unguarded"]) if "unguarded" in data else None,
     )
 
 

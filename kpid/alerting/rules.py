@@ -15,6 +15,7 @@ from kpid.alerting.series import RulePolicy
 from kpid.analysis.durations import duration_from_text, span_from_text
 from kpid.analysis.explain import can_be_split
 from kpid.analysis.periods import is_daily
+from kpid.config.alerting import ConditionText
 from kpid.config.model import KpiSettings, Rule
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Level, SeriesNeed, canonical_json
@@ -87,7 +88,7 @@ def plan_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> RulePl
 def need_of(rule: Rule, kpi: Kpi) -> SeriesNeed:
     """The measurements that a rule wants kept: as far back as it catches up, what it compares with, and what it checks again."""
     periods = rule.catch_up + RECHECKED + _MARGIN
-    if is_daily(rule.period) and any(text and "previous" in text for text in (rule.warn, rule.critical, rule.recover)):
+    if is_daily(rule.period) and any(text and "previous" in str(text) for text in (rule.warn, rule.critical, rule.recover)):
         periods += _days_back(rule.period)
     return SeriesNeed(
         kpi=kpi.id,
@@ -140,7 +141,9 @@ def policy_of(rule: Rule) -> RulePolicy:
 
 def meaning_of(rule: Rule) -> str:
     """A hash of what the rule means: if it changes, what fires is judged anew. Texts, receivers and labels are not part of it."""
-    conditions = [" ".join(text.split()) if text else None for text in (rule.warn, rule.critical, rule.recover)]
+    conditions = [
+        " ".join(text.split()) if isinstance(text, str) else text for text in (rule.warn, rule.critical, rule.recover)
+    ]
     meaning = {
         "kpi": rule.kpi,
         "params": dict(rule.params),
@@ -169,7 +172,9 @@ def nothing_of(definition: Definition) -> Decimal | None:
     return value if isinstance(value, Decimal) else None
 
 
-def _condition(text: str | None) -> Condition | None:
+def _condition(text: ConditionText | None) -> Condition | None:
+    if text is not None and not isinstance(text, str):
+        raise ValueError("conditions that are mappings cannot be judged yet")
     return None if text is None else condition_from_text(text)
 
 

@@ -60,6 +60,8 @@ class EventKind(StrEnum):
     PAUSED = "paused"
     UNHEALTHY = "unhealthy"
     HEALTHY = "healthy"
+    FLAPPING = "flapping"
+    STEADY = "steady"
 
 
 class Slot(NamedTuple):
@@ -94,6 +96,13 @@ class Tally:
 def tally_from_dump(data: list[Any]) -> Tally:
     """The inverse of :meth:`Tally.dump`."""
     return Tally(datetime.fromisoformat(data[0]), data[1], data[2], timedelta(seconds=data[3]))
+
+
+class Spell(NamedTuple):
+    """A time in which a series was not as usual: from the start of an episode's first bad period to its end; None: not over."""
+
+    start: datetime
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +150,8 @@ class SeriesState:
         changes: a bit per slot, the newest lowest: whether it began or ceased to fire.
         changed: the rule's meaning has changed since this fired.
         forgotten: it was missing too long; kept for its episode number.
+        spells: the newest episodes, oldest first: what happened then is not usual.
+        since_at: the first bad slot of the open episode.
     """
 
     status: Status = Status.OK
@@ -159,6 +170,8 @@ class SeriesState:
     changes: int = 0
     changed: bool = False
     forgotten: bool = False
+    spells: tuple[Spell, ...] = ()
+    since_at: datetime | None = None
 
     @property
     def is_flapping(self) -> bool:
@@ -174,6 +187,8 @@ class SeriesState:
                 continue
             if isinstance(value, Tally):
                 value = value.dump()
+            elif name == "spells":
+                value = [[moment and moment.isoformat() for moment in spell] for spell in value]
             elif isinstance(value, datetime):
                 value = value.isoformat()
             data[name] = value
@@ -189,8 +204,13 @@ def state_from_dump(data: Mapping[str, Any]) -> SeriesState:
     for name in _TALLIES:
         if name in values:
             values[name] = tally_from_dump(values[name])
-    if "last_slot" in values:
-        values["last_slot"] = datetime.fromisoformat(values["last_slot"])
+    for name in ("last_slot", "since_at"):
+        if name in values:
+            values[name] = datetime.fromisoformat(values[name])
+    if "spells" in values:
+        values["spells"] = tuple(
+            Spell(datetime.fromisoformat(start), end and datetime.fromisoformat(end)) for start, end in values["spells"]
+        )
     for name, kind in (("status", Status), ("level", Level), ("data", Data)):
         if name in values:
             values[name] = kind(values[name])

@@ -231,7 +231,7 @@ def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> 
         if text is None:
             continue
         try:
-            read[key] = condition_from_text(text)
+            read[key] = condition_from_text(str(text))
         except ValueError as error:
             yield Finding(subject, False, f"{key}: {error}", "", loaded.place(*path, key))
             continue

@@ -19,8 +19,9 @@ from kpid.config.secrets import References
 from kpid.config.tree import Keys, Tree, read_tree
 from kpid.errors import ConfigError
 
-INCLUDABLE = ("sources", "receivers", "calendars", "kpis", "fields", "rules", "reports")
+INCLUDABLE = ("sources", "receivers", "calendars", "kpis", "fields", "rules", "reports", "routes", "inhibit", "windows")
 """The keys that an included file may have."""
+_LISTS = ("rules", "routes", "inhibit")
 
 _WITH_OPTIONS: dict[str, type[Source | Receiver]] = {"sources": Source, "receivers": Receiver}
 _NOT_WRITTEN = ("folder", "file")
@@ -68,7 +69,13 @@ def load_config(file: Path, *, environ: Mapping[str, str] | None = None) -> Load
     config = draft.validated(folder)
     raise_errors(draft.told())
     assert config is not None  # noqa: S101 - without errors there is one
-    return Loaded(config, tuple(draft.files), frozenset(draft.secrets), draft.places)
+    return Loaded(config, tuple(draft.files), frozenset(draft.secrets | _capabilities(config)), draft.places)
+
+
+def _capabilities(config: Config) -> set[str]:
+    """What kpid's own settings hold that opens doors, wherever it came from."""
+    signing = {config.web.secret} if config.web else set()
+    return signing | ({config.heartbeat.url} if config.heartbeat else set())
 
 
 def _place(places: Mapping[Keys, str], path: Keys) -> str:
@@ -161,23 +168,23 @@ class _Draft:
                 if section in Config.model_fields:
                     hint = f"It belongs into {self.file}; an included file may have: {', '.join(INCLUDABLE)}"
                 self._refuse(f"the key {section!r} cannot be in an included file", tree.places[(section,)], hint)
-            elif section == "rules" and isinstance(items, list):
-                self._add_rules(items, tree)
-            elif section != "rules" and isinstance(items, dict):
+            elif section in _LISTS and isinstance(items, list):
+                self._add_listed(section, items, tree)
+            elif section not in _LISTS and isinstance(items, dict):
                 self._add_named(section, items, tree)
             elif items is not None:
-                kind = "a list" if section == "rules" else "a mapping of names to settings"
+                kind = "a list" if section in _LISTS else "a mapping of names to settings"
                 self._refuse(f"{section} must be {kind}", tree.places[(section,)], f"Look at {section}: in config/kpid.yml")
 
-    def _add_rules(self, rules: list[Any], tree: Tree) -> None:
-        known = self.value.setdefault("rules", [])
+    def _add_listed(self, section: str, items: list[Any], tree: Tree) -> None:
+        known = self.value.setdefault(section, [])
         if not isinstance(known, list):
             return
-        self.places.setdefault(("rules",), tree.places["rules",])
+        self.places.setdefault((section,), tree.places[section,])
         for path, place in tree.places.items():
-            if path[:1] == ("rules",) and len(path) > 1:
-                self.places["rules", int(path[1]) + len(known), *path[2:]] = place
-        known.extend(rules)
+            if path[:1] == (section,) and len(path) > 1:
+                self.places[section, int(path[1]) + len(known), *path[2:]] = place
+        known.extend(items)
 
     def _add_named(self, section: str, items: dict[str, Any], tree: Tree) -> None:
         known = self.value.setdefault(section, {})

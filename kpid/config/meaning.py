@@ -62,7 +62,7 @@ def _read_every(config: Config, place: Place) -> Iterator[ConfigError]:
 
 def _periods(config: Config, place: Place) -> Iterator[ConfigError]:
     kinds: list[tuple[str, tuple[Key, ...]]] = [
-        (rule.period, ("rules", number, "period")) for number, rule in enumerate(config.rules)
+        (rule.period, ("rules", number, "period")) for number, rule in enumerate(config.rules) if rule.absence is None
     ]
     kinds += [(job.period, ("reports", name, "period")) for name, job in config.reports.items() if job.period is not None]
     for kind, path in kinds:
@@ -96,6 +96,9 @@ def _rule_names(config: Config, place: Place) -> Iterator[ConfigError]:
 
 def _receivers(config: Config, place: Place) -> Iterator[ConfigError]:
     for number, rule in enumerate(config.rules):
+        if not rule.to and not config.routes:
+            hint = "Name receivers in to:, or write routes: that match the rule"
+            yield ConfigError(f"rule {rule.name}: nobody is told", where=place("rules", number, "to"), hint=hint)
         yield from _unknown(config, rule.to, place, ("rules", number, "to"))
     for name, job in config.reports.items():
         yield from _unknown(config, job.to, place, ("reports", name, "to"))

@@ -12,15 +12,17 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
+from kpid.config.alerting import Flapping, Heartbeat, Inhibit, NoData, Owners, Route, Rule, Web, Window
 from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
 from kpid.config.tables import MappedTable
 from kpid.config.times import OpeningHours, Pattern, Zone
-from kpid.config.values import Duration, DurationText, Model, Name, Names, SpanText
+from kpid.config.values import Duration, Model, Name, Names
 
 __all__ = [
-    "Config", "FieldText", "KpiSettings", "Logging", "MeasureText", "Model", "NoData", "Receiver", "ReportJob", "Rule", "Source",
+    "Config", "FieldText", "Flapping", "Heartbeat", "Inhibit", "KpiSettings", "Logging", "MeasureText", "Model", "NoData",
+    "Owners", "Receiver", "ReportJob", "Route", "Rule", "Source", "Web", "Window",
 ]  # fmt: skip
 
 
@@ -57,56 +59,6 @@ class Receiver(Model):
     )
     fallback: str | None = Field(None, description="Receiver that is told when this one refuses a message for good.")
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False, description="The notifier's own settings.")
-
-
-class NoData(Model):
-    """What a rule does when there is nothing to judge."""
-
-    do: Literal["keep", "ok", "fire", "ignore"] = "keep"
-    after: SpanText = "2x"
-    level: Literal["warn", "critical"] = "warn"
-
-
-class Rule(Model):
-    """A rule: when a KPI deserves somebody's attention, and whose."""
-
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="What people call it; unique.")
-    id: Name | None = Field(None, description="Keeps the rule's identity when its name changes.")
-    kpi: str = Field(description="Id of the KPI (`kpid kpis` lists them).")
-    params: Mapping[str, str] = Field(default_factory=dict, description="Parameters of the KPI, by name.")
-    period: str = Field(description="Closed periods of this kind are judged: day, week, month, quarter, year, rolling_90d")
-    by: Names = Field((), description="One alert per segment of these dimensions.")
-    where: Mapping[str, Names] = Field(default_factory=dict, description="Only these segments: {region: [EMEA]}.")
-    warn: str | None = Field(None, description='Condition, e.g. "< 50%" or "drop > 15% vs previous".')
-    critical: str | None = Field(None, description="The same, for what cannot wait.")
-    recover: str | None = Field(None, description="Condition that ends an alert; between it and the threshold nothing changes.")
-    for_: SpanText = Field("1x", alias="for", description="2x: two bad periods in a row; 10d: bad for ten days.")
-    keep_firing_for: SpanText = Field("0x", description="How long an alert goes on after the condition has ended.")
-    min_sample: int | None = Field(None, ge=0, description="Below this sample size nothing is judged.")
-    no_data: NoData = NoData()
-    expire_after: SpanText = Field(
-        "3x", description="A segment that is no longer reported for so long ends its alert as expired."
-    )
-    catch_up: int = Field(10, ge=1, le=400, description="How many missed periods are judged after a pause.")
-    settle: DurationText | None = Field(None, description="Wait so long after the end of a period for late data.")
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    to: Names = Field(min_length=1, description="Names of the receivers that are told.")
-    summary: str | None = Field(None, description="A sentence at the top of the message.")
-    runbook: str | None = Field(
-        None, pattern=r"^(https?|mailto):\S+$", description="Address of a page that says what to do: https://..."
-    )
-    paused: bool = Field(False, description="Judged by nobody until this is gone.")
-
-    @model_validator(mode="after")
-    def _has_a_condition(self) -> Rule:
-        if self.warn is None and self.critical is None:
-            raise ValueError('a rule needs a condition: add warn: or critical:, such as warn: "< 50%"')
-        return self
-
-    @property
-    def uid(self) -> str:
-        """The rule's identity in the store."""
-        return self.id or self.name
 
 
 class ReportJob(Model):
@@ -192,6 +144,13 @@ class Config(Model):
         default_factory=dict, description="Custom fields of the CRM, as `table.name`: columns for own KPIs, and dimensions."
     )
     rules: tuple[Rule, ...] = ()
+    routes: tuple[Route, ...] = Field((), description="Who hears of which alerts: the first that matches. None: to: of the rule.")
+    inhibit: tuple[Inhibit, ...] = Field((), description="While one alert fires, others say nothing.")
+    windows: Mapping[Name, Window] = Field(default_factory=dict, description="When people want to hear of alerts, by name.")
+    owners: Owners | None = Field(None, description="What `owner` and `manager` mean in to: {via: mail, else: team}.")
+    flapping: Flapping = Field(default_factory=lambda: Flapping.model_validate({}), description="What coming and going is.")
+    web: Web | None = Field(None, description="Pages on which people acknowledge alerts: {url: https://..., secret: ${env:...}}.")
+    heartbeat: Heartbeat | None = Field(None, description="An address that is called while kpid is well.")
     reports: Mapping[Name, ReportJob] = Field(default_factory=dict)
     include: Names = Field(
         ("kpis/*.yml", "rules/*.yml", "reports/*.yml"), description="More files, relative to this one's folder."

@@ -50,6 +50,19 @@ Curve: TypeAlias = Annotated[str | tuple[Decimal, ...], PlainValidator(_curve), 
 """How a target is reached in the course of its period: by working days, by days, as last year; or shares, in equal steps."""
 
 
+def _regions(value: tuple[str, ...]) -> tuple[str, ...]:
+    for place in value:
+        try:
+            check_region(*_region(place))
+        except ConfigError as error:
+            raise ValueError(f"{error.what}: {error.hint}") from None
+    return value
+
+
+Regions: TypeAlias = Annotated[Names, AfterValidator(_regions)]
+"""Countries, or parts of them, whose public holidays are meant: ``DE-BY``, ``FR``."""
+
+
 class OpeningHours(Model):
     """When a company, a team or a support group works: local hours of the week, less holidays."""
 
@@ -58,7 +71,7 @@ class OpeningHours(Model):
         default_factory=lambda: {"mon-fri": "09:00-17:00"},
         description='By weekday: {mon-thu: "09:00-12:30, 13:30-18:00", fri: "09:00-15:00"}. None may cross midnight: split it.',
     )
-    holidays: Names = Field((), description="Public holidays of a country or a part of it are free: DE-BY, FR, US-CA.")
+    holidays: Regions = Field((), description="Public holidays of a country or a part of it are free: DE-BY, FR, US-CA.")
     days: Mapping[date, str] = Field(
         default_factory=dict, description="Days of their own: {2026-12-24: half, 2026-12-31: closed, 2026-05-16: 10:00-14:00}."
     )
@@ -67,16 +80,6 @@ class OpeningHours(Model):
     @classmethod
     def _week(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         week_from_texts(value)
-        return value
-
-    @field_validator("holidays")
-    @classmethod
-    def _regions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for place in value:
-            try:
-                check_region(*_region(place))
-            except ConfigError as error:
-                raise ValueError(f"{error.what}: {error.hint}") from None
         return value
 
     @field_validator("days")

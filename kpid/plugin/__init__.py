@@ -68,7 +68,7 @@ from kpid.plugin.kpi import (
     top_sum,
 )
 from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle, filled_columns
-from kpid.plugin.notifier import Image, Link, Message, Notifier, NotifierContext, Receipt, Section
+from kpid.plugin.notifier import Action, Image, Link, Message, Notifier, NotifierContext, Press, Receipt, Section
 from kpid.plugin.pacing import Pacer, RateLimit
 from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
 from kpid.plugin.reply import HttpFailure, Response
@@ -82,6 +82,7 @@ __all__ = [
     "OPEN_HOURS",
     "PERIODS",
     "ZONE",
+    "Action",
     "Aggregate",
     "At",
     "Auth",
@@ -129,6 +130,7 @@ __all__ = [
     "PageNumber",
     "Paginator",
     "Param",
+    "Press",
     "Quantity",
     "RateLimit",
     "Receipt",

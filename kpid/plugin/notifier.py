@@ -7,7 +7,7 @@ Chat-like notifiers build their payload from ``sections``, mail from ``html`` an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -54,6 +54,31 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a reader may do about a message: a button where there are buttons, a link where there are links.
+
+    ``token`` is what a button hands back in a :class:`Press`; it is signed, and a secret of those who got the message. ``url`` is
+    a page that does the same; None where kpid serves none. ``open`` only leads somewhere.
+    """
+
+    kind: Literal["ack", "snooze", "silence", "open"]
+    label: str
+    token: str = field(repr=False)
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """What somebody did with an action: who, in words of the provider, and perhaps until when (``1d``, ``3d``, ``next``)."""
+
+    kind: str
+    token: str = field(repr=False)
+    actor: str
+    comment: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What one recipient gets.
 
@@ -74,6 +99,7 @@ class Message:
         created_at: when kpid wrote it.
         status: ``firing``, ``resolved``, ``info``: for colours and icons, never the only carrier of meaning.
         list_id: name of the report or rule: mail puts it into List-Id.
+        actions: what the reader may do about it.
     """
 
     key: str
@@ -92,6 +118,7 @@ class Message:
     thread_ref: str | None = None
     status: Literal["firing", "resolved", "info"] = "info"
     list_id: str = ""
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +159,21 @@ class Notifier(ABC, Generic[S]):
     def recipients(self) -> Sequence[str]:
         """The recipients behind this receiver: each gets a message, an outbox row and a fate of its own. Contacts nobody."""
         return ("",)
+
+    def resolves(self, recipient: str) -> bool:
+        """Whether messages can go to this recipient although :meth:`recipients` does not list it. Contacts nobody."""
+        return recipient in self.recipients()
+
+    @property
+    def listens(self) -> bool:
+        """Whether its readers' answers come back by :meth:`listen`."""
+        return False
+
+    def listen(self, handle: Callable[[Press], str], stop: Callable[[], bool]) -> None:
+        """Wait for readers' answers until ``stop()``; called in a thread of its own, only if :attr:`listens`.
+
+        ``handle`` does what was pressed and gives the sentence to show to whoever pressed it.
+        """
 
     @abstractmethod
     def send(self, message: Message) -> Receipt:

@@ -5,93 +5,37 @@ Decimals are kept as text, so that they come back exactly; instants as UTC; JSON
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from decimal import Decimal
-from functools import lru_cache
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.engine import Dialect
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from kpid.store.columns import Exact, Instant, key_column, metadata
+from kpid.store.handling_tables import audit, episodes, exclusions, frames, groups, notices, silences
 
-
-class Instant(TypeDecorator[datetime]):
-    """An aware instant; stored as UTC, refused when naive."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        """As usual, but what many rows have in common (bounds of periods, now) is written out once."""
-        processor = super().bind_processor(dialect)
-        return None if processor is None else lru_cache(maxsize=1_024)(processor)
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"naive datetime {value!r} in the state store")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Exact(TypeDecorator[Decimal]):
-    """A decimal kept digit by digit, as text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        """To the database."""
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
-        """From the database."""
-        return None if value is None else Decimal(value)
-
-
-def _key(name: str = "id") -> Column[Any]:
-    return Column(name, BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-
+__all__ = [
+    "Exact", "Instant", "attempts", "audit", "contents", "episodes", "evaluations", "events", "exclusions", "families", "frames",
+    "groups", "measurements", "metadata", "notices", "outbox", "problems", "report_runs", "rules", "runs",
+    "schedule_positions", "series", "silences", "sync_runs",
+]  # fmt: skip
 
 # ---- metrics: history, append-only; the row with the largest id of a (family, segment, period_start) is current
 measurements = Table(
     "measurements",
     metadata,
-    _key(),
+    key_column(),
     Column("family", String(64), nullable=False, doc="sha256 of SeriesNeed.key"),
-    Column("segment", Text, nullable=False, doc="segment_key(): canonical JSON {dimension: id}"),
+    Column("segment", Text, nullable=False, doc="segmentkey_column(): canonical JSON {dimension: id}"),
     Column("period_kind", String(40), nullable=False),
     Column("period_start", Instant, nullable=False),
     Column("period_end", Instant, nullable=False),
@@ -158,7 +102,7 @@ rules = Table(
 evaluations = Table(
     "evaluations",
     metadata,
-    _key(),
+    key_column(),
     Column("rule_uid", String(200), nullable=False),
     Column("series_key", String(64), nullable=False),
     Column("slot", Instant, nullable=False),
@@ -172,7 +116,7 @@ evaluations = Table(
 events = Table(
     "events",
     metadata,
-    _key("seq"),
+    key_column("seq"),
     Column("at", Instant, nullable=False),
     Column("slot", Instant, nullable=False),
     Column("rule_uid", String(200), nullable=False),
@@ -195,7 +139,7 @@ contents = Table(
 outbox = Table(
     "outbox",
     metadata,
-    _key(),
+    key_column(),
     Column("key", String(64), nullable=False, unique=True, doc="idempotency key of the message"),
     Column("kind", String(16), nullable=False),
     Column("receiver", String(200), nullable=False),
@@ -222,7 +166,7 @@ outbox = Table(
 attempts = Table(
     "attempts",
     metadata,
-    _key(),
+    key_column(),
     Column("outbox_id", ForeignKey("outbox.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
     Column("at", Instant, nullable=False),
@@ -235,7 +179,7 @@ attempts = Table(
 report_runs = Table(
     "report_runs",
     metadata,
-    _key(),
+    key_column(),
     Column("report", String(200), nullable=False),
     Column("period_kind", String(40), nullable=False),
     Column("period_start", Instant, nullable=False),
@@ -273,7 +217,7 @@ runs = Table(
 sync_runs = Table(
     "sync_runs",
     metadata,
-    _key(),
+    key_column(),
     Column("source", String(200), nullable=False),
     Column("entity", String(60), nullable=False),
     Column("started_at", Instant, nullable=False),

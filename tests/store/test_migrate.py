@@ -7,13 +7,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 from kpid.errors import StoreError
 from kpid.store import migrations
 from kpid.store.engine import Store, open_store
 from kpid.store.migrate import alembic_config, back_up, bring_up_to_date, schema_version
-from kpid.store.tables import metadata
+from kpid.store.tables import episodes, metadata
 
 FIGURE = """INSERT INTO measurements
     (family, segment, period_kind, period_start, period_end, period_label, kpi, params, names, state, value, n, reason, warnings,
@@ -70,6 +71,63 @@ def test_store_of_the_first_version_keeps_its_figures_and_gets_room_for_interval
         assert connection.execute(text("SELECT value, low, high FROM measurements")).all() == [("0.5", None, None)]
     store.close()
     assert (tmp_path / "kpid.db.backup-0001").is_file()
+
+
+FIRING = """INSERT INTO series
+    (rule_uid, series_key, segment, names, meaning, status, level, data, episode, last_slot, state, updated_at)
+    VALUES ('low', 'k', '{"owner":"crm:ana"}', '{"owner": "Ana"}', 'm', 'firing', 'critical', 'fresh', 3, '2018-02-01',
+     '{"thread": "low@2018-01-01"}', '2018-02-02')"""
+FIRED = """INSERT INTO events (at, slot, rule_uid, series_key, episode, kind, body)
+    VALUES ('2018-01-02', '2018-01-01', 'low', 'k', 3, 'fired', '{}')"""
+RULE = """INSERT INTO rules (rule_uid, meaning, last_slot, health, rule, updated_at)
+    VALUES ('low', 'm', '2018-02-01', '{}', '{"labels": {"team": "sales"}}', '2018-02-02')"""
+AUDITED = (
+    """INSERT INTO audit (at, actor, via, action, subject, body) VALUES ('2018-02-02', 'ada', 'cli', 'ack', 'episode:1', '{}')"""
+)
+
+
+def test_alerts_that_fire_during_the_upgrade_get_their_numbers(url):
+    store = Store(url)
+    with store.write() as connection:
+        command.upgrade(alembic_config(connection), "0002")
+        for statement in (FIRING, FIRED, RULE):
+            connection.exec_driver_sql(statement)
+    assert bring_up_to_date(store) == "0002"
+    with store.read() as connection:
+        (row,) = connection.execute(select(episodes)).all()
+    assert (row.id, row.rule_uid, row.series_key, row.episode, row.thread) == (1, "low", "k", 3, "low@2018-01-01")
+    assert (row.segment, row.names, row.labels) == ({"owner": "crm:ana"}, {"owner": "Ana"}, {"team": "sales"})
+    assert (row.level, row.told_level, row.handling, row.ended_at) == ("critical", "critical", "open", None)
+    assert (row.opened_slot.isoformat(), row.opened_at.isoformat()) == ("2018-01-01T00:00:00+00:00", "2018-01-02T00:00:00+00:00")
+    store.close()
+
+
+@pytest.mark.parametrize("change", ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"])
+def test_nobody_changes_the_audit_log(url, change):
+    store = open_store(url)
+    refuses_changes(store, change)
+    store.close()
+
+
+def refuses_changes(store, change):
+    with store.write() as connection:
+        connection.execute(text(AUDITED))
+    with pytest.raises(DBAPIError, match="append-only"), store.engine.begin() as connection:
+        connection.execute(text(change))
+    with store.read() as connection:
+        assert connection.execute(text("SELECT actor FROM audit")).scalars().all() == ["ada"]
+
+
+def test_postgresql_has_the_same_schema_and_refuses_the_same(postgres):
+    store = open_store(postgres)
+    with store.write() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
+        assert compare_metadata(context, metadata) == []
+        connection.execute(text(AUDITED))
+    for change in ("UPDATE audit SET actor = 'eve'", "DELETE FROM audit", "TRUNCATE audit"):
+        with pytest.raises(DBAPIError, match="append-only"), store.engine.begin() as connection:
+            connection.execute(text(change))
+    store.close()
 
 
 def test_a_newer_store_is_refused_with_both_versions(url):
