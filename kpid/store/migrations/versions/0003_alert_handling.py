@@ -173,7 +173,7 @@ def _refuse_changes() -> None:
             )
         return
     op.execute(
-        "CREATE FUNCTION kpid_audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE OR REPLACE FUNCTION kpid_audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$"
     )
     op.execute(
