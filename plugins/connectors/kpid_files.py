@@ -23,7 +23,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
+from typing import Any, ClassVar, Literal, TextIO
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -48,9 +48,6 @@ from kpid.plugin import (
     hookimpl,
     known_zone,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 CHUNK = 5_000  # rows per page
 LONGEST = 16 * 1024 * 1024
@@ -339,8 +336,8 @@ def _parquet_chunks(file: Path, skip: int, size: int) -> Iterator[tuple[list[str
         raise ConnectorError(f"this is not a whole Parquet file: {error}", where=str(file)) from error
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """Python values; of times only microseconds, for Python knows no finer ones."""
+def _values(column: Any) -> list[Any]:
+    """Python values of an Arrow array; of times only microseconds, for Python knows no finer ones."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
