@@ -73,9 +73,7 @@ class FilesSettings(Settings):
         default_factory=dict, description="What is in which file; default: files named like entities."
     )
     encoding: str = Field(default="utf-8-sig", description="Of CSV and JSON lines, for example cp1252 for exports from Excel.")
-    delimiter: str | None = Field(
-        default=None, min_length=1, max_length=1, description="Of CSV; default: , ; tab or | by the header."
-    )
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Of CSV; default: as the header has it.")
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign of numbers; with `,` a point separates thousands.")
     timezone: str | None = Field(default=None, description="Zone of times that state none; default: the company's.")
 
