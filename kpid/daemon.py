@@ -35,7 +35,7 @@ from kpid.errors import KpidError
 from kpid.registry import secrets_of
 from kpid.store import problems, runs
 from kpid.store.runs import Run
-from kpid.supervision import ProgramCode, Signals, give_back_memory, tell_systemd
+from kpid.supervision import ProgramCode, Signals, give_back_memory, share_one_heap, tell_systemd
 
 log = logging.getLogger(__name__)
 
@@ -294,6 +294,7 @@ def run_daemon(file: Path, clock: Clock) -> int:
         ConfigError, StoreError: it cannot start.
         BusyError: another kpid runs on these stores.
     """
+    share_one_heap()
     guarded = control.guarded_file(load_config(file).config)
     path = control.socket_path_for(guarded)
     machine = SystemClock()

@@ -23,7 +23,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
+from typing import Any, ClassVar, Literal, TextIO
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -49,9 +49,6 @@ from kpid.plugin import (
     known_zone,
 )
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 CHUNK = 5_000  # rows per page
 LONGEST = 16 * 1024 * 1024
 """A long e-mail in a cell is no fault; a quotation mark left open swallows no more than this."""
@@ -76,9 +73,7 @@ class FilesSettings(Settings):
         default_factory=dict, description="What is in which file; default: files named like entities."
     )
     encoding: str = Field(default="utf-8-sig", description="Of CSV and JSON lines, for example cp1252 for exports from Excel.")
-    delimiter: str | None = Field(
-        default=None, min_length=1, max_length=1, description="Of CSV; default: , ; tab or | by the header."
-    )
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Of CSV; default: as the header has it.")
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign of numbers; with `,` a point separates thousands.")
     timezone: str | None = Field(default=None, description="Zone of times that state none; default: the company's.")
 
@@ -339,8 +334,8 @@ def _parquet_chunks(file: Path, skip: int, size: int) -> Iterator[tuple[list[str
         raise ConnectorError(f"this is not a whole Parquet file: {error}", where=str(file)) from error
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """Python values; of times only microseconds, for Python knows no finer ones."""
+def _values(column: Any) -> list[Any]:
+    """Python values of an Arrow array; of times only microseconds, for Python knows no finer ones."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":

@@ -101,6 +101,15 @@ def test_cohorts_that_are_followed_longer_are_measured_anew_for_longer(kpis):
     assert due_periods(ask, [], measured, changed(tickets__created_at={date(2018, 1, 1)}), NOW) == [day]
 
 
+@pytest.mark.parametrize(("targets", "expected"), [({}, []), ({"goal": Target("won_deals")}, ["2017-10", "2017-11"])])
+def test_targets_that_are_read_in_place_may_have_come_later(kpis, targets, expected):
+    ask = ask_for(kpis, "won_deals")
+    ask = replace(ask, definition=replace(ask.definition, targets=targets))
+    measured = {(p.start, p.end): (p, frozenset({"ok"})) for p in (OCTOBER, NOVEMBER)}
+    due = due_periods(ask, [], measured, Changes(1, {}, timedelta(days=7)), NOW)
+    assert [period.label for period in due] == expected
+
+
 def test_change_of_a_table_that_names_come_from_reaches_all_periods(kpis):
     day = period_at("day", NOW - timedelta(days=399), CALENDAR)
     measured = {(day.start, day.end): (day, frozenset({"ok"}))}

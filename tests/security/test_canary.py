@@ -213,7 +213,11 @@ def run_daemon(shell: Shell, until: int) -> bytes:
         while time.monotonic() < give_up and process.poll() is None:
             said = log.read_bytes()
             mailed = any(shell.folder.rglob("*.eml"))
-            if mailed and len(EchoHttp.seen) >= until and all(word in said for word in (b"535", b"notifier broke", b"sql-refused due")):
+            if (
+                mailed
+                and len(EchoHttp.seen) >= until
+                and all(word in said for word in (b"535", b"notifier broke", b"sql-refused due"))
+            ):
                 break
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from kpid.analysis.periods import Calendar, period_from_label
+from kpid.analysis.periods import Calendar, period_from_label, periods_between
 from kpid.metrics.dialects import compile_statement
-from kpid.metrics.measure import MetricsSetup, figures
+from kpid.metrics.measure import MetricsSetup, figures_at
 from kpid.metrics.plan import Ask, make_plan
 from kpid.metrics.statements import Setting, make_statement
 from kpid.model import MeasurementState, SeriesNeed
@@ -283,27 +283,29 @@ def naive_period(label):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=3, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
 def test_books_of_customers_balance(tmp_path_factory, seed):
     """At the end = at the start + new + reactivated - lost, and churn + retention = 1, for every basis and period."""
     warehouse = open_warehouse(tmp_path_factory.mktemp("books"), naive.random_rows(seed), now=naive.NOW)
     setup = MetricsSetup(warehouse, KPIS, CALENDAR, "EUR")
 
-    def series(name, kind, **params):
-        need = SeriesNeed(name, kind, (), tuple(sorted(params.items())))
-        return figures(need, setup, start=at(8), end=naive.NOW, now=naive.NOW, fill=True)
-
+    parts = (
+        ("active_customers", {"at": "start"}), ("active_customers", {"at": "end"}), ("new_customers", {}),
+        ("reactivated_customers", {}), ("lost_customers", {}), ("customer_churn_rate", {}), ("customer_retention_rate", {}),
+    )  # fmt: skip
+    periods = [one for kind in ("month", "quarter") for one in periods_between(kind, at(8), naive.NOW, CALENDAR)]
+    needs = [
+        SeriesNeed(name, "month", (), tuple(sorted({"basis": basis, **params}.items())))
+        for basis in naive.BASES
+        for name, params in parts
+    ]
     try:
-        for basis in naive.BASES:
-            for kind in ("month", "quarter"):
-                start, end = (series("active_customers", kind, basis=basis, at=when) for when in ("start", "end"))
-                new, back, lost = (
-                    series(name, kind, basis=basis) for name in ("new_customers", "reactivated_customers", "lost_customers")
-                )
-                churn, kept = (series(name, kind, basis=basis) for name in ("customer_churn_rate", "customer_retention_rate"))
-                for n in range(len(start)):
-                    assert end[n].value == start[n].value + new[n].value + back[n].value - lost[n].value, (basis, start[n])
-                    if churn[n].value is not None:
-                        assert churn[n].numerator + kept[n].numerator == churn[n].denominator == kept[n].denominator
+        found = figures_at(needs, setup, periods, now=naive.NOW)
+        assert {len(some) for some in found} == {len(periods)}
+        for number, basis in enumerate(naive.BASES):
+            for start, end, new, back, lost, churn, kept in zip(*found[7 * number : 7 * number + 7], strict=True):
+                assert end.value == start.value + new.value + back.value - lost.value, (basis, start)
+                if churn.value is not None:
+                    assert churn.numerator + kept.numerator == churn.denominator == kept.denominator
     finally:
         warehouse.close()
