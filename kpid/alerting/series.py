@@ -16,9 +16,9 @@ from kpid.analysis.durations import Span
 from kpid.model import Level
 
 REMEMBERED_SLOTS = 10
-"""Over how many slots changes between firing and ok are counted."""
-FLAPPING_FROM = 4
-"""So many changes within them are called flapping."""
+"""Over how many slots changes between firing and ok can be counted."""
+REMEMBERED_SPELLS = 24
+"""So many episodes are remembered as times in which the series was not as usual."""
 _NOTHING, _AT_ONCE, _TWICE, _THRICE = (Span(periods=count) for count in range(4))
 
 
@@ -65,10 +65,16 @@ class EventKind(StrEnum):
 
 
 class Slot(NamedTuple):
-    """The logical instant of an evaluation (a period's end, and the wait for late data), and the label of the period judged."""
+    """The logical instant of an evaluation (a period's end), the label of the period judged, and when that began."""
 
     at: datetime
     label: str
+    start: datetime | None = None
+
+    @property
+    def begun(self) -> datetime:
+        """The period's start; its end where that is not known."""
+        return self.start or self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,13 @@ class Tally:
     label: str
     count: int
     length: timedelta = timedelta(0)
+    start: datetime | None = None
+    """When the first period began."""
+
+    @property
+    def begun(self) -> datetime:
+        """When the first period began; its end where that is not known."""
+        return self.start or self.since
 
     def plus(self, gap: timedelta) -> Tally:
         """One more evaluation, ``gap`` after the one before."""
@@ -90,12 +103,14 @@ class Tally:
 
     def dump(self) -> list[Any]:
         """As JSON-able data."""
-        return [self.since.isoformat(), self.label, self.count, self.length.total_seconds()]
+        data = [self.since.isoformat(), self.label, self.count, self.length.total_seconds()]
+        return data if self.start is None else [*data, self.start.isoformat()]
 
 
 def tally_from_dump(data: list[Any]) -> Tally:
     """The inverse of :meth:`Tally.dump`."""
-    return Tally(datetime.fromisoformat(data[0]), data[1], data[2], timedelta(seconds=data[3]))
+    start = datetime.fromisoformat(data[4]) if len(data) > 4 else None
+    return Tally(datetime.fromisoformat(data[0]), data[1], data[2], timedelta(seconds=data[3]), start)
 
 
 class Spell(NamedTuple):
@@ -103,6 +118,18 @@ class Spell(NamedTuple):
 
     start: datetime
     end: datetime | None = None
+
+
+class Flaps(NamedTuple):
+    """So many changes between firing and not within so many slots are flapping, which ends after so many slots without one."""
+
+    changes: int = 4
+    slots: int = 10
+    quiet: int = 5
+
+
+FLAPS = Flaps()
+"""What is flapping, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +143,7 @@ class RulePolicy:
         no_data: ``keep``: nothing happens; ``ok``: nothing wrong; ``fire``: a breach; ``ignore``: as keep, and no health notice.
         no_data_after: how long there must have been no data before that.
         no_data_level: level of ``fire``.
+        flaps: what is flapping.
     """
 
     for_: Span = _AT_ONCE
@@ -124,6 +152,7 @@ class RulePolicy:
     no_data: Literal["keep", "ok", "fire", "ignore"] = "keep"
     no_data_after: Span = _TWICE
     no_data_level: Level = Level.WARN
+    flaps: Flaps = FLAPS
 
 
 _TALLIES = ("warn", "critical", "calm", "silent", "gone")
@@ -148,6 +177,7 @@ class SeriesState:
         gone: how long the series has been missing.
         flaps: returns from recovering to firing in this episode.
         changes: a bit per slot, the newest lowest: whether it began or ceased to fire.
+        flap_told: it flaps, and there was an event that said so.
         changed: the rule's meaning has changed since this fired.
         forgotten: it was missing too long; kept for its episode number.
         spells: the newest episodes, oldest first: what happened then is not usual.
@@ -172,11 +202,15 @@ class SeriesState:
     forgotten: bool = False
     spells: tuple[Spell, ...] = ()
     since_at: datetime | None = None
+    flap_told: bool = False
 
-    @property
-    def is_flapping(self) -> bool:
+    def is_flapping(self, flaps: Flaps) -> bool:
         """Whether it keeps changing between firing and ok."""
-        return self.changes.bit_count() >= FLAPPING_FROM
+        return (self.changes & (1 << flaps.slots) - 1).bit_count() >= flaps.changes
+
+    def is_steady(self, flaps: Flaps) -> bool:
+        """Whether it has not changed for long enough."""
+        return not self.changes & (1 << flaps.quiet) - 1
 
     def dump(self) -> dict[str, Any]:
         """As JSON-able data; defaults are left out."""

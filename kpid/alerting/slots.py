@@ -15,7 +15,7 @@ PATIENCE = timedelta(days=2)
 
 def slot_of(period: Period) -> Slot:
     """The slot at which a period is judged."""
-    return Slot(period.end, period.label)
+    return Slot(period.end, period.label, period.start)
 
 
 def due_periods(

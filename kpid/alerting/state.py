@@ -11,6 +11,9 @@ recovering(K)           firing again               firing again    *resolved* af
                                                                    keep                  stopped
 ======================  =========================  ==============  ====================  ==============  ====================
 
+A series that keeps changing between firing and not flaps: that is an event of its own (*flapping*, *steady*) beside the others,
+and changes nothing else. What episodes it had is remembered as spells: such times are no measure of what is usual.
+
 "No verdict" is insufficient, no_data, stale and error. The no-data policies come before the table: after ``no_data_after``,
 ``fire`` makes a breach of it; ``ok`` ends what is pending or firing (as *expired*: nobody has measured a recovery).
 """
@@ -25,12 +28,15 @@ from typing import NamedTuple
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.series import (
     REMEMBERED_SLOTS,
+    REMEMBERED_SPELLS,
     Data,
     Event,
     EventKind,
+    Flaps,
     RulePolicy,
     SeriesState,
     Slot,
+    Spell,
     Status,
     Step,
     Tally,
@@ -57,13 +63,42 @@ def step(policy: RulePolicy, state: SeriesState, outcome: Outcome, slot: Slot) -
     counted = _counted(state, outcome.kind, slot, gap)
     after, kind = _moved(policy, counted, outcome, slot, gap)
     toggled = state.status.is_on != after.status.is_on
-    after = replace(after, last_slot=slot.at, changes=(state.changes << 1 | toggled) & _MASK)
-    return Step(after, () if kind is None else (_event(kind, state, after, outcome, slot),))
+    spells = _spelled(counted, after, slot) if toggled else after.spells
+    after = replace(after, last_slot=slot.at, changes=(state.changes << 1 | toggled) & _MASK, spells=spells)
+    events = () if kind is None else (_event(kind, state, after, outcome, slot),)
+    if not after.changes and not after.flap_told:
+        return Step(after, events)
+    return _flapped(policy.flaps, after, outcome, slot, events)
+
+
+def _flapped(flaps: Flaps, state: SeriesState, outcome: Outcome, slot: Slot, events: tuple[Event, ...]) -> Step:
+    """Whether it has begun or ceased to flap: one event for each."""
+    turns = state.is_steady(flaps) if state.flap_told else state.changes & 1 and state.is_flapping(flaps)
+    if not turns:
+        return Step(state, events)
+    kind = EventKind.STEADY if state.flap_told else EventKind.FLAPPING
+    state = replace(state, flap_told=not state.flap_told)
+    return Step(state, (*events, _event(kind, state, state, outcome, slot)))
+
+
+def _spelled(before: SeriesState, after: SeriesState, slot: Slot) -> tuple[Spell, ...]:
+    """The spells, with one more begun or the last one ended: before the first period in which all was well again."""
+    if after.status.is_on:
+        begun = before.warn.begun if before.warn is not None else slot.begun
+        return (*after.spells, Spell(begun))[-REMEMBERED_SPELLS:]
+    if not after.spells or after.spells[-1].end is not None:
+        return after.spells
+    last = after.spells[-1]
+    calm = before.calm if before.status is Status.RECOVERING else None
+    return (*after.spells[:-1], Spell(last.start, max(last.start, slot.begun if calm is None else calm.begun)))
 
 
 def close(state: SeriesState, kind: EventKind, slot: Slot, reason: str) -> Step:
     """End whatever is open, because the rule is gone or paused."""
     after = _quiet(state)
+    if state.status.is_on:
+        after = replace(after, spells=_spelled(state, after, slot))
+    after = replace(after, flap_told=False, changes=0)
     outcome = Outcome(OutcomeKind.NO_DATA, reason=reason)
     return Step(after, (_event(kind, state, after, outcome, slot),) if state.status.is_on else ())
 
@@ -97,6 +132,7 @@ def restate(policy: RulePolicy, before: SeriesState, slots: Sequence[tuple[Slot,
         episode=current.episode + (is_on and not was_on),
         thread=current.thread if is_on and was_on else "",
         last_slot=current.last_slot,
+        flap_told=current.flap_told,
     )
     if (state.status, state.level) == (current.status, current.level):
         return Replay(state, (), tuple(passed))
@@ -153,7 +189,7 @@ def _breached(policy: RulePolicy, state: SeriesState, level: Level, slot: Slot, 
     if state.status is Status.FIRING:
         return _breached_again(policy, state, level, slot, gap)
     if state.status is Status.RECOVERING:
-        easing = Tally(slot.at, slot.label, 0) if level.rank < state.level.rank else None
+        easing = Tally(slot.at, slot.label, 0, start=slot.start) if level.rank < state.level.rank else None
         again = replace(state, status=Status.FIRING, calm=easing, flaps=state.flaps + 1)
         return (replace(again, level=level), EventKind.ESCALATED) if level.rank > state.level.rank else (again, None)
     critical = _longer(state.critical, slot, gap) if level is Level.CRITICAL else None
@@ -172,6 +208,7 @@ def _risen(policy: RulePolicy, state: SeriesState, level: Level) -> _Moved:
         level=Level.CRITICAL if whole else Level.WARN,
         episode=state.episode + 1,
         since=state.warn.label,
+        since_at=state.warn.since,
         thread="",
         warn=None,
         critical=None if whole else state.critical,
@@ -241,6 +278,7 @@ def _quiet(state: SeriesState) -> SeriesState:
         status=Status.OK,
         level=Level.NONE,
         since="",
+        since_at=None,
         thread="",
         warn=None,
         critical=None,
@@ -252,12 +290,12 @@ def _quiet(state: SeriesState) -> SeriesState:
 
 def _longer(tally: Tally | None, slot: Slot, gap: timedelta) -> Tally:
     """A tally that counts its first slot."""
-    return Tally(slot.at, slot.label, 1) if tally is None else tally.plus(gap)
+    return Tally(slot.at, slot.label, 1, start=slot.start) if tally is None else tally.plus(gap)
 
 
 def _calmer(tally: Tally | None, slot: Slot, gap: timedelta) -> Tally:
     """A tally that counts what comes after its first slot."""
-    return Tally(slot.at, slot.label, 0) if tally is None else tally.plus(gap)
+    return Tally(slot.at, slot.label, 0, start=slot.start) if tally is None else tally.plus(gap)
 
 
 def _event(kind: EventKind, before: SeriesState, after: SeriesState, outcome: Outcome, slot: Slot) -> Event:

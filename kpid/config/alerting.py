@@ -277,7 +277,7 @@ class Flapping(Model):
 
     changes: int = Field(4, ge=2, le=10, description="So many changes between firing and not ...")
     slots: int = Field(10, ge=2, le=10, description="... within so many evaluations are flapping.")
-    quiet: int = Field(5, ge=1, le=100, description="It ends after so many evaluations without a change.")
+    quiet: int = Field(5, ge=1, le=10, description="It ends after so many evaluations without a change.")
     digest: ClockText = Field("08:00", description="When people are told of all that flaps, in one message a day.")
 
     @model_validator(mode="after")

@@ -23,8 +23,9 @@ OUTCOMES = {
     "E": Outcome(OutcomeKind.ERROR),
     "M": Outcome(OutcomeKind.MISSING),
 }
+FLAPS = {EventKind.FLAPPING, EventKind.STEADY}
 POLICIES = ("keep", "ok", "fire", "ignore")
-SLOTS = [Slot(START + timedelta(weeks=week), f"W{week + 1}") for week in range(60)]
+SLOTS = [Slot(START + timedelta(weeks=week), f"W{week + 1}", START + timedelta(weeks=week - 1)) for week in range(60)]
 ENDS = {
     EventKind.RESOLVED,
     EventKind.EXPIRED,
@@ -43,12 +44,34 @@ def check_step(policy: RulePolicy, before: SeriesState, naive: Naive, letter: st
     """One step of both, and the invariants of a step."""
     outcome = OUTCOMES[letter]
     after, events = step(policy, before, outcome, slot)
+    check_flapping(policy, before, after, [event.kind for event in events if event.kind in FLAPS])
+    events = tuple(event for event in events if event.kind not in FLAPS)
     expected, expected_events = naive.step(letter)
     got = (after.status.value, after.level.value, after.episode, after.forgotten, [event.kind.value for event in events])
     wanted = (expected.status, expected.level, expected.episode, expected.forgotten, expected_events)
     assert got == wanted, f"after {expected.raw}: {got}, the naive model says {wanted}"
     check_invariants(policy, before, after, events, outcome)
     return after, expected
+
+
+def check_flapping(policy: RulePolicy, before: SeriesState, after: SeriesState, kinds: list[EventKind]) -> None:
+    """It begins once, with a change, and ends once, in a quiet time."""
+    assert len(kinds) <= 1
+    assert (after.flap_told != before.flap_told) == bool(kinds)
+    changed = before.status.is_on != after.status.is_on
+    if kinds == [EventKind.FLAPPING]:
+        assert changed
+        assert after.is_flapping(policy.flaps)
+    if kinds == [EventKind.STEADY]:
+        assert not changed
+
+
+def check_spells(after: SeriesState) -> None:
+    """What was not as usual lasts as long as the episode: one spell for each, the last one open while it is on."""
+    assert len(after.spells) == min(after.episode, 24)
+    assert (bool(after.spells) and after.spells[-1].end is None) == after.status.is_on
+    assert (after.since_at is not None) == after.status.is_on
+    assert all(spell.end is None or spell.start <= spell.end for spell in after.spells)
 
 
 def check_invariants(policy: RulePolicy, before: SeriesState, after: SeriesState, events: tuple, outcome: Outcome) -> None:
@@ -68,6 +91,7 @@ def check_invariants(policy: RulePolicy, before: SeriesState, after: SeriesState
         assert not kinds
         assert (before.status, before.level) == (after.status, after.level)
     assert (after.level is Level.NONE) == (after.status is Status.OK)
+    check_spells(after)
     assert state_from_dump(after.dump()) == after
 
 

@@ -15,6 +15,7 @@ from kpid.alerting.series import (
     RulePolicy,
     SeriesState,
     Slot,
+    Spell,
     Status,
     Tally,
     state_from_dump,
@@ -22,7 +23,7 @@ from kpid.alerting.series import (
 from kpid.alerting.state import close, mark_changed, restate, step
 from kpid.analysis.durations import Span
 from kpid.model import Level
-from tests.alerting.models import OUTCOMES, POLICIES, SLOTS, START, check_step, policy_of
+from tests.alerting.models import ENDS, FLAPS, OUTCOMES, POLICIES, SLOTS, START, check_step, policy_of
 from tests.alerting.naive import LETTERS, Naive
 
 
@@ -215,12 +216,22 @@ def test_event_carries_what_people_need() -> None:
     assert not event.ends_episode
 
 
-def test_changes_between_firing_and_ok_are_counted() -> None:
-    state, _ = run(PLAIN, "WKWK")
-    assert state.is_flapping
-    state, _ = run(PLAIN, "K" * 10, state, first=4)
-    assert not state.is_flapping
+def test_returns_from_recovering_are_counted() -> None:
     assert run(SLOW, "WWKWKW")[0].flaps == 2
+
+
+def test_a_spell_lasts_from_the_first_bad_period_to_the_first_good_one() -> None:
+    begins = [slot.start for slot in SLOTS]
+    assert run(SLOW, "KWW")[0].spells == (Spell(begins[1]),)
+    assert run(SLOW, "KWWWKK")[0].spells == (Spell(begins[1], begins[4]),)
+    assert run(PLAIN, "WKKC")[0].spells == (Spell(begins[0], begins[1]), Spell(begins[3]))
+    assert run(PLAIN, "WMMM")[0].spells == (Spell(begins[0], begins[3]),)
+    assert len(run(PLAIN, "WK" * 27)[0].spells) == 24
+
+
+def test_first_bad_slot_is_known_while_it_fires() -> None:
+    assert run(SLOW, "KWW")[0].since_at == SLOTS[1].at
+    assert run(SLOW, "KWWKK")[0].since_at is None
 
 
 @pytest.mark.parametrize("kind", [EventKind.PAUSED, EventKind.RULE_REMOVED])
@@ -307,12 +318,13 @@ def test_long_sequences_agree_with_the_naive_model(letters: str, for_: int, keep
 
 
 def test_a_sample_of_the_exhaustive_space_agrees_with_the_naive_model() -> None:
+    """One in a hundred."""
     chosen = random.Random(4)
     for for_ in (0, 2):
         for keep in (0, 2):
             for no_data in POLICIES:
                 policy = policy_of(for_, keep, no_data)
-                for _ in range(100):
+                for _ in range(590):
                     state, naive = SeriesState(), Naive(for_, keep, no_data)
                     for slot in SLOTS[:5]:
                         state, naive = check_step(policy, state, naive, chosen.choice(LETTERS), slot)
@@ -329,6 +341,39 @@ def test_replaying_unchanged_slots_changes_nothing(letters: str, data: st.DataOb
     assert replace(result.state, episode=0) == replace(current, episode=0)
 
 
+LIFE = st.tuples(st.sampled_from(LETTERS), st.sampled_from(["", "", "", "", "restate", "restate", "change", "close"]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(life=st.lists(LIFE, max_size=30), for_=st.integers(0, 2), keep=st.integers(0, 2), data=st.data())
+def test_every_firing_ends_in_exactly_one_way(life: list[tuple[str, str]], for_: int, keep: int, data: st.DataObject) -> None:
+    """Whatever happens to figures and rule: an episode has one beginning, at most one end, and it has ended if it is not on."""
+    policy, state, told = policy_of(for_, keep, "keep"), SeriesState(), []
+    befores: list[SeriesState] = []
+    for (letter, deed), slot in zip(life, SLOTS, strict=False):
+        befores.append(state)
+        state, events = step(policy, state, OUTCOMES[letter], slot)
+        told.extend(events)
+        if deed == "restate":
+            back = min(2, len(befores))
+            anew = [(one, OUTCOMES[data.draw(st.sampled_from("WCHKI"))]) for one in SLOTS[len(befores) - back : len(befores)]]
+            result = restate(policy, befores[-back], anew, state)
+            state, befores[-back:] = result.state, result.before
+            told.extend(result.events)
+        elif deed == "change":
+            state = mark_changed(state)
+        elif deed == "close":
+            state, events = close(state, EventKind.PAUSED, slot, "paused")
+            told.extend(events)
+            befores = []  # figures of before the pause are not judged again
+    for episode in range(1, state.episode + 1):
+        mine = [event for event in told if event.episode == episode and event.kind not in FLAPS]
+        assert sum(event.kind is EventKind.FIRED for event in mine) == 1
+        assert sum(event.ends_episode for event in mine) == (episode < state.episode or not state.status.is_on)
+        assert all(event.kind in ENDS for event in mine if event.ends_episode)
+    assert (bool(state.spells) and state.spells[-1].end is None) == state.status.is_on
+
+
 def test_state_and_tally_survive_the_store() -> None:
     state = SeriesState(
         status=Status.RECOVERING,
@@ -338,8 +383,11 @@ def test_state_and_tally_survive_the_store() -> None:
         last_slot=START,
         since="W1",
         thread="rule@x",
-        calm=Tally(START, "W1", 2, timedelta(days=9)),
+        calm=Tally(START, "W1", 2, timedelta(days=9), START - timedelta(days=7)),
         changes=5,
+        spells=(Spell(START, START + timedelta(days=7)), Spell(START + timedelta(days=14))),
+        since_at=START,
+        flap_told=True,
         changed=True,
     )
     assert state_from_dump(state.dump()) == state
