@@ -1,25 +1,51 @@
-"""A notice as data for machines: what webhooks get beside the words. Nothing is rounded; numbers are texts, digit by digit."""
+"""Notices as data for machines: what webhooks get beside the words. Nothing is rounded; numbers are texts, digit by digit."""
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 from kpid.analysis.periods import Calendar
-from kpid.model import Cause, Notice, NoticeItem
-from kpid.reporting.alert_view import notice_status, period_of, worst_first
+from kpid.model import Cause, Notice, NoticeItem, Rows
+from kpid.reporting.alert_view import MAX_KEPT, Told, status_of
+from kpid.reporting.alert_words import is_ended, period_of, worst_first
 from kpid.reporting.cleaning import safe_url
 
 
-def notice_facts(notice: Notice, calendar: Calendar) -> dict[str, Any]:
-    """The notice as data for machines: every item, nothing rounded."""
+def facts_of_message(told: Told, calendar: Calendar, headline: str) -> dict[str, Any]:
+    """What a message tells, as data: the notice, or ``notices`` if it has several.
+
+    At most :data:`MAX_KEPT` series in all are listed, the worst ones; ``total`` and ``counts`` are of all, ``left_out`` says how
+    many are not listed.
+    """
+    frame = {"headline": headline, "told": told.kind, "route": told.route, "held": told.held, "status": status_of(told)}
+    if len(told.notices) == 1:
+        return {**_notice_facts(told.notices[0], calendar, MAX_KEPT), **frame}
+    left, notices = MAX_KEPT, []
+    for notice in told.notices:
+        notices.append(_notice_facts(notice, calendar, left))
+        left -= len(notices[-1]["items"])
+    kinds = Counter(item.kind for notice in told.notices for item in notice.items)
+    return {
+        **frame,
+        "kind": "health" if all(notice.kind == "health" for notice in told.notices) else "alert",
+        "total": sum(kinds.values()),
+        "counts": dict(sorted(kinds.items())),
+        "left_out": sum(each["left_out"] for each in notices),
+        "notices": notices,
+    }
+
+
+def _notice_facts(notice: Notice, calendar: Calendar, most: int) -> dict[str, Any]:
     return {
         "rule": notice.rule,
+        "uid": notice.uid,
         "kpi": notice.kpi,
         "kpi_name": notice.kpi_name,
         "unit": notice.unit,
         "currency": notice.currency,
-        "status": notice_status(notice),
+        "status": "resolved" if all(is_ended(item) for item in notice.items) else "firing",
         "kind": notice.kind,
         "period": {"kind": notice.period, "name": period_of(notice, calendar)},
         "slot": notice.slot.isoformat(),
@@ -28,16 +54,21 @@ def notice_facts(notice: Notice, calendar: Calendar) -> dict[str, Any]:
         "definition": notice.definition,
         "runbook": safe_url(notice.runbook or "") or None,
         "labels": dict(notice.labels),
+        "timezone": calendar.timezone,
         "total": len(notice.items),
-        "items": [_item_facts(item) for item in sorted(notice.items, key=worst_first)],
+        "counts": dict(sorted(Counter(item.kind for item in notice.items).items())),
+        "left_out": max(0, len(notice.items) - most),
+        "items": [_item_facts(item) for item in sorted(notice.items, key=worst_first)[: max(0, most)]],
     }
 
 
 def _item_facts(item: NoticeItem) -> dict[str, Any]:
     return {
+        "id": item.event_id or None,
         "kind": item.kind,
         "series_key": item.series_key,
         "segment": item.segment,
+        "dims": dict(item.dims),
         "level": item.level.value,
         "episode": item.episode,
         "value": _number(item.value),
@@ -46,13 +77,26 @@ def _item_facts(item: NoticeItem) -> dict[str, Any]:
         "limit": _number(item.limit),
         "previous": _number(item.previous),
         "previous_label": item.previous_label,
+        "baseline": _number(item.baseline),
+        "baseline_label": item.baseline_label,
+        "compared": item.compared,
+        "effect": _number(item.effect),
+        "p": None if item.p is None else round(item.p, 6),
         "since": item.since,
         "reason": item.reason,
         "warnings": list(item.warnings),
         "low": _number(item.low),
         "high": _number(item.high),
+        "held": item.held,
+        "handling": item.handling,
         "causes": [_cause_facts(cause) for cause in item.causes],
+        "trail": [[label, _number(value)] for label, value in item.trail],
+        "rows": None if item.rows is None else _rows_facts(item.rows),
     }
+
+
+def _rows_facts(rows: Rows) -> dict[str, Any]:
+    return {"columns": list(rows.columns), "rows": [list(row) for row in rows.rows], "total": rows.total}
 
 
 def _cause_facts(cause: Cause) -> dict[str, Any]:

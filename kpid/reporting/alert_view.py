@@ -1,313 +1,184 @@
-"""A notice in words: the headline with number and threshold, the figures of each series, the state word first.
+"""One or several notices in words: what the alert templates, the chats' sections and the subject are made from.
 
-One series, twenty and a thousand must all be readable: tables are capped and say how many more there are.
+One series, twenty and a thousand must all be readable: tables are capped, counts are not, and what is left out is counted.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
-from kpid.analysis.causes import causes_text, interval_text
-from kpid.analysis.periods import Calendar, last_complete, period_from_label
-from kpid.analysis.wording import (
-    better_word,
-    change_text,
-    condition_text,
-    count_text,
-    exact_text,
-    noun_text,
-    period_text,
-    value_text,
-    when_text,
-)
-from kpid.errors import KpidError
+from kpid.analysis.periods import Calendar
+from kpid.analysis.wording import when_text
 from kpid.model import Level, Notice, NoticeItem
-from kpid.reporting.cleaning import one_line, safe_url
+from kpid.plugin.notifier import Action
+from kpid.reporting.alert_bundle import bundle_base, bundle_headline, parts_of
+from kpid.reporting.alert_rows import facts_of, groups_of, lists_of
+from kpid.reporting.alert_words import (
+    base_of,
+    headline_of,
+    is_ended,
+    level_of,
+    period_of,
+    plain_line,
+    retold,
+    state_word,
+    worst_first,
+)
+from kpid.reporting.cleaning import cleaned, one_line, safe_url
 
-MAX_ROWS = 20
-MAX_ENDED_ROWS = 10
-MAX_ALL_ROWS = 40
+ROWS = (40, 15, 5, 1)
+"""How many rows a message shows; the next number where it would be too long."""
+MAX_KEPT = 1_000
+"""Series whose figures are kept for a message; of the others people get the number."""
+MAX_ACTIONS = 5
+_MAX_LABELS = 8
 _FOUND_LATE = "Found late: these periods had been over for some time when they were judged."
-_ENDED = ("resolved", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy")
-_KINDS = ("fired", "escalated", "eased", "unhealthy", *_ENDED)
-_LEVELS = {Level.CRITICAL: "Critical", Level.WARN: "Warning", Level.NONE: "Alert"}
-_STATE_WORDS = {
-    "eased": "Eased",
-    "unhealthy": "Data problem",
-    "resolved": "Resolved",
-    "restated": "Restated",
-    "expired": "No longer reported",
-    "rule_changed": "Ended, rule changed",
-    "rule_removed": "Ended, rule removed",
-    "paused": "Ended, rule paused",
-    "healthy": "Data is back",
-}
-_GROUP_TITLES = {
-    "fired": "New",
-    "escalated": "Now critical",
-    "eased": "Eased to warning",
-    "unhealthy": "Cannot be judged",
-    "resolved": "Resolved",
-    "restated": "Ended because the figures were restated",
-    "expired": "No longer reported (not known to have recovered)",
-    "rule_changed": "Ended because the rule was changed",
-    "rule_removed": "Ended because the rule was removed",
-    "paused": "Ended because the rule was paused",
-    "healthy": "Can be judged again",
-}
 
 
-def notice_view(notice: Notice, calendar: Calendar) -> dict[str, Any]:
-    """What the alert templates get as ``a``."""
-    items = sorted(notice.items, key=worst_first)
-    kinds = Counter(item.kind for item in items)
+class Telling(Protocol):
+    """How one recipient is told, besides the facts: see ``kpid.alerting.contracts.Telling``."""
+
+    @property
+    def kind(self) -> str:
+        """``fired``, ``reminder``, ``escalation``, ``digest`` ..."""
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What the reader may do."""
+
+    @property
+    def held(self) -> str:
+        """Why he hears of it only now."""
+
+    @property
+    def route(self) -> str:
+        """By which route it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plainly:
+    """A notice as it is: told at once, with nothing to press."""
+
+    kind: str = "fired"
+    actions: tuple[Action, ...] = ()
+    held: str = ""
+    route: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Notices made ready: worst first, harmless, each item of the kind that it is told as, no more than can be used.
+
+    ``notices`` have all their items, for counting; of the first :data:`MAX_KEPT` every text is harmless.
+    """
+
+    notices: tuple[Notice, ...]
+    kind: str
+    actions: tuple[Action, ...]
+    held: str
+    route: str
+
+    @property
+    def items(self) -> list[NoticeItem]:
+        """All series of all notices, worst first."""
+        return sorted((item for notice in self.notices for item in notice.items), key=worst_first)
+
+
+def told_of(notices: Sequence[Notice], telling: Telling) -> Told:
+    """Make notices ready to be told.
+
+    Raises:
+        ValueError: there is nothing to tell.
+    """
+    given = [notice for notice in notices if notice.items]
+    if not given:
+        raise ValueError("a message needs a notice with at least one series")
+    left, ready = MAX_KEPT, []
+    for notice in sorted((_in_order(notice, telling.kind) for notice in given), key=_worst_notice):
+        head = cleaned(replace(notice, items=notice.items[:left]))
+        ready.append(replace(head, items=(*head.items, *notice.items[left:])))
+        left -= len(head.items)
+    actions = tuple(cleaned(telling.actions)[:MAX_ACTIONS])
+    return Told(tuple(ready), telling.kind, actions, one_line(telling.held, 200), one_line(telling.route, 80))
+
+
+def _in_order(notice: Notice, told: str) -> Notice:
+    kinds = [retold(item.kind, told) for item in notice.items]
+    items = [item if item.kind == kind else replace(item, kind=kind) for item, kind in zip(notice.items, kinds, strict=True)]
+    return replace(notice, items=tuple(sorted(items, key=worst_first)))
+
+
+def _worst_notice(notice: Notice) -> tuple[bool, int, int, str]:
+    ended = all(is_ended(item) for item in notice.items)
+    return (ended, -level_of(notice.items).rank, worst_first(notice.items[0])[0], notice.rule)
+
+
+def status_of(told: Told) -> Literal["firing", "resolved", "info"]:
+    """``resolved`` when everything that is told of has ended, ``info`` for a digest, else ``firing``."""
+    if told.kind == "digest":
+        return "info"
+    return "resolved" if all(is_ended(item) for notice in told.notices for item in notice.items) else "firing"
+
+
+def alert_view(told: Told, calendar: Calendar, rows: int = ROWS[0], summaries: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """What the alert templates get as ``a``.
+
+    Args:
+        told: notices, made ready.
+        calendar: how time is cut.
+        rows: so many rows of series, and so many of records.
+        summaries: the rules' own sentences, by the notice's place.
+    """
+    notice, several = told.notices[0], len(told.notices) > 1
+    said = summaries or {}
+    items = told.items if several else list(notice.items)
+    level = level_of(items)
+    ended = all(is_ended(item) for item in items)
     period = period_of(notice, calendar)
-    groups = _groups(items, kinds, notice, calendar)
-    status = notice_status(notice)
+    single = not several and len(items) == 1
+    held = told.held or one_line(items[0].held if len({item.held for item in items}) == 1 else "", 200)
+    parts, others = parts_of(told.notices, calendar, rows, said) if several else ([], "")
     return {
-        "state": _state_word(notice, kinds),
-        "mark": "●" if status == "resolved" else "▼" if _level(items) is Level.CRITICAL else "◆",
-        "tone": "on" if status == "resolved" else "off" if _level(items) is Level.CRITICAL else "watch",
-        "status": status,
-        "base": _base(notice, items),
-        "headline": _headline(notice, items, kinds, period),
+        "state": state_word(items, told.kind),
+        "mark": "●" if ended else "▼" if level is Level.CRITICAL else "◆",
+        "tone": "on" if ended else "off" if level is Level.CRITICAL else "watch",
+        "status": status_of(told),
+        "base": plain_line(bundle_base(told.notices, told.kind) if several else base_of(notice), 180),
+        "headline": bundle_headline(told.notices, told.kind) if several else headline_of(notice, period),
         "period": period,
-        "summary": one_line(notice.summary or "", 400),
-        "found_late": _FOUND_LATE if notice.found_late else "",
-        "facts": _facts(items[0], notice, calendar) if len(items) == 1 else [],
-        "groups": groups if len(items) > 1 else [],
+        "summary": "" if several else said.get(0, ""),
+        "held": f"{held[:1].upper()}{held[1:]}" if held else "",
+        "found_late": _FOUND_LATE if any(each.found_late for each in told.notices) else "",
+        "facts": facts_of(items[0], notice, calendar) if single else [],
+        "groups": groups_of(notice, calendar, rows) if not (single or several) else [],
+        "parts": parts,
+        "others": others,
+        "lists": [] if several else lists_of(notice, rows),
+        "chart": None,
+        "actions": [(action.label, safe_url(action.url)) for action in _labelled(told.actions) if action.url],
         "total": len(items),
-        "kpi": one_line(notice.kpi_name),
-        "rule": one_line(notice.rule),
-        "definition": one_line(notice.definition, 400),
-        "data_as_of": when_text(notice.data_through, calendar.timezone, notice.now) if notice.data_through else "",
-        "runbook": safe_url(notice.runbook or ""),
-        "labels": [(one_line(name, 60), one_line(value, 120)) for name, value in notice.labels],
+        "alert": items[0].event_id if single else 0,
+        **_small_print(told, notice, calendar, several=several),
+    }
+
+
+def _small_print(told: Told, notice: Notice, calendar: Calendar, *, several: bool) -> dict[str, Any]:
+    """What stands below: definition, age of the data, rule, labels, zone."""
+    through = min((each.data_through for each in told.notices if each.data_through is not None), default=None)
+    labels = [pair for pair in notice.labels if all(pair in each.labels for each in told.notices)]
+    return {
+        "kpi": "" if several else one_line(notice.kpi_name),
+        "rule": "" if several else one_line(notice.rule),
+        "definition": "" if several else one_line(notice.definition, 400),
+        "data_as_of": when_text(through, calendar.timezone, notice.now) if through else "",
+        "runbook": "" if several else safe_url(notice.runbook or ""),
+        "route": told.route,
+        "labels": [(one_line(name, 60), one_line(value, 120)) for name, value in labels[:_MAX_LABELS]],
         "timezone": calendar.timezone,
     }
 
 
-def notice_status(notice: Notice) -> str:
-    """``resolved`` when everything that the notice tells of has ended, else ``firing``."""
-    return "resolved" if all(item.kind in _ENDED for item in notice.items) else "firing"
-
-
-# ---- order and state
-def worst_first(item: NoticeItem) -> tuple[int, int, Decimal, str]:
-    """Sorts by what has happened, then the level, then how far beyond the limit."""
-    distance = Decimal(0)
-    if item.value is not None and item.limit is not None:
-        distance = -abs(item.value - item.limit)
-    order = _KINDS.index(item.kind) if item.kind in _KINDS else len(_KINDS)
-    return (order, -item.level.rank, distance, item.segment)
-
-
-def _ordered(kinds: Counter[str]) -> list[str]:
-    return sorted(kinds, key=lambda kind: (_KINDS.index(kind) if kind in _KINDS else len(_KINDS), kind))
-
-
-def _level(items: Sequence[NoticeItem]) -> Level:
-    firing = [item.level for item in items if item.kind not in _ENDED]
-    return max(firing, key=lambda level: level.rank, default=Level.NONE)
-
-
-def _state_word(notice: Notice, kinds: Counter[str]) -> str:
-    first = _ordered(kinds)[0] if kinds else "fired"
-    if first in {"fired", "escalated"}:
-        return _LEVELS[_level(notice.items)]
-    return _STATE_WORDS.get(first) or first.replace("_", " ").capitalize()
-
-
-def _base(notice: Notice, items: Sequence[NoticeItem]) -> str:
-    """The part of the subject that all messages of a story share."""
-    name = one_line(notice.kpi_name, 80)
-    if len(items) == 1 and notice.by and items[0].segment:
-        name = f"{name} of {one_line(items[0].segment, 80)}"
-    elif notice.by:
-        name = f"{name} by {' and '.join(notice.by)}"
-    return f"{name} ({one_line(notice.rule, 60)})"
-
-
-# ---- headline
-def _headline(notice: Notice, items: Sequence[NoticeItem], kinds: Counter[str], period: str) -> str:
-    if len(items) == 1:
-        return _single(notice, items[0], period)
-    if len(kinds) == 1:
-        return _several(notice, items, period)
-    words = {"fired": "new", "escalated": "now critical", "healthy": "judged again", "unhealthy": "not to be judged"}
-    counts = ", ".join(f"{kinds[kind]:,} {words.get(kind) or kind.replace('_', ' ')}" for kind in _ordered(kinds))
-    return f"{one_line(notice.kpi_name)}{_by(notice)} in {period}: {counts}"
-
-
-def _single(notice: Notice, item: NoticeItem, period: str) -> str:
-    name = one_line(notice.kpi_name)
-    name = f"{name} of {one_line(item.segment)}" if item.segment not in {"", "all"} else f"{name}{_by(notice)}"
-    reason = one_line(item.reason, 200)
-    if item.kind == "healthy":
-        return f"{name} can be judged again"
-    if item.kind == "unhealthy" or item.value is None:
-        word = "cannot be judged" if item.kind == "unhealthy" else _STATE_WORDS.get(item.kind, "alert").lower()
-        return f"{name}: {word}{f', {reason}' if reason else ''}"
-    value = exact_text(item.value, item.limit, notice.unit, notice.currency)
-    condition = condition_text(item.threshold)
-    if item.kind in _ENDED:
-        was = f", no longer {condition}" if condition and item.kind == "resolved" else ""
-        return f"{name} is {'back at' if item.kind == 'resolved' else 'at'} {value} in {period}{was}"
-    return f"{name} {_verb(item)} {value} in {period}{f', {condition}' if condition else ''}"
-
-
-def _verb(item: NoticeItem) -> str:
-    if item.previous is None or item.value is None:
-        return "is"
-    if item.previous == item.value:
-        return "stayed at"
-    return "rose to" if item.value > item.previous else "fell to"
-
-
-def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
-    kind, name = items[0].kind, one_line(notice.kpi_name)
-    who = count_text(len(items), *_noun(notice))
-    if kind not in {"fired", "escalated", "eased"}:
-        return f"{name}: {_STATE_WORDS.get(kind, kind.replace('_', ' ')).lower()} for {who} in {period}"
-    condition, worse = _conditions(items)
-    where = f"for {who} in {period}{worse}"
-    known = [item for item in items if item.value is not None]
-    verb = "shows" if condition.startswith("a ") else "is"
-    if not known:
-        return f"{name} {verb} {condition} {where}"
-    up = items[0].threshold.lstrip().startswith((">", "rise"))
-    worst = (max if up else min)(known, key=lambda item: item.value or Decimal(0))
-    value = exact_text(worst.value, worst.limit, notice.unit, notice.currency)
-    return f"{name} {verb} {condition} {where}, {'highest' if up else 'lowest'} {one_line(worst.segment, 60)} at {value}"
-
-
-def _conditions(items: Sequence[NoticeItem]) -> tuple[str, str]:
-    """The condition that all of them meet; where the levels differ, the mildest, and how many meet the severest."""
-    by_level = sorted(items, key=lambda item: item.level.rank)
-    mild, severe = condition_text(by_level[0].threshold), condition_text(by_level[-1].threshold)
-    conditions = {item.threshold for item in items}
-    if len(conditions) == 1:
-        return mild, ""
-    if len(conditions) > 2 or by_level[0].level is by_level[-1].level:
-        return "beyond its limits", ""
-    return mild, f" ({sum(item.level is by_level[-1].level for item in items):,} {severe})"
-
-
-def _noun(notice: Notice) -> tuple[str, str]:
-    if len(notice.by) != 1:
-        return ("segment", "segments")
-    one = notice.by[0].replace("_", " ")
-    return (one, f"{one[:-1]}ies" if one.endswith("y") else f"{one}s")
-
-
-def _by(notice: Notice) -> str:
-    return f" by {' and '.join(notice.by)}" if notice.by else ""
-
-
-# ---- figures
-def _groups(items: Sequence[NoticeItem], kinds: Counter[str], notice: Notice, calendar: Calendar) -> list[dict[str, Any]]:
-    """A table per kind of event; all of them together stay short enough for a mail."""
-    groups, left = [], MAX_ALL_ROWS
-    for kind in _ordered(kinds):
-        cap = min(left, MAX_ENDED_ROWS if kind in _ENDED else MAX_ROWS)
-        groups.append(_group(kind, [item for item in items if item.kind == kind], cap, notice, calendar))
-        left -= len(groups[-1]["rows"])
-    return groups
-
-
-def _group(kind: str, items: Sequence[NoticeItem], cap: int, notice: Notice, calendar: Calendar) -> dict[str, Any]:
-    title = _GROUP_TITLES.get(kind, kind.replace("_", " ").capitalize())
-    conditions = {item.threshold for item in items if item.threshold}
-    if kind in {"fired", "escalated", "eased"} and len(conditions) == 1:
-        title = f"{title}: {condition_text(conditions.pop())}"
-    return {
-        "title": title,
-        "rows": [_row(item, notice, calendar, told=title.endswith(condition_text(item.threshold))) for item in items[:cap]],
-        "more": max(0, len(items) - cap),
-    }
-
-
-def _row(item: NoticeItem, notice: Notice, calendar: Calendar, *, told: bool) -> dict[str, str]:
-    """One series of several; ``told``: the table's title names its threshold already."""
-    ended = item.kind in _ENDED
-    change = change_text(item.value, item.previous, notice.unit, notice.currency)
-    moved = item.previous is not None and item.previous != item.value
-    before = f"was {value_text(item.previous, notice.unit, notice.currency)}" if moved else ""
-    since = _label(item.since, notice, calendar, short=True)
-    threshold = condition_text(item.threshold)
-    story = [threshold if not told or ended else "", f"since {since}" if since else ""]
-    driven = f"; {_moved_by(replace(item, causes=item.causes[:1]), notice)}" if item.causes and not ended else ""
-    if ended:
-        story = ["had been", *story] if threshold or since else []
-    return {
-        "segment": one_line(item.segment, 80),
-        "value": exact_text(item.value, item.limit, notice.unit, notice.currency),
-        "change": ", ".join(part for part in ("" if change == "n/a" else change, before) if part),
-        "sample": ", ".join(part for part in (_sample(item, notice), _margin(item, notice)) if part),
-        "story": (" ".join(part for part in story if part) + driven).removeprefix("; "),
-        "mark": "●" if ended else "▼" if item.level is Level.CRITICAL else "◆",
-        "tone": "on" if ended else "off" if item.level is Level.CRITICAL else "watch",
-    }
-
-
-def _facts(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple[str, str]]:
-    """The figures of a single series, label and value; lines that have nothing to say are left out."""
-    change = change_text(item.value, item.previous, notice.unit, notice.currency)
-    word = better_word(item.value, item.previous, notice.better)
-    before = ""
-    if item.previous is not None:
-        label = _label(item.previous_label, notice, calendar)
-        before = value_text(item.previous, notice.unit, notice.currency) + (f" in {label}" if label else "")
-        before += f" ({change}{f' {word}' if word else ''})" if change != "n/a" else ""
-    pairs = [
-        ("Value", exact_text(item.value, item.limit, notice.unit, notice.currency) if item.value is not None else ""),
-        ("Margin", _margin(item, notice)),
-        ("Threshold", condition_text(item.threshold)),
-        ("Before", before),
-        ("Sample", _sample(item, notice)),
-        ("Began" if item.kind in _ENDED else "Since", _label(item.since, notice, calendar)),
-        ("Why", one_line(item.reason, 300)),
-        ("Moved by", _moved_by(item, notice)),
-        *(("Mind", one_line(warning, 240)) for warning in item.warnings[:3]),
-    ]
-    return [(name, text) for name, text in pairs if text]
-
-
-def _margin(item: NoticeItem, notice: Notice) -> str:
-    """``34.1% to 46.0% (95 %)``; nothing where there is no interval."""
-    told = interval_text(item.low, item.high, notice.unit, notice.currency) if item.value is not None else ""
-    return f"{told} (95 %)" if told else ""
-
-
-def _moved_by(item: NoticeItem, notice: Notice) -> str:
-    """What moved the value since the period before, the surest three."""
-    causes = [replace(cause, segment=one_line(cause.segment, 60)) for cause in item.causes]
-    return one_line(causes_text(causes, notice.unit, notice.currency, one_line(notice.sample, 40)), 500)
-
-
-def _sample(item: NoticeItem, notice: Notice) -> str:
-    """``66 closed deals``; nothing for counts, which are their own sample."""
-    return f"{item.n:,} {noun_text(item.n, one_line(notice.sample, 40))}" if item.n and notice.unit != "count" else ""
-
-
-def period_of(notice: Notice, calendar: Calendar) -> str:
-    """The period that the notice is about, by name."""
-    if notice.period_label:
-        return _label(notice.period_label, notice, calendar)
-    try:
-        return period_text(last_complete(notice.period, notice.slot, calendar, 1)[-1], calendar)
-    except KpidError:
-        return _label(notice.period, notice, calendar)
-
-
-def _label(label: str, notice: Notice, calendar: Calendar, *, short: bool = False) -> str:
-    """A period's label by name, or as it is if it names none of the notice's kind."""
-    try:
-        text = period_text(period_from_label(notice.period, label, calendar), calendar)
-    except KpidError:
-        return one_line(label, 60)
-    return text.split(",")[0] if short else text
+def _labelled(actions: Sequence[Action]) -> list[Action]:
+    return [replace(action, label=one_line(action.label, 40) or action.kind.capitalize()) for action in actions]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,22 @@ from markupsafe import Markup
 import kpid
 from kpid.analysis import wording
 from kpid.analysis.periods import Calendar
-from kpid.config.model import Config
+from kpid.config.model import Config, Rule
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Finding, Notice
-from kpid.plugin.notifier import Image, Link, Message, Section
+from kpid.plugin.kpi import Kpi
+from kpid.plugin.notifier import Image, Message, Section
 from kpid.reporting import raster
-from kpid.reporting.alert_facts import notice_facts
-from kpid.reporting.alert_view import notice_status, notice_view
+from kpid.reporting.alert_chart import Drawing
+from kpid.reporting.alert_message import MAX_HTML, Composer, is_template, summary_words
+from kpid.reporting.alert_view import Plainly, Telling, told_of
 from kpid.reporting.cleaning import cleaned, one_line, safe_url, strip_hostile
 from kpid.reporting.context import ReportContext
 from kpid.reporting.samples import sample_contexts, sample_notices
-from kpid.reporting.sections import alert_sections, report_facts, report_sections
+from kpid.reporting.sections import report_facts, report_sections
 from kpid.reporting.view import MAX_ROWS, Picture, report_view
 
-MAX_HTML = 80_000
-"""Mail programs clip longer pages."""
+__all__ = ["MAX_HTML", "RenderedReport", "Renderer", "shipped_templates"]
 _ROWS = (MAX_ROWS, 15, 5)
 """How many KPIs a report shows; the next number where the page would be too long."""
 _ANY_REPORT = "report"
@@ -61,6 +62,7 @@ class Renderer:
         filters: more Jinja filters by name, from plugins.
         calendar: how the company cuts time.
         company: named in alerts and reports.
+        drawing: makes the charts of alerts.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Renderer:
         calendar: Calendar,
         *,
         company: str = "",
+        drawing: Drawing | None = None,
     ) -> None:
         self.calendar = calendar
         self.company = company
@@ -85,6 +88,7 @@ class Renderer:
         self._env.filters.update(_filters(calendar))
         self._env.filters.update(filters)
         self._inliner = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False)
+        self._alerts = Composer(self._page, partial(_sentence, self._env), calendar, drawing or Drawing())
 
     @classmethod
     def for_config(cls, config: Config, filters: Mapping[str, Callable[..., Any]], calendar: Calendar) -> Renderer:
@@ -133,24 +137,16 @@ class Renderer:
         Raises:
             KpidError: a template is faulty.
         """
-        notice = cleaned(notice)
-        stem = "health" if notice.kind == "health" else "alert"
-        view = notice_view(notice, self.calendar)
-        subject = one_line(self._render(stem, "subject.txt", a=view, notice=notice), 200)
-        given = {"a": view, "notice": notice, "subject": subject}
-        return Message(
-            key="",
-            kind="health" if stem == "health" else "alert",
-            title=subject,
-            text=_tidy(self._render(stem, "txt", **given)),
-            html=self._inliner.inline(self._render(stem, "html", **given)),
-            created_at=notice.now,
-            sections=alert_sections(view),
-            facts=notice_facts(notice, self.calendar),
-            links=(Link("What to do", view["runbook"]),) if view["runbook"] else (),
-            status="resolved" if notice_status(notice) == "resolved" else "firing",
-            list_id=notice.rule,
-        )
+        return self.bundle((notice,), Plainly())
+
+    def bundle(self, notices: Sequence[Notice], telling: Telling) -> Message:
+        """Compose one message of several notices, the worst first; of one notice as :meth:`alert` does, told as ``telling`` says.
+
+        Raises:
+            KpidError: a template is faulty.
+            ValueError: there is no series to tell of.
+        """
+        return self._alerts.message(told_of(notices, telling))
 
     def check(self) -> list[Finding]:
         """Render every template with sample data, hostile text included, and look at the result."""
@@ -160,7 +156,35 @@ class Renderer:
             findings.extend(_finding(f"template {name}", page) for page in pages)
         notices = sample_notices(self.calendar)
         findings.extend(_finding(f"template {notice.kind}", partial(self._alert_page, notice)) for notice in notices)
+        findings.append(_finding("template alert", lambda: _check_html(self.bundle(notices, Plainly()).html or "")))
         return _merged(findings)
+
+    def check_rule(self, rule: Rule, kpi: Kpi | None, place: str = "") -> list[Finding]:
+        """Fill in a rule's own sentence with a sample; nothing if the rule has none, or none to fill in.
+
+        Args:
+            rule: as configured.
+            kpi: what it looks at; None for rules on what does not come.
+            place: where its ``summary`` is written, ``file:line``.
+        """
+        if not rule.summary or not is_template(rule.summary):
+            return []
+        text, sample = rule.summary, sample_notices(self.calendar)[0]
+        unit = kpi.unit if kpi is not None else "seconds"
+        name = kpi.name if kpi is not None else rule.name
+        notice = replace(sample, rule=rule.name, kpi=rule.kpi, kpi_name=name, unit=unit, labels=tuple(rule.labels.items()))
+        words = summary_words(notice, self.calendar)
+        try:
+            _sentence(self._env, text, words)
+        except KpidError as error:
+            hint = f"It may name {', '.join(words)}"
+            return [Finding(f"rule {rule.name}", ok=False, text=f"summary: {error.what}", hint=hint, where=place)]
+        return [Finding(f"rule {rule.name}", ok=True, text="its summary renders", where=place)]
+
+    def _page(self, stem: str, form: str, given: Mapping[str, Any]) -> str:
+        """A page of an alert in one form, ready to go out."""
+        page = self._render(stem, form, **given)
+        return {"html": self._inliner.inline, "txt": _tidy}.get(form, str)(page)
 
     def _report_page(self, context: ReportContext) -> None:
         _check_html(self.report(context).html)
@@ -202,6 +226,18 @@ def shipped_templates() -> list[Path]:
 @cache
 def _probe_once() -> None:
     raster.probe()
+
+
+def _sentence(env: ImmutableSandboxedEnvironment, text: str, given: Mapping[str, Any]) -> str:
+    """A rule's own sentence, filled in.
+
+    Raises:
+        KpidError: it is faulty, or names what is not there.
+    """
+    try:
+        return env.from_string(text).render(**given)
+    except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise KpidError(f"it cannot be filled in: {error}") from None
 
 
 def _finalize(value: Any) -> Any:

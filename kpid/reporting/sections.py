@@ -45,25 +45,47 @@ def _with(value: str, more: str) -> str:
 
 
 def alert_sections(view: Mapping[str, Any]) -> tuple[Section, ...]:
-    """Headline with the state word, summary, figures or rows, what is left out, small print."""
+    """Headline with the state word, summary, figures or rows, records, what is left out, small print."""
     sections = [Section("headline", f"{view['mark']} {view['state']}: {view['headline']}")]
-    sections.extend(Section("text", view[part]) for part in ("summary", "found_late") if view[part])
+    sections.extend(Section("text", view[part]) for part in ("summary", "held", "found_late") if view[part])
     if view["facts"]:
         sections.append(Section("facts", pairs=tuple(view["facts"])))
+    if view["chart"]:
+        sections.append(Section("image", view["chart"].alt, image=view["chart"].name))
     for group in view["groups"]:
-        pairs = tuple(
-            (
-                f"{row['mark']} {row['segment']}",
-                _with(row["value"], ", ".join(p for p in (row["change"], row["sample"], row["story"]) if p)),
-            )
-            for row in group["rows"]
-        )
-        sections.append(Section("rows", group["title"], pairs))
-        if group["more"]:
-            sections.append(Section("text", f"and {group['more']:,} more"))
+        sections.extend(_table(group["title"], group))
+    for part in view["parts"]:
+        title = "\n".join(text for text in (part["title"], part["note"], part["summary"]) if text)
+        sections.extend(_table(title, part))
+    if view["others"]:
+        sections.append(Section("text", view["others"]))
+    for records in view["lists"]:
+        pairs = tuple((row[0], ", ".join(cell for cell in row[1:] if cell)) for row in records["rows"])
+        sections.append(Section("rows", f"{records['title']} ({', '.join(records['columns'])})", pairs))
+    return (*sections, Section("note", " ".join(small_print(view))))
+
+
+def small_print(view: Mapping[str, Any]) -> list[str]:
+    """What stands below every alert, a sentence each."""
     small = [f"{view['kpi']}: {view['definition']}" if view["definition"] else ""]
-    small += [f"Data as of {view['data_as_of']}." if view["data_as_of"] else "", f"Rule {view['rule']}."]
-    return (*sections, Section("note", " ".join(part for part in small if part)))
+    small.append(f"Data as of {view['data_as_of']}." if view["data_as_of"] else "")
+    small.append(f"Rule {view['rule']}." if view["rule"] else "")
+    small.append(f"Alert {view['alert']} (kpid alerts show {view['alert']})." if view["alert"] else "")
+    small.append(f"Route {view['route']}." if view["route"] else "")
+    small += [f"{name}: {value}." for name, value in view["labels"]]
+    small.append(f"Times are of {view['timezone']}.")
+    return [part for part in small if part]
+
+
+def _table(title: str, table: Mapping[str, Any]) -> list[Section]:
+    pairs = tuple((f"{row['mark']} {row['segment']}", _told(row)) for row in table["rows"])
+    more = [Section("text", f"and {table['more']:,} more")] if table["more"] else []
+    return [Section("rows", title, pairs), *more]
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    more = ", ".join(part for part in (row["change"], row["story"], row["sample"]) if part)
+    return _with(row["value"], more) if row["value"] else more
 
 
 def _driver_facts(drivers: Drivers) -> dict[str, Any]:

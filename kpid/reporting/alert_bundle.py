@@ -1,0 +1,101 @@
+"""Several notices in one message: a headline with counts, a part per rule, worst first; rows are shared out, counts are not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kpid.analysis.periods import Calendar
+from kpid.analysis.wording import count_text
+from kpid.model import Notice
+from kpid.reporting.alert_rows import count_of_levels, row_of
+from kpid.reporting.alert_words import by_text, condition_of, counted_text, period_of
+from kpid.reporting.cleaning import one_line, safe_url
+
+MAX_PARTS = 20
+_NAMED = 2
+_NEW = ("fired", "escalated", "reminder", "escalation")
+
+
+def bundle_base(notices: Sequence[Notice], told: str) -> str:
+    """The subject after its state word: the first rules by name, and how many more."""
+    if told == "digest":
+        return f"{count_text(_total(notices), 'alert')} that come and go"
+    if source := source_of(notices):
+        return f"{source} ({count_text(len(notices), 'rule')})"
+    named = [f"{one_line(notice.kpi_name, 50)}{by_text(notice)}" for notice in notices]
+    names = list(dict.fromkeys(named))
+    head, rest = names[:_NAMED], len(names) - _NAMED
+    if rest > 0:
+        return f"{', '.join(head)} and {rest:,} more"
+    return f"{' and '.join(head)} ({count_text(len(notices), 'rule')})"
+
+
+def bundle_headline(notices: Sequence[Notice], told: str) -> str:
+    """What has happened in all of them, counted."""
+    kinds = Counter(item.kind for notice in notices for item in notice.items)
+    rules = count_text(len({notice.rule for notice in notices}), "rule")
+    if told == "digest":
+        return f"{count_text(_total(notices), 'alert')} of {rules} keep coming and going"
+    critical = sum(count_of_levels(notice.items) for notice in notices)
+    worse = f" ({critical:,} critical)" if critical and any(kinds[kind] for kind in _NEW) else ""
+    source = source_of(notices)
+    if source and set(kinds) == {"unhealthy"}:
+        reasons = {item.reason for notice in notices for item in notice.items}
+        why = f", {one_line(reasons.pop(), 160)}" if len(reasons) == 1 else ""
+        return f"{source}: {rules} cannot be judged{why}"
+    if source and set(kinds) == {"healthy"}:
+        return f"{source}: {rules} can be judged again"
+    return f"{rules}: {counted_text(kinds)}{worse}"
+
+
+def source_of(notices: Sequence[Notice]) -> str:
+    """The source that all notices are about, where they are about the data of one."""
+    if any(notice.kind != "health" for notice in notices):
+        return ""
+    sources = {dict(notice.labels).get("source", "") for notice in notices}
+    return one_line(sources.pop(), 60) if len(sources) == 1 else ""
+
+
+def parts_of(
+    notices: Sequence[Notice], calendar: Calendar, most: int, summaries: Mapping[int, str]
+) -> tuple[list[dict[str, Any]], str]:
+    """A part per notice, and what the notices without a part amount to.
+
+    Every part has its counts; the rows are shared out evenly, and what one does not need goes to the next.
+    """
+    shown = notices[: min(MAX_PARTS, max(most, 3))]
+    parts, left = [], most
+    for place, notice in enumerate(shown):
+        share = max(1, left // (len(shown) - place)) if left > 0 else 0
+        parts.append(_part(notice, calendar, share, summaries.get(place, "")))
+        left -= len(parts[-1]["rows"])
+    rest = notices[len(shown) :]
+    if not rest:
+        return parts, ""
+    kinds = Counter(item.kind for notice in rest for item in notice.items)
+    return parts, f"and {count_text(len(rest), 'more rule')} with {count_text(_total(rest), 'alert')}: {counted_text(kinds)}"
+
+
+def _part(notice: Notice, calendar: Calendar, rows: int, summary: str) -> dict[str, Any]:
+    items = notice.items
+    conditions = {item.threshold for item in items if item.threshold}
+    condition = condition_of(next(item for item in items if item.threshold)) if len(conditions) == 1 else ""
+    told = [row_of(item, notice, calendar, told=bool(condition), word=True) for item in items[:rows]]
+    period = period_of(notice, calendar) if notice.kind != "health" else ""
+    for row in told:
+        row["segment"] = row["segment"] if row["segment"] not in {"", "all"} else period or one_line(notice.rule)
+    note = [period, condition, counted_text(Counter(item.kind for item in items)), f"rule {one_line(notice.rule, 80)}"]
+    return {
+        "title": f"{one_line(notice.kpi_name)}{by_text(notice)}",
+        "note": ", ".join(part for part in note if part),
+        "summary": summary,
+        "rows": told,
+        "more": len(items) - len(told),
+        "runbook": safe_url(notice.runbook or ""),
+    }
+
+
+def _total(notices: Sequence[Notice]) -> int:
+    return sum(len(notice.items) for notice in notices)
