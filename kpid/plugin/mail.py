@@ -21,6 +21,9 @@ MAX_SUBJECT = 200
 MAX_REFERENCES = 20
 MAX_BYTES = 8_000_000
 """Most relays take 10 MB and more; over this the pictures stay at home."""
+_NO_PAGE = "This is the plain text alone: with its page the mail would have been too large."
+_CUT = "The rest was left out: the mail would have been too large."
+_LEAST_TEXT = 500
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\s]+")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -45,16 +48,14 @@ def mime_message(
         sender: ``kpid@example.com`` or ``KPI reports <kpid@example.com>``.
         recipient: one address; empty = nobody in particular (a mail that is only filed).
         domain: of Message-ID and List-Id; default: the sender's.
-        max_bytes: over this, encoded, the pictures are left out and the mail says so.
+        max_bytes: over this, encoded, the pictures are left out, then the page, then the end of the text; the mail says so.
 
     Raises:
         ValueError: sender or recipient is no mail address.
     """
     home = domain or address(sender).rpartition("@")[2]
-    body = _body(message, home, message.images)
-    if message.images and len(body) > max_bytes:
-        body = _body(_without_pictures(message), home, ())
     head = "".join(f"{name}: {value}\r\n" for name, value in _headers(message, sender, recipient, home).items()).encode("utf-8")
+    body = _fitting_body(message, home, max_bytes - len(head))
     _check_headers(head + body)
     return head + body
 
@@ -161,6 +162,26 @@ def _body(message: Message, home: str, images: Sequence[Image]) -> bytes:
     for number, part in enumerate(part for part in mail.walk() if part.is_multipart()):
         part.set_boundary(f"=_{key_id(message.key)[:40]}_{number}")  # "=_" cannot occur in quoted-printable or base64
     return mail.as_bytes(policy=_UNFOLDED)
+
+
+def _fitting_body(message: Message, home: str, room: int) -> bytes:
+    """The MIME tree of at most ``room`` bytes, as they go over the wire: what is least needed is left out first."""
+    body = _body(message, home, message.images)
+    if message.images and len(body) > room:
+        message = _without_pictures(message)
+        body = _body(message, home, ())
+    if len(body) > room and message.html is not None:
+        message = _of_text(message, f"{message.text.rstrip()}\n\n{_NO_PAGE}\n")
+        body = _body(message, home, ())
+    length = len(message.text)
+    while len(body) > room and length > _LEAST_TEXT:
+        length //= 2
+        body = _body(_of_text(message, f"{message.text[:length].rstrip()}...\n\n{_CUT}\n"), home, ())
+    return body
+
+
+def _of_text(message: Message, text: str) -> Message:
+    return Message(key=message.key, kind=message.kind, title=message.title, text=text, created_at=message.created_at)
 
 
 def _without_pictures(message: Message) -> Message:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import Table
 
 from kpid.model import canonical_json
-from kpid.plugin.notifier import Image, Link, Message, Section
+from kpid.plugin.notifier import Action, Image, Link, Message, Section
 from kpid.store.tables import contents
 
 
@@ -53,6 +53,7 @@ def store_message(conn: Connection, message: Message, now: datetime) -> dict[str
         "facts": dict(message.facts),
         "images": pictures,
         "links": [{"label": link.label, "url": link.url} for link in message.links],
+        "actions": [{"kind": one.kind, "label": one.label, "token": one.token, "url": one.url} for one in message.actions],
         "recipient": message.recipient,
         "thread": message.thread,
         "follows": list(message.follows),
@@ -96,6 +97,7 @@ def load_message(conn: Connection, body: Mapping[str, Any]) -> Message:
         thread_ref=body["thread_ref"],
         status=body["status"],
         list_id=body["list_id"],
+        actions=tuple(Action(one["kind"], one["label"], one["token"], one["url"]) for one in body.get("actions", ())),
     )
 
 

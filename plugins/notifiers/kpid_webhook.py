@@ -1,6 +1,7 @@
 """Posts messages as signed JSON to any address: for tools that kpid does not know.
 
-Body: ``{"version": 1, "key", "kind", "status", "title", "text", "thread", "follows", "created_at", "facts", "sections", ...}``.
+Body: ``{"version": 1, "key", "kind", "status", "title", "text", "thread", "follows", "created_at", "facts", "sections", "links",
+"actions"}``. ``actions`` are pages on which people act (``{"kind", "label", "url"}``); whoever has such an address may use it.
 Headers: ``Idempotency-Key`` (the same for every attempt: drop what you have seen), ``X-KPID-Timestamp`` (seconds since 1970)
 and, with a ``secret``, ``X-KPID-Signature: sha256=<hex>``, the HMAC-SHA256 of ``<timestamp>.<body>``; refuse old timestamps.
 2xx is a yes; 408, 429 and 5xx are tried again; every other answer is final. Redirects are not followed.
@@ -82,6 +83,7 @@ def payload(message: Message) -> dict[str, Any]:
             if part.kind != "image"
         ],
         "links": [{"label": link.label, "url": link.url} for link in message.links],
+        "actions": [{"kind": one.kind, "label": one.label, "url": one.url} for one in message.actions if one.url],
     }
 
 
@@ -92,8 +94,24 @@ def body_of(message: Message) -> bytes:
     if len(body) <= MAX_BODY:
         return body
     data |= {"title": data["title"][:500], "text": data["text"][:50_000], "sections": [], "shortened": True}
-    body = _encoded(data)
-    return body if len(body) <= MAX_BODY else _encoded({**data, "facts": {}, "links": [], "follows": []})
+    for most in (None, 500, 200, 50, 10, 1):
+        body = _encoded({**data, "facts": data["facts"] if most is None else _fewer(data["facts"], most)})
+        if len(body) <= MAX_BODY:
+            return body
+    return _encoded({**data, "facts": {}, "links": [], "actions": [], "follows": []})
+
+
+def _fewer(facts: Any, most: int) -> Any:
+    """Facts whose lists have at most ``most`` entries, the first ones; how many are missing stands beside each."""
+    if isinstance(facts, list):
+        return [_fewer(one, most) for one in facts[:most]]
+    if not isinstance(facts, Mapping):
+        return facts
+    found = {str(name): _fewer(value, most) for name, value in facts.items()}
+    for name, value in facts.items():
+        if isinstance(value, list) and len(value) > most:
+            found[f"{name}_not_shown"] = len(value) - most
+    return found
 
 
 def _encoded(data: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from kpid.plugin import Link, Message, Section, mail
+from kpid.plugin import Action, Link, Message, Section, mail
 
 MAX_BLOCKS = 40
 MAX_CHARACTERS = 11_000
@@ -14,16 +14,25 @@ MAX_SECTION = 3_000
 MAX_HEADER = 150
 MAX_FIELDS = 10
 MAX_ROWS = 25
+MAX_BUTTONS = 5
+MAX_VALUE = 2_000
+BUTTONS = "kpid_actions"
+"""``block_id`` of the buttons; a button's ``action_id`` is ``kpid:<kind>:<number>``, its ``value`` the action's token."""
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 ICONS = {"firing": "🔴 ", "resolved": "✅ ", "info": ""}
 
 
-def payload(message: Message) -> dict[str, Any]:
-    """Text for notifications and screen readers, and blocks within Slack's limits."""
+def payload(message: Message, *, buttons: bool = False) -> dict[str, Any]:
+    """Text for notifications and screen readers, and blocks within Slack's limits.
+
+    Args:
+        message: what to say.
+        buttons: somebody listens to buttons; without it actions are links where they have an address.
+    """
     title = mail.one_line(message.title, 300)
     return {
         "text": escape(f"{ICONS[message.status]}{title}"),
-        "blocks": _within_budget(_blocks(message)),
+        "blocks": _within_budget(_blocks(message), _foot(message, buttons=buttons)),
         "unfurl_links": False,
         "unfurl_media": False,
     }
@@ -41,16 +50,44 @@ def escape(text: str) -> str:
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:
+    """All parts but those of :func:`_foot`."""
     sections = message.sections or (Section("headline", message.title), Section("text", message.text))
     icon = ICONS[message.status]
     blocks = []
-    for section in sections:
+    for section in sections[:-1] if sections[-1].kind == "note" else sections:
         blocks.extend(_block(section, icon))
         if section.kind == "headline":
             icon = ""
-    if message.links:
-        blocks.append({"type": "section", "text": _mrkdwn("  |  ".join(_link(link) for link in message.links[:5]))})
     return blocks
+
+
+def _foot(message: Message, *, buttons: bool) -> list[dict[str, Any]]:
+    """What to do, and the small print: never left out, however much there is above."""
+    acts = [action for action in message.actions if buttons and _can_press(action)][:MAX_BUTTONS]
+    urls = [Link(action.label, action.url) for action in message.actions if action not in acts and action.url]
+    blocks = []
+    if links := [_link(link) for link in (*message.links, *urls)][:MAX_BUTTONS]:
+        blocks.append({"type": "section", "text": _mrkdwn("  |  ".join(links))})
+    if acts:
+        elements = [_button(action, number) for number, action in enumerate(acts)]
+        blocks.append({"type": "actions", "block_id": BUTTONS, "elements": elements})
+    if message.sections and message.sections[-1].kind == "note":
+        blocks.extend(_block(message.sections[-1], ""))
+    return blocks
+
+
+def _can_press(action: Action) -> bool:
+    return 0 < len(action.token) <= MAX_VALUE // MAX_BUTTONS and action.kind != "open"
+
+
+def _button(action: Action, number: int) -> dict[str, Any]:
+    found = {
+        "type": "button",
+        "action_id": f"kpid:{action.kind}:{number}",
+        "text": _plain(mail.one_line(action.label, 75) or action.kind, 75),
+        "value": action.token,
+    }
+    return {**found, "style": "primary"} if action.kind == "ack" else found
 
 
 def _block(section: Section, icon: str) -> list[dict[str, Any]]:
@@ -78,17 +115,21 @@ def _rows(section: Section) -> list[dict[str, Any]]:
     return [{"type": "section", "text": _plain(text)}] if text.strip() else []
 
 
-def _within_budget(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _within_budget(blocks: list[dict[str, Any]], foot: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
-    size = 200  # for the note
+    size = 200 + sum(map(_size, foot))  # 200 for the note
     for block in blocks:
-        size += len(json.dumps(block, ensure_ascii=False))
-        if len(kept) >= MAX_BLOCKS - 1 or size > MAX_CHARACTERS:
+        size += _size(block)
+        if len(kept) + len(foot) >= MAX_BLOCKS - 1 or size > MAX_CHARACTERS:
             rest = len(blocks) - len(kept)
             note = f"Shortened: {rest} more part{'s' if rest > 1 else ''} did not fit into a Slack message."
-            return [*kept, {"type": "context", "elements": [_plain(note)]}]
+            return [*kept, {"type": "context", "elements": [_plain(note)]}, *foot]
         kept.append(block)
-    return kept
+    return [*kept, *foot]
+
+
+def _size(block: dict[str, Any]) -> int:
+    return len(json.dumps(block, ensure_ascii=False))
 
 
 def _plain(text: str, limit: int = MAX_SECTION) -> dict[str, Any]:
@@ -106,4 +147,8 @@ def _link(link: Link) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    """At most ``limit`` characters as Slack counts them: those beyond the first 65,536 are two."""
+    if len(text) * 2 <= limit or len(text.encode("utf-16-le")) // 2 <= limit:
+        return text
+    units = text.encode("utf-16-le")[: (limit - 1) * 2]
+    return f"{units.decode('utf-16-le', 'ignore')}…"
