@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
-from kpid.alerting.conditions import Condition, condition_from_text
-from kpid.alerting.outcomes import RuleConditions
+from kpid.alerting.assessing import RuleConditions
+from kpid.alerting.baselines import stored
+from kpid.alerting.guards import Guards
+from kpid.alerting.mappings import Composite
+from kpid.alerting.paces import TO_DATE, days_needed
+from kpid.alerting.readings import Binding, Family, conditions_of, family_of
 from kpid.alerting.series import RulePolicy
 from kpid.analysis.durations import duration_from_text, span_from_text
 from kpid.analysis.explain import can_be_split
 from kpid.analysis.periods import is_daily
-from kpid.config.alerting import ConditionText
 from kpid.config.model import KpiSettings, Rule
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Level, SeriesNeed, canonical_json
@@ -33,13 +37,37 @@ _ADDED = {"count", "count_distinct", "sum"}
 _MARGIN = 4
 """Periods more than that in history: what the first is compared with, and where segments without rows were last seen."""
 
+_GUARDS = ("significance", "min_effect", "correct", "disjoint", "baseline", "per", "align", "start_after")
+_LENGTHS = {
+    "hour": timedelta(hours=1),
+    "week": timedelta(weeks=1),
+    "iso_week": timedelta(weeks=1),
+    "month": timedelta(days=30),
+    "quarter": timedelta(days=91),
+    "year": timedelta(days=365),
+}
+NO_KPIS: Mapping[str, Kpi] = {}
+NO_SETTINGS: Mapping[str, KpiSettings] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class RulePlan:
     """A rule with all that judging it needs.
 
-    ``settle`` is how long after a period's end late data is waited for; ``nothing`` the value of a segment without rows, if any;
-    ``why`` the cuts by which a change is explained.
+    Attributes:
+        rule: as configured.
+        kpi: the one it is about.
+        need: the family that is judged; its period is the to-date twin of the rule's where running periods are judged.
+        conditions: what is asked of the figures, and the guards.
+        policy: times and choices.
+        settle: how long after a period's end late data is waited for.
+        meaning: hash of what it means.
+        nothing: the value of a segment without rows, if any.
+        why: the cuts by which a change is explained.
+        recheck: so many judged periods back, changed figures are judged anew.
+        total: the family of all segments together, if conditions compare with it.
+        days: the family of daily figures, if forecasts or seasonal curves need them.
+        members: the families of the other KPIs that conditions name, in the order of ``Sight.members``.
     """
 
     rule: Rule
@@ -51,6 +79,30 @@ class RulePlan:
     meaning: str
     nothing: Decimal | None = None
     why: tuple[SeriesNeed, ...] = ()
+    recheck: int = RECHECKED
+    total: SeriesNeed | None = None
+    days: SeriesNeed | None = None
+    members: tuple[SeriesNeed, ...] = ()
+
+    @property
+    def period(self) -> str:
+        """The kind of period that is judged."""
+        return self.need.period
+
+    @property
+    def reach(self) -> int:
+        """How many periods before the one judged, each before the other, are looked at."""
+        return self.conditions.reach(self.need.period)
+
+    @property
+    def guards(self) -> Guards:
+        """What a breach must pass."""
+        return self.conditions.guards
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether targets are asked for."""
+        return "target" in self.conditions.needs
 
     @property
     def uid(self) -> str:
@@ -58,55 +110,116 @@ class RulePlan:
         return self.rule.uid
 
 
-def plan_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> RulePlan:
+def plan_of(
+    rule: Rule,
+    kpi: Kpi,
+    settings: KpiSettings | None = None,
+    *,
+    kpis: Mapping[str, Kpi] = NO_KPIS,
+    all_settings: Mapping[str, KpiSettings] = NO_SETTINGS,
+) -> RulePlan:
     """Make a rule ready.
 
+    Args:
+        rule: as configured.
+        kpi: the one it is about.
+        settings: what the company has set for it.
+        kpis: all there are: a rule of several conditions may name others.
+        all_settings: what the company has set for those.
+
     Raises:
-        ConfigError: it says something that cannot be read.
+        ConfigError: it says something that cannot be read, or names a KPI that is not there.
     """
     try:
-        warn, critical, recover = (_condition(text) for text in (rule.warn, rule.critical, rule.recover))
-        policy = policy_of(rule)
+        policy, recheck = policy_of(rule), recheck_of(rule)
         settle_text = rule.settle or kpi.settle
         settle = duration_from_text(settle_text) if settle_text else timedelta(0)
+        definition = kpi.definition({**(settings.params if settings else {}), **rule.params})
+        found = conditions_of(rule, kpi, definition, settings)
+        bound = Binding(rule, kpis, all_settings)
+        warn, critical, recover = (bound.bind(one) for one in (found.warn, found.critical, found.recover))
+        conditions = replace(found, warn=warn, critical=critical, recover=recover)
     except ValueError as error:
         raise ConfigError(str(error), where=f"rule {rule.name}") from error
-    definition = kpi.definition({**(settings.params if settings else {}), **rule.params})
+    need = _need(rule, kpi, conditions)
     return RulePlan(
         rule=rule,
         kpi=kpi,
-        need=need_of(rule, kpi),
-        conditions=RuleConditions(definition.unit or kpi.unit, warn, critical, recover, rule.min_sample),
+        need=need,
+        conditions=conditions,
         policy=policy,
         settle=settle,
         meaning=meaning_of(rule),
         nothing=nothing_of(definition) if rule.by else None,
         why=why_needs(rule, kpi, definition),
+        recheck=recheck,
+        total=_total(need, conditions),
+        days=_days(need, conditions),
+        members=_members(rule, conditions),
     )
 
 
 def need_of(rule: Rule, kpi: Kpi) -> SeriesNeed:
     """The measurements that a rule wants kept: as far back as it catches up, what it compares with, and what it checks again."""
-    periods = rule.catch_up + RECHECKED + _MARGIN
-    if is_daily(rule.period) and any(text and "previous" in str(text) for text in (rule.warn, rule.critical, rule.recover)):
-        periods += _days_back(rule.period)
+    try:
+        conditions = conditions_of(rule, kpi, kpi.definition(rule.params))
+    except (KpidError, ValueError):  # told by `kpid check`, and when the rule is judged
+        conditions = RuleConditions(kpi.unit)
+    return _need(rule, kpi, conditions)
+
+
+def _need(rule: Rule, kpi: Kpi, conditions: RuleConditions) -> SeriesNeed:
+    kind = TO_DATE.get(rule.period, rule.period) if "running" in conditions.needs else rule.period
+    reach = conditions.reach(kind)
+    beyond = stored(reach, kind) if is_daily(kind) else max(0, reach - 1)
     return SeriesNeed(
         kpi=kpi.id,
-        period=rule.period,
+        period=kind,
         by=tuple(rule.by),
         params=tuple(sorted(rule.params.items())),
         where=tuple(sorted((dimension, tuple(values)) for dimension, values in rule.where.items())),
-        periods=periods,
+        periods=rule.catch_up + max(RECHECKED, recheck_of(rule)) + _MARGIN + beyond,
     )
 
 
+def _total(need: SeriesNeed, conditions: RuleConditions) -> SeriesNeed | None:
+    return replace(need, by=()) if "total" in conditions.needs and need.by else None
+
+
+def _days(need: SeriesNeed, conditions: RuleConditions) -> SeriesNeed | None:
+    if "days" not in conditions.needs:
+        return None
+    forecasts = any("days" in condition.needs for condition in conditions.all)
+    back = days_needed(need.period, seasonal=conditions.curve == "seasonal", forecasts=forecasts)
+    return replace(need, period="day", periods=need.periods + back)
+
+
+def _members(rule: Rule, conditions: RuleConditions) -> tuple[SeriesNeed, ...]:
+    """The families of the other KPIs, in their places."""
+    found: dict[Family, SeriesNeed] = {}
+    where = tuple(sorted((dimension, tuple(values)) for dimension, values in rule.where.items()))
+    for condition in conditions.all:
+        for member in condition.members if isinstance(condition, Composite) else ():
+            if not member.kpi:
+                continue
+            kpi, kind, params = family_of(rule, member)
+            periods = rule.catch_up + RECHECKED + _MARGIN + stored(member.condition.reach(kind), kind)
+            need = SeriesNeed(kpi, kind, tuple(rule.by), params, where, periods)
+            was = found.get((kpi, kind, params), need)
+            found[kpi, kind, params] = replace(need, periods=max(was.periods, periods))
+    return tuple(found.values())
+
+
 def needs_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> list[SeriesNeed]:
-    """All that a rule wants kept: what it judges, and what explains it."""
+    """All that a rule wants kept: what it judges, what that is compared with, and what explains it."""
+    need = need_of(rule, kpi)
     try:
         definition = kpi.definition({**(settings.params if settings else {}), **rule.params})
-    except KpidError:  # told by `kpid check`, and when it is measured
-        return [need_of(rule, kpi)]
-    return [need_of(rule, kpi), *why_needs(rule, kpi, definition)]
+        conditions = conditions_of(rule, kpi, definition, settings)
+    except (KpidError, ValueError):  # told by `kpid check`, and when it is measured
+        return [need]
+    beside = [one for one in (_total(need, conditions), _days(need, conditions)) if one is not None]
+    return [need, *beside, *_members(rule, conditions), *why_needs(rule, kpi, definition)]
 
 
 def why_needs(rule: Rule, kpi: Kpi, definition: Definition) -> tuple[SeriesNeed, ...]:
@@ -139,11 +252,26 @@ def policy_of(rule: Rule) -> RulePolicy:
     )
 
 
+def recheck_of(rule: Rule) -> int:
+    """How many judged periods back are judged anew where their figures have changed.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    span = span_from_text(rule.recheck)
+    if span.periods is not None:
+        return span.periods
+    length = span.length or timedelta(0)
+    return max(1, -(-length // (_LENGTHS.get(rule.period) or timedelta(days=1)))) if length else 0
+
+
 def meaning_of(rule: Rule) -> str:
-    """A hash of what the rule means: if it changes, what fires is judged anew. Texts, receivers and labels are not part of it."""
-    conditions = [
-        " ".join(text.split()) if isinstance(text, str) else text for text in (rule.warn, rule.critical, rule.recover)
-    ]
+    """A hash of what the rule means: if it changes, what fires is judged anew. Texts, receivers and labels are not part of it.
+
+    What stands at its default is left out, so that the hash of a rule does not change when rules learn new words.
+    """
+    conditions = [" ".join(text.split()) if isinstance(text, str) else text for text in (rule.warn, rule.critical, rule.recover)]
+    guards = {name: getattr(rule, name) for name in _GUARDS if getattr(rule, name) != Rule.model_fields[name].default}
     meaning = {
         "kpi": rule.kpi,
         "params": dict(rule.params),
@@ -153,6 +281,8 @@ def meaning_of(rule: Rule) -> str:
         "conditions": conditions,
         "for": [rule.for_, rule.keep_firing_for],
         "min_sample": rule.min_sample,
+        **({"guards": guards} if guards else {}),
+        **({"absence": [rule.absence.model_dump(), rule.critical_after]} if rule.absence is not None else {}),
     }
     return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
 
@@ -170,15 +300,3 @@ def nothing_of(definition: Definition) -> Decimal | None:
     except Exception:  # noqa: BLE001 - a plugin's formula: whatever it says, it has no value for nothing
         return None
     return value if isinstance(value, Decimal) else None
-
-
-def _condition(text: ConditionText | None) -> Condition | None:
-    if text is not None and not isinstance(text, str):
-        raise ValueError("conditions that are mappings cannot be judged yet")
-    return None if text is None else condition_from_text(text)
-
-
-def _days_back(kind: str) -> int:
-    """How many days before a daily period the one to compare with may lie."""
-    digits = "".join(letter for letter in kind if letter.isdigit())
-    return int(digits) if digits else {"wtd": 7, "mtd": 31, "qtd": 92}.get(kind, 366)

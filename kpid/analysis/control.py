@@ -87,11 +87,15 @@ def p_limits(share: float, n: int, z: float = 3.0) -> Limits:
 
 
 class Seasonal(NamedTuple):
-    """Figures less what is usual for their season, each as uncertain as a new one: earlier ones, the one judged, its season's."""
+    """Figures less what is usual for their season, each as uncertain as a new one.
+
+    ``points`` are the earlier ones, ``value`` the one judged; that is ``(figure - usual) / step``.
+    """
 
     points: tuple[float, ...]
     value: float
     usual: float
+    step: float
 
 
 def seasonal(points: Sequence[tuple[Hashable, float]], season: Hashable, value: float) -> Seasonal | None:
@@ -116,7 +120,8 @@ def seasonal(points: Sequence[tuple[Hashable, float]], season: Hashable, value: 
         return None
     middles = {name: median(group) for name, group in groups.items()}
     left = tuple((point - middles[name]) / sqrt(1 - 1 / len(groups[name])) for name, point in points if len(groups[name]) > 1)
-    return Seasonal(left, (value - middles[season]) / sqrt(1 + 1 / len(own)), middles[season])
+    step = sqrt(1 + 1 / len(own))
+    return Seasonal(left, (value - middles[season]) / step, middles[season], step)
 
 
 def is_monotone(values: Sequence[float], steps: int, direction: Literal["falls", "rises"]) -> bool:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from kpid.alerting.conditions import Condition, check_condition, check_levels, condition_from_text
+from kpid.commands.check_rules import param_findings, rule_findings
 from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
 from kpid.config.load import Loaded
-from kpid.config.model import Config, KpiSettings, Rule
+from kpid.config.model import Config, KpiSettings
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
 from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
@@ -57,7 +57,7 @@ def _parts(loaded: Loaded, plugins: Plugins, check_templates: CheckTemplates | N
     yield "sources", lambda: _counted(config.sources, "source"), _options(loaded, plugins, "sources")
     yield "receivers", lambda: _counted(config.receivers, "receiver"), _options(loaded, plugins, "receivers")
     yield "kpis", lambda: _kpis_text(config), _kpis(loaded, plugins, own)
-    yield "rules", lambda: _counted(config.rules, "rule"), _rules(loaded, plugins)
+    yield "rules", lambda: _counted(config.rules, "rule"), rule_findings(loaded, plugins)
     yield "reports", lambda: _counted(config.reports, "report"), ()
     yield "data", lambda: "every KPI in use has a source for its data", coverage_findings(loaded, plugins)
     yield "catalogue", lambda: _catalogue(loaded, plugins), ()
@@ -175,7 +175,7 @@ def _kpis(loaded: Loaded, plugins: Plugins, own: Own) -> Iterator[Finding]:
     for name, settings in loaded.config.kpis.items():
         if name in plugins.kpis:
             kpi = plugins.kpis[name]
-            yield from _params("kpis", kpi, settings.params, loaded, ("kpis", name, "params"))
+            yield from param_findings("kpis", kpi, settings.params, loaded, ("kpis", name, "params"))
             yield from _targets(kpi, settings, loaded)
 
 
@@ -193,60 +193,3 @@ def _targets(kpi: Kpi, settings: KpiSettings, loaded: Loaded) -> Iterator[Findin
         if kpi.unit == "ratio" and value is not None and abs(value) > PLAUSIBLE_RATIO:
             text, hint = f"the target of {kpi.id} is {value * 100:f}%", f"If {value:f}% is meant, write the sign"
             yield Finding("kpis", False, text, hint, loaded.place("kpis", kpi.id, *path), warning=True)
-
-
-def _params(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
-    for name, value in given.items():
-        try:
-            kpi.params_from({name: value})
-        except ConfigError as error:
-            hint = near_miss(name, kpi.params, what="It has") if name not in kpi.params else error.hint
-            yield Finding(subject, False, error.what, hint or "", loaded.place(*path, name))
-
-
-def _rules(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
-    for number, rule in enumerate(loaded.config.rules):
-        if rule.kpi in plugins.kpis:
-            kpi, path = plugins.kpis[rule.kpi], ("rules", number)
-            yield from _params(f"rule {rule.name}", kpi, rule.params, loaded, (*path, "params"))
-            yield from _dimensions(rule, kpi, loaded, path)
-            yield from _conditions(rule, kpi, loaded, path)
-
-
-def _dimensions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
-    named: list[tuple[str, tuple[Key, ...]]] = [(name, (*path, "by", number)) for number, name in enumerate(rule.by)]
-    named += [(name, (*path, "where", name)) for name in rule.where]
-    for name, place in named:
-        if name not in kpi.dimensions:
-            hint = near_miss(name, kpi.dimensions, what="It has")
-            yield Finding(f"rule {rule.name}", False, f"KPI {kpi.id} has no dimension {name!r}", hint, loaded.place(*place))
-    if len(set(rule.by)) < len(rule.by):
-        yield Finding(f"rule {rule.name}", False, "by: names a dimension twice", "Name each once", loaded.place(*path, "by"))
-
-
-def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
-    subject, unit = f"rule {rule.name}", _unit(kpi, rule)
-    read: dict[str, Condition] = {}
-    for key, text in {"warn": rule.warn, "critical": rule.critical, "recover": rule.recover}.items():
-        if text is None:
-            continue
-        try:
-            read[key] = condition_from_text(str(text))
-        except ValueError as error:
-            yield Finding(subject, False, f"{key}: {error}", "", loaded.place(*path, key))
-            continue
-        misuse = check_condition(read[key], unit, kpi.better)
-        if misuse:
-            del read[key]
-            yield Finding(subject, False, f"{key}: {misuse}", "", loaded.place(*path, key))
-    together = check_levels(read.get("warn"), read.get("critical"), read.get("recover"), unit)
-    if together:
-        key = "critical" if together.startswith("critical") else "recover"
-        yield Finding(subject, False, together, "", loaded.place(*path, key))
-
-
-def _unit(kpi: Kpi, rule: Rule) -> str:
-    try:
-        return kpi.definition(rule.params).unit or kpi.unit
-    except ConfigError:  # a wrong parameter: told elsewhere
-        return kpi.unit

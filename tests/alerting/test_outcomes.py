@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from kpid.alerting.conditions import condition_from_text
-from kpid.alerting.outcomes import Outcome, OutcomeKind, RuleConditions, exact_value, judge, outcome_from_dump
+from kpid.alerting.assessing import RuleConditions, judge
+from kpid.alerting.grammar import condition_from_text
+from kpid.alerting.outcomes import Outcome, OutcomeKind, outcome_from_dump
+from kpid.alerting.verdicts import exact_value
 from kpid.model import Level, Measurement, MeasurementState, Period
 
 NOVEMBER = Period("month", datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC), "2026-11")

@@ -25,7 +25,7 @@ def test_plan_reads_the_whole_rule() -> None:
     assert plan.policy.expire_after == Span(periods=5)
     assert (plan.policy.no_data, plan.policy.no_data_level) == ("fire", Level.CRITICAL)
     assert (plan.settle, plan.conditions.min_sample, plan.conditions.kpi_unit) == (timedelta(hours=72), 20, "ratio")
-    assert not plan.conditions.needs_previous
+    assert plan.reach == 0
 
 
 def test_settle_of_the_kpi_holds_where_the_rule_says_nothing() -> None:

@@ -1,0 +1,118 @@
+"""What ``kpid check`` says of rules: whether each fits the KPI that it is written for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kpid.alerting.conditions import Condition
+from kpid.alerting.fitness import About, about, check_condition, check_guards, check_levels
+from kpid.alerting.mappings import Composite, Member, condition_from
+from kpid.config.load import Loaded
+from kpid.config.model import Rule
+from kpid.config.problems import Key, near_miss
+from kpid.errors import ConfigError
+from kpid.model import Finding
+from kpid.plugin.kpi import Kpi
+from kpid.registry import Plugins
+
+
+def rule_findings(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    """Every mistake in the rules that can be seen once the KPIs are known."""
+    for number, rule in enumerate(loaded.config.rules):
+        if rule.kpi in plugins.kpis:
+            kpi, path = plugins.kpis[rule.kpi], ("rules", number)
+            yield from param_findings(f"rule {rule.name}", kpi, rule.params, loaded, (*path, "params"))
+            yield from _dimensions(rule, kpi, loaded, path)
+            yield from _conditions(rule, kpi, loaded, plugins, path)
+
+
+def param_findings(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
+    """Parameters that a KPI does not have, and values that they cannot have."""
+    for name, value in given.items():
+        try:
+            kpi.params_from({name: value})
+        except ConfigError as error:
+            hint = near_miss(name, kpi.params, what="It has") if name not in kpi.params else error.hint
+            yield Finding(subject, False, error.what, hint or "", loaded.place(*path, name))
+
+
+def _dimensions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
+    named: list[tuple[str, tuple[Key, ...]]] = [(name, (*path, "by", number)) for number, name in enumerate(rule.by)]
+    named += [(name, (*path, "where", name)) for name in rule.where]
+    for name, place in named:
+        if name not in kpi.dimensions:
+            hint = near_miss(name, kpi.dimensions, what="It has")
+            yield Finding(f"rule {rule.name}", False, f"KPI {kpi.id} has no dimension {name!r}", hint, loaded.place(*place))
+    if len(set(rule.by)) < len(rule.by):
+        yield Finding(f"rule {rule.name}", False, "by: names a dimension twice", "Name each once", loaded.place(*path, "by"))
+
+
+def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tuple[Key, ...]) -> Iterator[Finding]:
+    subject, of = f"rule {rule.name}", _about(kpi, rule)
+    read: dict[str, Condition] = {}
+    for key, given in {"warn": rule.warn, "critical": rule.critical, "recover": rule.recover}.items():
+        if given is None:
+            continue
+        try:
+            condition = condition_from(given)
+        except ValueError as error:
+            yield Finding(subject, False, f"{key}: {error}", "", loaded.place(*path, key))
+            continue
+        misuse = check_condition(condition, of) or next(_members(condition, rule, plugins), "")
+        if misuse:
+            yield Finding(subject, False, f"{key}: {misuse}", "", loaded.place(*path, key))
+            continue
+        read[key] = condition
+        yield from _without_target(rule, kpi, condition, loaded, (*path, key))
+    together = check_levels(read.get("warn"), read.get("critical"), read.get("recover"), of.unit)
+    if together:
+        key = "critical" if together.startswith("critical") else "recover"
+        yield Finding(subject, False, together, "", loaded.place(*path, key))
+    for key, misuse in check_guards(rule, list(read.values()), of) if read else ():
+        yield Finding(subject, False, misuse, "", loaded.place(*path, key))
+
+
+def _members(condition: Condition, rule: Rule, plugins: Plugins) -> Iterator[str]:
+    """What is wrong with the conditions on other KPIs."""
+    for member in condition.members if isinstance(condition, Composite) else ():
+        if member.kpi:
+            yield from _member(member, rule, plugins)
+
+
+def _member(member: Member, rule: Rule, plugins: Plugins) -> Iterator[str]:
+    kpi = plugins.kpis.get(member.kpi)
+    if kpi is None:
+        hint = near_miss(member.kpi, plugins.kpis, what="KPIs")
+        yield f"there is no KPI {member.kpi!r}. {hint}"
+        return
+    missing = [name for name in (*rule.by, *rule.where) if name not in kpi.dimensions]
+    if missing:
+        yield f"KPI {kpi.id} has no dimension {missing[0]!r}, by which the rule looks at it"
+    try:
+        definition = kpi.definition(dict(member.params))
+    except ConfigError as error:
+        yield f"{error.what}. {error.hint or ''}"
+        return
+    of = about(kpi, definition, rule.model_copy(update={"period": member.period or rule.period}))
+    if problem := check_condition(member.condition, of):
+        yield f"{kpi.id}: {problem}"
+    elif member.condition.needs & {"target", "running", "days", "total"}:
+        yield f"{kpi.id}: `{member.condition.text}` cannot be asked of another KPI: write a rule of its own"
+
+
+def _without_target(rule: Rule, kpi: Kpi, condition: Condition, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
+    """A warning where a target is asked for and the configuration has none: a source may deliver it."""
+    settings = loaded.config.kpis.get(kpi.id)
+    if "target" not in condition.needs or (settings is not None and (settings.target is not None or settings.targets)):
+        return
+    text = f"`{condition.text}`: the configuration has no target for {kpi.id}"
+    hint = f"Nothing is judged unless a source delivers one: write target: below kpis: {kpi.id}:"
+    yield Finding(f"rule {rule.name}", False, text, hint, loaded.place(*path), warning=True)
+
+
+def _about(kpi: Kpi, rule: Rule) -> About:
+    try:
+        return about(kpi, kpi.definition(rule.params), rule)
+    except ConfigError:  # a wrong parameter: told elsewhere
+        return About(kpi.unit, kpi.better, rule.period)
