@@ -30,6 +30,7 @@ from kpid.cli import (
     outbox,
     report,
     restated,
+    ruletest,
     run,
     sample,
     sync,
@@ -81,6 +82,7 @@ def command_line() -> typer.Typer:
     app.command("compare")(compare.compare)
     app.command("restated")(restated.restated)
     app.command("explain")(explain.explain)
+    app.command("test")(ruletest.run)
     app.add_typer(kpis.app, name="kpis")
     app.add_typer(alerts.app, name="alerts")
     app.add_typer(report.app, name="report")

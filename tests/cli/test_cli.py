@@ -22,6 +22,7 @@ COMMANDS = [
     "compare",
     "restated",
     "explain",
+    "test",
     "kpis",
     "kpis show",
     "alerts",

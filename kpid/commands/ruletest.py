@@ -1,0 +1,93 @@
+"""``kpid test``: runs the tests that stand beside rules. Needs no store, no warehouse and no source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kpid.alerting.contracts import AlertingSetup
+from kpid.alerting.rulechecks import RuleTester, TestedRule
+from kpid.alerting.ruletests import read_suite
+from kpid.config.load import Loaded, load_config
+from kpid.config.model import Config
+from kpid.config.problems import each_error, raise_errors
+from kpid.config.times import calendar_of, work_calendars
+from kpid.errors import ConfigError
+from kpid.metrics.settings import settings_of
+from kpid.metrics.written import with_own_kpis
+from kpid.model import Notice
+from kpid.plugin.kpi import Kpi
+from kpid.plugin.notifier import Message
+from kpid.registry import load_plugins
+
+_ENDINGS = (".yml", ".yaml")
+FOLDER = Path("rules/tests")
+"""Where tests are looked for if none are named: in the configuration's folder."""
+
+
+def run_tests(files: Sequence[Path], config_file: Path | None) -> dict[str, Any]:
+    """Run rule tests.
+
+    Args:
+        files: files of tests, or folders with such files.
+        config_file: the configuration: zone, KPIs and their settings, rules. None: kpid's own KPIs, in UTC.
+
+    Returns:
+        ``passed`` and ``failed`` as numbers, and ``tests`` one by one, in the order of files.
+
+    Raises:
+        ConfigError: a file cannot be read, or holds mistakes: all are told.
+    """
+    loaded = load_config(config_file) if config_file is not None else None
+    tester = RuleTester(_setup(loaded))
+    rules = loaded.config.rules if loaded else ()
+    results: list[tuple[Path, TestedRule]] = []
+    errors: list[ConfigError] = []
+    for file in _found(files):
+        try:
+            results.extend((file, one) for one in tester.run(read_suite(file, rules)))
+        except ConfigError as error:
+            errors.extend(each_error(error))
+    raise_errors(errors)
+    failed = sum(not one.passed for _, one in results)
+    return {
+        "passed": len(results) - failed,
+        "failed": failed,
+        "tests": [{"file": str(file), "passed": one.passed, **asdict(one)} for file, one in results],
+    }
+
+
+def _found(files: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for file in files:
+        inside = sorted(path for path in file.iterdir() if path.suffix in _ENDINGS) if file.is_dir() else [file]
+        if not inside:
+            raise ConfigError("there are no rule tests in this folder", where=str(file), hint="Tests are files such as sales.yml")
+        found.extend(inside)
+    return found
+
+
+def _setup(loaded: Loaded | None) -> AlertingSetup:
+    """What judging needs, of the configuration alone."""
+    config = loaded.config if loaded else Config.model_validate({"timezone": "UTC"})
+    plugins = load_plugins(plugins_dir=config.plugins_dir, disabled=config.disabled_plugins)
+    kpis: Mapping[str, Kpi] = (with_own_kpis(plugins, loaded) if loaded else plugins).kpis
+    return AlertingSetup(
+        rules=config.rules,
+        kpis=kpis,
+        calendar=calendar_of(config),
+        recipients={},
+        compose=_nothing,
+        settings=settings_of(config, kpis),
+        routes=config.routes,
+        owners=config.owners,
+        flapping=config.flapping,
+        calendars=work_calendars(config),
+    )
+
+
+def _nothing(notice: Notice) -> Message:
+    """Tests look at facts, not at letters."""
+    return Message(key="", kind="alert", title=notice.rule, text="", created_at=notice.now)
