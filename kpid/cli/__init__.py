@@ -24,6 +24,7 @@ from kpid.cli import (
     doctor,
     explain,
     forecast,
+    handling,
     kpis,
     listings,
     measure,
@@ -85,6 +86,13 @@ def command_line() -> typer.Typer:
     app.command("test")(ruletest.run)
     app.add_typer(kpis.app, name="kpis")
     app.add_typer(alerts.app, name="alerts")
+    app.command("ack")(handling.ack)
+    app.command("unack")(handling.unack)
+    app.command("snooze")(handling.snooze)
+    app.add_typer(handling.silence_app, name="silence")
+    app.command("exclude")(handling.exclude)
+    app.command("why")(handling.why)
+    app.command("audit")(handling.audit)
     app.add_typer(report.app, name="report")
     app.add_typer(outbox.app, name="outbox")
     app.command("runs")(listings.runs)

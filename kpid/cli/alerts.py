@@ -27,7 +27,8 @@ def list_(
     if format == "json":
         print_json(found)
         return 0
-    columns = dict.fromkeys(("rule", "segment", "status", "level", "episode", "slot", "reason")) | {"slot": minute}
+    names = ("id", "rule", "segment", "status", "level", "slot", "reason", "handling")
+    columns = dict.fromkeys(names if any(one["handling"] for one in found) else names[:-1]) | {"slot": minute}
     print_rows(found, columns, none="no alert is firing or pending")
     return 0
 
@@ -35,25 +36,54 @@ def list_(
 @app.command()
 def show(
     context: typer.Context,
-    rule: Annotated[str, typer.Argument(help="Name of the rule.")],
+    alert: Annotated[str, typer.Argument(metavar="ID|RULE", help="Number of the alert, or name of its rule.")],
     segment: Annotated[str | None, typer.Option("--segment", help="Which of its series; the worst if left out.")] = None,
     episode: Annotated[int | None, typer.Option("--episode", help="Number of the episode; the latest if left out.")] = None,
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
-    """The whole story of an episode: evaluations, events, messages."""
-    story = perform(session_of(context, config), "alerts show", rule=rule, segment=segment, episode=episode)
+    """The whole story of an episode: evaluations, events, who was told and who was not, each try, what people did."""
+    chosen: dict[str, Any] = {"rule": alert, "segment": segment, "episode": episode}
+    if alert.isascii() and alert.isdigit() and segment is None and episode is None:
+        chosen = {"number": int(alert)}
+    story = perform(session_of(context, config), "alerts show", **chosen)
     if format == "json":
         print_json(story)
         return 0
-    say(f"{story['rule']} - {story['segment']}: {story['status']}, level {story['level']}, episode {story['episode']}")
-    say(story["reason"])
+    number = f"{story['id']}: " if story["id"] else ""
+    say(f"{number}{story['rule']} - {story['segment']}: {story['status']}, level {story['level']}, episode {story['episode']}")
+    for line in (story["reason"], story["handling"]):
+        if line:
+            say(line)
     say("")
     print_rows(_story(story), dict.fromkeys(("period", "judged", "found", "event")), none="it never fired")
     say("")
+    _print_told(story)
+    return 0
+
+
+def _print_told(story: dict[str, Any]) -> None:
+    """Who was told, when and how; who was not, and why; what people did."""
     columns = dict.fromkeys(("id", "receiver", "recipient", "state", "done at", "title")) | {"done at": minute}
     print_rows(story["notices"], columns, none="nobody was told")
-    return 0
+    tries = [
+        {"message": one["id"], **each, "receipt": one["provider_id"] if each["result"] == "sent" else ""}
+        for one in story["notices"]
+        for each in one["attempts"]
+    ]
+    if tries:
+        say("")
+        columns = dict.fromkeys(("message", "attempt", "at", "result", "detail", "receipt")) | {"at": minute}
+        print_rows(tries, columns, none="")
+    held = [one for one in story["told"] if one["state"] != "sent"]
+    if held:
+        say("")
+        columns = dict.fromkeys(("kind", "receiver", "recipient", "state", "held by", "why", "not before"))
+        print_rows(held, columns | {"not before": minute}, none="")
+    if story["audit"]:
+        say("")
+        columns = dict.fromkeys(("at", "actor", "via", "action", "comment")) | {"at": minute}
+        print_rows([{**one, "comment": one["body"].get("comment", "")} for one in story["audit"]], columns, none="")
 
 
 def _story(story: dict[str, Any]) -> list[dict[str, str]]:
@@ -65,7 +95,7 @@ def _story(story: dict[str, Any]) -> list[dict[str, str]]:
         (
             one["slot"],
             one["period_label"],
-            one["outcome"].get("reason", ""),
+            _found(one["outcome"]),
             [event["kind"] for event in events.pop(one["slot"], ())],
         )
         for one in story["evaluations"]
@@ -75,3 +105,14 @@ def _story(story: dict[str, Any]) -> list[dict[str, str]]:
         {"period": period, "judged": minute(slot), "found": found, "event": ", ".join(kinds)}
         for slot, period, found, kinds in sorted(lines, key=lambda line: line[0])
     ]
+
+
+def _found(outcome: dict[str, Any]) -> str:
+    """What was found of a period, with what it was compared with and how sure that is, where the reason does not say so."""
+    text = str(outcome.get("reason") or "")
+    more = []
+    if outcome.get("baseline") is not None and outcome.get("baseline_label"):
+        more.append(f"{outcome['baseline_label']} {outcome['baseline']}")
+    if outcome.get("p") is not None:
+        more.append(f"p {float(outcome['p']):.3g}")
+    return f"{text} [{', '.join(more)}]" if more else text

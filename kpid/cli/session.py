@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kpid.control import Progress
 
 DEFAULT_CONFIG = Path("config/kpid.yml")
+_STATE_ONLY = {"outbox", "ack", "unack", "snooze", "silence", "exclude"}
+"""Commands that change the state store and need no facts."""
 PATIENCE = 30.0
 """Seconds to wait for another command, or for a daemon that is only starting."""
 
@@ -109,7 +111,7 @@ def perform(session: Session, name: str, /, *, progress: Progress | None = None,
 
 
 def _warehouse(name: str, command: Command) -> Literal["write", "read", "none"]:
-    if name.startswith("outbox"):
+    if name.split(" ", maxsplit=1)[0] in _STATE_ONLY:
         return "none"
     return "read" if command.need == "facts" else "write"
 

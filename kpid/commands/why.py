@@ -1,0 +1,143 @@
+"""``kpid why ID``: why an alert fired: the figures, what they were compared with, which guards it passed, and what moved it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from kpid.alerting.rules import RulePlan, plan_of
+from kpid.analysis.causes import cause_text, causes_of
+from kpid.analysis.explain import explain
+from kpid.analysis.periods import last_complete, previous_period
+from kpid.app import App
+from kpid.commands.alerts import find_episode
+from kpid.commands.plain import plain
+from kpid.config.model import Rule
+from kpid.model import Cause, Measurement, Period, SeriesNeed
+from kpid.store import alerts, history
+from kpid.store.handling import Episode
+
+_FIGURES = (
+    "kind",
+    "level",
+    "value",
+    "n",
+    "threshold",
+    "limit",
+    "previous",
+    "previous_label",
+    "low",
+    "high",
+    "reason",
+    "warnings",
+)
+_BASELINE = ("p", "baseline", "baseline_label", "effect")
+_GUARDS = ("for", "recover", "keep_firing_for", "min_sample", "significance", "min_effect", "correct", "disjoint", "settle")
+_TURNS = ("fired", "escalated")
+
+
+def why(app: App, *, number: int) -> dict[str, Any]:
+    """Why an episode fired, from what was written down then.
+
+    Args:
+        app: everything.
+        number: the alert's number.
+
+    Returns:
+        ``figures`` of the newest slot at which it fired or rose, ``baseline``, ``guards`` of the rule, ``causes`` and their
+        ``sentences``, ``slots`` (every evaluation up to then), and ``next`` (what to look at further).
+
+    Raises:
+        KpidError: there is no such alert.
+    """
+    rules = {rule.uid: rule for rule in app.config.rules}
+    with app.store.read() as conn:
+        one = find_episode(conn, number)
+        story = alerts.episode_story(conn, one.rule_uid, one.series_key, one.episode)
+        turns = [event for event in story.events if event.kind in (*_TURNS, "unhealthy")]
+        slot = turns[-1].slot if turns else one.opened_slot
+        judged = [row for row in story.evaluations if row.slot <= slot]
+        found = judged[-1].outcome if judged else (turns[-1].body if turns else {})
+        rule = rules.get(one.rule_uid)
+        plan = _plan(app, rule)
+        causes = _causes(app, conn, plan, one, slot) if plan is not None and one.series_key else ()
+    guards = {} if rule is None else rule.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {
+        "id": one.id,
+        "rule": one.rule_uid,
+        "segment": one.label,
+        "level": one.level,
+        "slot": plain(slot),
+        "period": judged[-1].period_label if judged else str(found.get("period", "")),
+        "figures": {name: found[name] for name in _FIGURES if found.get(name) not in (None, "", [])},
+        "baseline": {name: found[name] for name in _BASELINE if found.get(name) not in (None, "")},
+        "guards": {name: guards[name] for name in _GUARDS if guards.get(name) not in (None, False)},
+        "causes": [plain(cause) for cause in causes],
+        "sentences": [_sentence(plan, cause) for cause in causes] if plan else [],
+        "slots": [
+            {"slot": plain(row.slot), "period": row.period_label, "found": str(row.outcome.get("reason", ""))} for row in judged
+        ],
+        "next": _next(rule, judged[-1].period_label if judged else ""),
+    }
+
+
+def _plan(app: App, rule: Rule | None) -> RulePlan | None:
+    if rule is None or rule.absence is not None or rule.kpi not in app.plugins.kpis:
+        return None
+    return plan_of(rule, app.plugins.kpis[rule.kpi], app.kpi_settings().get(rule.kpi))
+
+
+def _sentence(plan: RulePlan, cause: Cause) -> str:
+    return cause_text(cause, plan.kpi.unit, None, plan.kpi.sample_noun(plan.rule.params))
+
+
+def _causes(app: App, conn: Connection, plan: RulePlan, one: Episode, slot: datetime) -> tuple[Cause, ...]:
+    """What moved the series in the period that ends with the slot, from the families that the rule keeps for that."""
+    period = last_complete(plan.need.period, slot, app.calendar, 1)[-1]
+    periods = (period, previous_period(period, app.calendar))
+    new, old = (_figure(conn, plan.need, one.segment, each) for each in periods)
+    if new is None or old is None or new.value is None or old.value is None:
+        return ()
+    cuts = {}
+    for need in plan.why:
+        dimension = next((name for name in need.by if name not in one.segment), None)
+        if dimension is not None:
+            new_side, old_side = (_within(conn, need, one.segment, dimension, each) for each in periods)
+            cuts[dimension] = (new_side, old_side)
+    best = explain(new, old, cuts).best
+    return causes_of(best, along=True) if best is not None else ()
+
+
+def _figures(conn: Connection, need: SeriesNeed, period: Period) -> list[Measurement]:
+    found = history.current(conn, need, start=period.start, end=period.end)
+    return [one for one in found if (one.period.start, one.period.end) == (period.start, period.end)]
+
+
+def _ids(figure: Measurement, leave_out: str = "") -> Mapping[str, str | None]:
+    return {part.dimension: part.id for part in figure.dims if part.dimension != leave_out}
+
+
+def _figure(conn: Connection, need: SeriesNeed, segment: Mapping[str, str | None], period: Period) -> Measurement | None:
+    return next((one for one in _figures(conn, need, period) if _ids(one) == dict(segment)), None)
+
+
+def _within(
+    conn: Connection, need: SeriesNeed, segment: Mapping[str, str | None], dimension: str, period: Period
+) -> Sequence[Measurement]:
+    """The parts of the series along a dimension, each with the segment of that dimension alone."""
+    return [_alone(one, dimension) for one in _figures(conn, need, period) if _ids(one, leave_out=dimension) == dict(segment)]
+
+
+def _alone(figure: Measurement, dimension: str) -> Measurement:
+    return replace(figure, dims=tuple(part for part in figure.dims if part.dimension == dimension))
+
+
+def _next(rule: Rule | None, period: str) -> str:
+    """Where to look further."""
+    if rule is None or not rule.kpi or not period:
+        return "`kpid doctor` says what is wrong with the sources"
+    return f"`kpid explain {rule.kpi} --period {period}` computes what moved it, from the data as it is now"

@@ -1,0 +1,252 @@
+"""What people do about alerts, in the state store: episodes taken up, silences, periods that do not count.
+
+An episode's handling changes by one conditional statement, so that of two who take it up at once one is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, insert, or_, select, update
+
+from kpid.store.tables import attempts, episodes, exclusions, notices, outbox, silences
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One firing of one series, under the number that people know it by. Of a rule's own data ``series_key`` is empty."""
+
+    id: int
+    rule_uid: str
+    series_key: str
+    episode: int
+    segment: Mapping[str, str | None]
+    names: Mapping[str, str | None]
+    labels: Mapping[str, str]
+    thread: str
+    level: str
+    opened_slot: datetime
+    since_at: datetime | None
+    opened_at: datetime
+    ended_slot: datetime | None
+    ended_at: datetime | None
+    end_kind: str
+    handling: str
+    handled_by: str
+    handled_via: str
+    handled_at: datetime | None
+    handled_until: datetime | None
+    comment: str
+    told_level: str
+    flapping: bool
+    updated_at: datetime
+
+    @property
+    def label(self) -> str:
+        """What people read for the segment."""
+        if not self.series_key:
+            return "the rule's own data"
+        return ", ".join(self.names.get(name) or key or f"no {name}" for name, key in sorted(self.segment.items())) or "all"
+
+    def is_handled(self, now: datetime) -> bool:
+        """Whether somebody has it in hand now: what has run out does not count."""
+        return self.handling != "open" and (self.handled_until is None or self.handled_until > now)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """While it lasts, alerts with these labels say nothing."""
+
+    id: int
+    matchers: Mapping[str, Sequence[str]]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    via: str
+    comment: str
+    created_at: datetime
+    ended_by: str
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A span of time that is left out of what is usual."""
+
+    id: int
+    rule_uid: str
+    kpi: str
+    segment: str
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+    at: datetime
+    removed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToldRow:
+    """One thing that somebody was told of an episode, or would have been: sent, waiting, folded or dropped, and why."""
+
+    id: int
+    kind: str
+    receiver: str
+    recipient: str
+    thread: str | None
+    route: str
+    flush_id: str | None
+    item: Mapping[str, Any]
+    level: str
+    slot: datetime
+    state: str
+    held_by: str
+    why: str
+    not_before: datetime
+    created_at: datetime
+    done_at: datetime | None
+
+
+def _episodes() -> Select[Any]:
+    return select(*(episodes.c[field.name] for field in fields(Episode)))
+
+
+def load_episode(conn: Connection, number: int) -> Episode | None:
+    """An episode by its number; None if there is none."""
+    row = conn.execute(_episodes().where(episodes.c.id == number)).one_or_none()
+    return None if row is None else Episode(*row)
+
+
+def open_episodes(conn: Connection) -> list[Episode]:
+    """Episodes that are not over, oldest first."""
+    return [Episode(*row) for row in conn.execute(_episodes().where(episodes.c.ended_at.is_(None)).order_by(episodes.c.id))]
+
+
+def episodes_of_message(conn: Connection, flush_id: str) -> list[Episode]:
+    """The episodes that a message told of, by number."""
+    same = and_(
+        notices.c.rule_uid == episodes.c.rule_uid,
+        notices.c.series_key == episodes.c.series_key,
+        notices.c.episode == episodes.c.episode,
+    )
+    told = select(notices.c.id).where(same, notices.c.flush_id == flush_id).exists()
+    return [Episode(*row) for row in conn.execute(_episodes().where(told).order_by(episodes.c.id))]
+
+
+def take_up(conn: Connection, number: int, *, by: str, via: str, until: datetime, comment: str, now: datetime) -> bool:
+    """Acknowledge an episode.
+
+    Returns:
+        False: it is over, or somebody else has done it before, and that still holds.
+    """
+    free = or_(episodes.c.handling != "acked", episodes.c.handled_by == by, episodes.c.handled_until <= now)
+    return _handle(conn, number, free, "acked", by, via, until, comment, now)
+
+
+def put_off(conn: Connection, number: int, *, by: str, via: str, until: datetime, comment: str, now: datetime) -> bool:
+    """Snooze an episode. False: it is over."""
+    return _handle(conn, number, episodes.c.id == number, "snoozed", by, via, until, comment, now)
+
+
+def let_go(conn: Connection, number: int, *, by: str, via: str, comment: str, now: datetime) -> bool:
+    """Nobody has the episode in hand any more. False: it is over, or nobody had."""
+    return _handle(conn, number, episodes.c.handling != "open", "open", by, via, None, comment, now)
+
+
+def _handle(
+    conn: Connection, number: int, free: Any, state: str, by: str, via: str, until: datetime | None, comment: str, now: datetime
+) -> bool:
+    values = {"handling": state, "handled_by": by, "handled_via": via, "handled_at": now, "handled_until": until}
+    ours = update(episodes).where(episodes.c.id == number, episodes.c.ended_at.is_(None), free)
+    return conn.execute(ours.values(**values, comment=comment, updated_at=now)).rowcount == 1
+
+
+def told_of_episode(conn: Connection, one: Episode) -> list[ToldRow]:
+    """What people were told of an episode, or would have been, oldest first."""
+    wanted = select(*(notices.c[field.name] for field in fields(ToldRow))).where(
+        notices.c.rule_uid == one.rule_uid, notices.c.series_key == one.series_key, notices.c.episode == one.episode
+    )
+    return [ToldRow(*row) for row in conn.execute(wanted.order_by(notices.c.id))]
+
+
+def messages_in(conn: Connection, threads: set[str]) -> list[dict[str, Any]]:
+    """The messages of some threads, oldest first: receiver, fate, the provider's receipt, and every try."""
+    if not threads:
+        return []
+    wanted = ("id", "receiver", "recipient", "thread", "state", "provider_id", "last_error", "created_at", "done_at")
+    rows = conn.execute(
+        select(*(outbox.c[name] for name in wanted), outbox.c.message).where(outbox.c.thread.in_(threads)).order_by(outbox.c.id)
+    ).all()
+    tries: dict[int, list[dict[str, Any]]] = {}
+    columns = (attempts.c.outbox_id, attempts.c.attempt, attempts.c.at, attempts.c.result, attempts.c.detail)
+    mine = select(*columns).where(attempts.c.outbox_id.in_([row.id for row in rows])).order_by(attempts.c.id)
+    for row in conn.execute(mine):
+        tries.setdefault(row.outbox_id, []).append({name: getattr(row, name) for name in ("attempt", "at", "result", "detail")})
+    return [
+        {name: getattr(row, name) for name in wanted} | {"title": row.message.get("title", ""), "attempts": tries.get(row.id, [])}
+        for row in rows
+    ]
+
+
+def add_silence(
+    conn: Connection,
+    *,
+    matchers: Mapping[str, Sequence[str]],
+    starts_at: datetime,
+    ends_at: datetime,
+    author: str,
+    via: str,
+    comment: str,
+    now: datetime,
+) -> int:
+    """Write a silence down; its number."""
+    values = {"matchers": {name: list(texts) for name, texts in matchers.items()}, "starts_at": starts_at, "ends_at": ends_at}
+    added = conn.execute(insert(silences).values(**values, author=author, via=via, comment=comment, created_at=now))
+    return int((added.inserted_primary_key or (0,))[0])
+
+
+def end_silence(conn: Connection, number: int, *, by: str, now: datetime) -> bool:
+    """End a silence before its time. False: there is none with this number, or it is over."""
+    running = and_(silences.c.id == number, silences.c.ended_at.is_(None), silences.c.ends_at > now)
+    return conn.execute(update(silences).where(running).values(ended_by=by, ended_at=now)).rowcount == 1
+
+
+def list_silences(conn: Connection, *, at: datetime | None = None) -> list[Silence]:
+    """Silences, oldest first: those that are not over at an instant, or all."""
+    wanted = select(silences).order_by(silences.c.id)
+    if at is not None:
+        wanted = wanted.where(silences.c.ended_at.is_(None), silences.c.ends_at > at)
+    return [Silence(**row._mapping) for row in conn.execute(wanted)]
+
+
+def add_exclusion(
+    conn: Connection,
+    *,
+    rule_uid: str,
+    kpi: str,
+    segment: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    author: str,
+    comment: str,
+    now: datetime,
+) -> int:
+    """Write down that a span does not count; its number."""
+    values = {"rule_uid": rule_uid, "kpi": kpi, "segment": segment, "starts_at": starts_at, "ends_at": ends_at}
+    added = conn.execute(insert(exclusions).values(**values, author=author, comment=comment, at=now))
+    return int((added.inserted_primary_key or (0,))[0])
+
+
+def end_exclusion(conn: Connection, number: int, *, now: datetime) -> bool:
+    """Let a span count again. False: there is none with this number that does not."""
+    standing = and_(exclusions.c.id == number, exclusions.c.removed_at.is_(None))
+    return conn.execute(update(exclusions).where(standing).values(removed_at=now)).rowcount == 1
+
+
+def list_exclusions(conn: Connection) -> list[Exclusion]:
+    """The spans that do not count, oldest first."""
+    wanted = select(exclusions).where(exclusions.c.removed_at.is_(None)).order_by(exclusions.c.id)
+    return [Exclusion(**row._mapping) for row in conn.execute(wanted)]
