@@ -16,7 +16,7 @@ from kpid.alerting.anomalies import Anomaly
 from kpid.alerting.baselines import Terms, value_of, work_days
 from kpid.alerting.conditions import Condition
 from kpid.alerting.contracts import Sight
-from kpid.alerting.guards import NO_GUARDS, Guards, Usual, chance_of, effect_of, overlapping, too_small, usual_of
+from kpid.alerting.guards import NO_GUARDS, Guards, Usual, chance_of, effect_of, overlapping, percent, too_small, usual_of
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, thin, to_decimal, untrusted
 from kpid.analysis.chances import benjamini_hochberg
@@ -218,7 +218,7 @@ class _Bench:
                 needed = -(-self.guards.baseline // 2)
                 return f"there is nothing to test it against: fewer than {needed} sound periods, or all the same"
             if one.p > self.guards.significance:
-                return f"chance alone may bring that (p {_chance(one.p)}, {self.guards.significance * 100:f}% asked for)"
+                return f"chance alone may bring that (p {_chance(one.p)}, {percent(self.guards.significance)} asked for)"
         least = condition.least_effect or self.guards.min_effect
         if least is not None:
             baseline, value = self._baseline(verdict), value_of(self.current, self.sight, self.conditions)

@@ -14,7 +14,7 @@ from kpid.alerting.grammar import is_currency
 from kpid.alerting.mappings import Composite, Gain
 from kpid.alerting.paces import TO_DATE, Outlook, Pace
 from kpid.config.alerting import Rule
-from kpid.plugin.kpi import At, Definition, Kpi
+from kpid.plugin.kpi import Definition, Kpi
 
 _TIMES = {"days", "seconds"}
 _ISO = frozenset({"hour", "day", "week", "iso_week", "wtd"})
@@ -55,21 +55,10 @@ def about(kpi: Kpi, definition: Definition, rule: Rule) -> About:
         unit=definition.unit or kpi.unit,
         better=kpi.better,
         period=rule.period,
-        adds_up=adds_up(kpi, definition),
+        adds_up=kpi.adds_up(definition),
         has_benchmark=kpi.benchmark is not None,
         is_cut=bool(rule.by or rule.where),
     )
-
-
-def adds_up(kpi: Kpi, definition: Definition) -> bool:
-    """Whether a KPI is a count or sum of what happens in a period, so that the figures of days add up to those of months."""
-    unit = definition.unit or kpi.unit
-    if unit not in {"count", "currency"} or kpi.additivity in {"S", "C", "R"}:
-        return False
-    if kpi.additivity == "A":
-        return True
-    measures = list(definition.measures.values())
-    return len(measures) == 1 and isinstance(measures[0].clock, At) and measures[0].agg.kind in {"count", "sum"}
 
 
 def check_condition(condition: Condition, of: About) -> str:

@@ -174,7 +174,7 @@ def too_small(effect: Decimal | None, least: Decimal, side: Side, baseline: Base
     bad = -effect if side == "low" else effect if side == "high" else abs(effect)
     if bad >= least:
         return ""
-    return f"only {float(abs(effect)) * 100:.1f}% from {baseline.label}, less than the {least * 100:f}% asked for"
+    return f"only {float(abs(effect)) * 100:.1f}% from {baseline.label}, less than the {percent(least)} asked for"
 
 
 def overlapping(current: Measurement, verdict: Verdict) -> str:
@@ -186,3 +186,8 @@ def overlapping(current: Measurement, verdict: Verdict) -> str:
     if (is_lower and verdict.side != "high") or (is_higher and verdict.side != "low"):
         return ""
     return f"the 95 % intervals of now and of {other.label} overlap"
+
+
+def percent(share: Decimal) -> str:
+    """``5%``, ``2.5%``."""
+    return f"{(share * 100).normalize():f}%"

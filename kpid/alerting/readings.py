@@ -10,7 +10,6 @@ from kpid.alerting.assessing import RuleConditions
 from kpid.alerting.baselines import Terms
 from kpid.alerting.changes import Change, Difference
 from kpid.alerting.conditions import Condition
-from kpid.alerting.fitness import adds_up
 from kpid.alerting.guards import Guards
 from kpid.alerting.mappings import Composite, Member, condition_from
 from kpid.config.model import KpiSettings, Rule
@@ -30,7 +29,7 @@ def conditions_of(rule: Rule, kpi: Kpi, definition: Definition, settings: KpiSet
     warn, critical, recover = (
         None if text is None else condition_from(text) for text in (rule.warn, rule.critical, rule.recover)
     )
-    additive, unit = adds_up(kpi, definition), definition.unit or kpi.unit
+    additive, unit = kpi.adds_up(definition), definition.unit or kpi.unit
     return RuleConditions(
         kpi_unit=unit,
         warn=warn,
@@ -79,7 +78,7 @@ class Binding:
         definition = kpi.definition({**(known.params if known else {}), **dict(member.params)})
         unit = definition.unit or kpi.unit
         benchmark = kpi.benchmark if unit == kpi.unit else None
-        terms = Terms(unit, member.min_sample, kpi.better, adds_up=adds_up(kpi, definition), benchmark=benchmark)
+        terms = Terms(unit, member.min_sample, kpi.better, adds_up=kpi.adds_up(definition), benchmark=benchmark)
         return replace(member, place=place, terms=terms)
 
 

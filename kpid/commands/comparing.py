@@ -20,7 +20,7 @@ from kpid.config.times import work_calendars
 from kpid.errors import KpidError
 from kpid.metrics.measure import figures_at
 from kpid.model import Dims, Measurement, MeasurementState, Period, SeriesNeed
-from kpid.plugin.kpi import At, Kpi
+from kpid.plugin.kpi import Kpi
 
 _SOLID = {MeasurementState.OK, MeasurementState.INSUFFICIENT_SAMPLE}
 
@@ -76,13 +76,7 @@ def adds_up(app: App, need: SeriesNeed) -> bool:
     kpi = app.plugins.kpis[need.kpi]
     settings = app.kpi_settings().get(need.kpi)
     definition = kpi.definition({**(settings.params if settings else {}), **dict(need.params)})
-    unit = definition.unit or kpi.unit
-    if unit not in {"count", "currency"} or kpi.additivity in {"S", "C", "R"}:
-        return False
-    if kpi.additivity == "A":
-        return True
-    measures = list(definition.measures.values())
-    return len(measures) == 1 and isinstance(measures[0].clock, At) and measures[0].agg.kind in {"count", "sum"}
+    return kpi.adds_up(definition)
 
 
 def _measured(

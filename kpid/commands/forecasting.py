@@ -10,9 +10,9 @@ from typing import Any
 
 from kpid.analysis.comparison import reference
 from kpid.analysis.forecast import LEAST, PERIODS, Forecast, forecast
-from kpid.analysis.pace import Pace, Progress, Shape, expected_share, pace, prorated, shape_of
+from kpid.analysis.pace import Pace, Progress, Shape, expected_share, pace, shape_of
 from kpid.analysis.pace import progress as progress_of
-from kpid.analysis.periods import is_daily, is_fixed, is_kind, period_at, period_from_label, previous_period
+from kpid.analysis.periods import is_daily, is_kind, period_at, period_from_label, previous_period
 from kpid.analysis.workdays import WorkCalendar
 from kpid.app import App
 from kpid.commands.comparing import adds_up, working_days_text
@@ -21,23 +21,11 @@ from kpid.commands.plain import number
 from kpid.config.definitions import KpiSettings
 from kpid.config.times import work_calendars
 from kpid.errors import KpidError
+from kpid.metrics.aims import aim_of
 from kpid.metrics.measure import figures, figures_at
 from kpid.metrics.targets import Targets, read_targets
 from kpid.model import Dims, Measurement, MeasurementState, Period, SeriesNeed
 from kpid.plugin.kpi import Target
-
-_WHOLES = {
-    "day": ("month", "quarter", "year"),
-    "week": ("month", "quarter", "year"),
-    "iso_week": ("month", "quarter", "year"),
-    "month": ("quarter", "half", "year"),
-    "quarter": ("half", "year"),
-    "half": ("year",),
-    "fiscal_month": ("fiscal_quarter", "fiscal_year"),
-    "fiscal_quarter": ("fiscal_year",),
-}
-"""Kinds of longer periods whose target is divided up, if a period has none of its own."""
-
 
 _STANDINGS = {"on": "on pace", "watch": "behind", "off": "far behind", "early": "too early to say", "none": ""}
 
@@ -196,20 +184,12 @@ def _paced(found: Pace, *, flows: bool) -> dict[str, Any]:
 
 def _target(setting: _Setting, dims: Dims, *, flows: bool) -> tuple[Decimal | None, tuple[str, ...]]:
     """The target of the period: its own, or its part of a longer period's by working days."""
-    wanted = Target(setting.need.kpi, dict(setting.need.params))
-    own = setting.targets.of(wanted, setting.period, dims, setting.now)
-    if own.value is not None or not flows or is_fixed(setting.period.kind):
-        return (_decimal(own.value), ())
-    for kind in _WHOLES.get(setting.period.kind, ()):
-        whole = period_at(kind, setting.period.start, setting.app.calendar)
-        value = _decimal(setting.targets.of(wanted, whole, dims, setting.now).value)
-        part = prorated(value, setting.period, whole, setting.app.calendar, setting.work) if value is not None else None
-        if part is not None:
-            return part, (f"its part of the target for {whole.label}, by working days",)
-    return None, ()
-
-
-def _decimal(value: Any) -> Decimal | None:
-    if value is None:
-        return None
-    return value if isinstance(value, Decimal) else Decimal(value.numerator) / value.denominator
+    found = aim_of(
+        setting.targets,
+        Target(setting.need.kpi, dict(setting.need.params)),
+        setting.period,
+        dims,
+        setting.now,
+        work=setting.work if flows else None,
+    )
+    return found.value, found.notes

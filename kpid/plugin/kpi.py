@@ -196,6 +196,15 @@ class Kpi:
         params = self.params_from(given)
         return self.define(params) if callable(self.define) else self.define
 
+    def adds_up(self, definition: Definition) -> bool:
+        """Whether it is a count or sum of what happens in a period, so that the figures of days add up to those of months."""
+        if (definition.unit or self.unit) not in {"count", "currency"} or self.additivity in {"S", "C", "R"}:
+            return False
+        if self.additivity == "A":
+            return True
+        measures = list(definition.measures.values())
+        return len(measures) == 1 and isinstance(measures[0].clock, At) and measures[0].agg.kind in {"count", "sum"}
+
     def sample_noun(self, given: Mapping[str, str]) -> str:
         """What the sample size counts, in the plural: ``closed deals``; ``records`` where no measure says."""
         definition = self.definition(given)
