@@ -12,8 +12,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from kpid.alerting.facts import Facts
 from kpid.alerting.notices import Told
-from kpid.alerting.rounds import Facts
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import EventKind
 from kpid.analysis.causes import causes_of

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from kpid.alerting.facts import Facts, Track
 from kpid.alerting.notices import ThreadNotice, Told, notices_of
-from kpid.alerting.rounds import Facts, Track
 from kpid.alerting.rows import series_row
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import EventKind, Slot, Status, state_from_dump

@@ -1,31 +1,30 @@
 """Takes every rule through the slots that have come due. The verb of the step: reads history, stores what follows.
 
-Per rule, the new state of its series, the evaluations, the events and the messages about them go into the store in one
-transaction: all of it or nothing. A rule that cannot be judged stops no other.
+Rules are judged by the hundred: read in one snapshot, written in one transaction. Of each rule the new state of its series, the
+evaluations, the events, the episodes and the notices about them go in together: all of it or nothing. A rule that cannot be
+judged stops no other. What is told of it goes out afterwards (``flush_notices``): a crash in between loses nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from kpid.alerting.causes import load_causes
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.ending import ClosedTrack, close_series, closing_notices
-from kpid.alerting.flush import Ready, flush_notices, ready_notices, write_notices
-from kpid.alerting.health import RuleHealth
-from kpid.alerting.loading import load_facts
-from kpid.alerting.notices import frame_of, health_notice, notices_of, told_of
-from kpid.alerting.rounds import Facts, Round, run_round
-from kpid.alerting.rows import evaluation_rows, event_rows, health_event_rows, series_rows
+from kpid.alerting.ending import close_series, closing_notices
+from kpid.alerting.facts import Facts
+from kpid.alerting.flush import flush_notices, ready_notices
+from kpid.alerting.loading import Loader
+from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, notices_of, told_of
+from kpid.alerting.rounds import Round, run_round
 from kpid.alerting.rules import RulePlan, need_of, needs_of, plan_of
 from kpid.alerting.series import EventKind, Slot
+from kpid.alerting.storing import Judged, Stored, store_end, store_rounds
 from kpid.config.model import Rule
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Cause
@@ -33,6 +32,12 @@ from kpid.store import alerts, problems
 from kpid.store.engine import Store
 
 __all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of", "needs_of"]
+
+_MOST_RULES = 200
+"""So many rules are judged together at most ..."""
+_MOST_SERIES = 4_000
+"""... or rules of so many series."""
+_SERIES_OF_A_NEW_RULE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,137 +69,179 @@ def evaluate_rules(setup: AlertingSetup, *, store: Store, now: datetime) -> Eval
         store: holds history, state and outbox.
         now: the current instant.
     """
-    result = EvaluateResult()
     with store.read() as conn:
-        rows = {row.rule_uid: row for row in alerts.list_rules(conn)}
+        sizes = alerts.count_series(conn)
         noted = {problem.subject for problem in problems.list_problems(conn)}
-    active = {rule.uid for rule in setup.rules if not rule.paused}
-    for rule in setup.rules:
-        if rule.uid in active and rule.absence is None:
-            result = result.plus(_guarded(rule.uid, noted, store, now, partial(evaluate_rule, setup, rule, store, now)))
-    for uid, row in rows.items():
-        if uid not in active:
-            result = result.plus(_guarded(uid, noted, store, now, partial(_end_rule, setup, row, store, now)))
+        active = {rule.uid: rule for rule in setup.rules if not rule.paused and rule.absence is None}
+        ended = alerts.load_rules_but(conn, active)
+    work = _Work(setup, store, now, noted, Loader(setup.calendar, now))
+    result = EvaluateResult()
+    for rules in _batches(active.values(), sizes):
+        result = result.plus(work.judge(rules))
+    for row in ended:
+        result = result.plus(work.end(row))
     return result.plus(EvaluateResult(messages=flush_notices(setup, store=store, now=now)))
 
 
-def _guarded(uid: str, noted: set[str], store: Store, now: datetime, work: Callable[[], EvaluateResult]) -> EvaluateResult:
-    subject = f"rule:{uid}"
-    try:
-        result = work()
-    except KpidError as error:
-        with store.write() as conn:
-            problems.note(conn, subject, error.what, error.hint or "", now)
-        return EvaluateResult(failed=((uid, str(error)),))
-    if subject in noted:
-        with store.write() as conn:
-            problems.clear(conn, subject)
-    return result
+def _batches(rules: Collection[Rule], sizes: Mapping[str, int]) -> Iterator[list[Rule]]:
+    batch: list[Rule] = []
+    series = 0
+    for rule in rules:
+        own = sizes.get(rule.uid, _SERIES_OF_A_NEW_RULE if rule.by else 1)
+        if batch and (len(batch) == _MOST_RULES or series + own > _MOST_SERIES):
+            yield batch
+            batch, series = [], 0
+        batch.append(rule)
+        series += own
+    if batch:
+        yield batch
 
 
-def evaluate_rule(setup: AlertingSetup, rule: Rule, store: Store, now: datetime) -> EvaluateResult:
-    """Judge one rule.
+@dataclass(frozen=True)
+class _Work:
+    """One evaluation of all rules: what its parts have in common."""
+
+    setup: AlertingSetup
+    store: Store
+    now: datetime
+    noted: set[str]
+    loader: Loader
+
+    def judge(self, rules: Sequence[Rule]) -> EvaluateResult:
+        """Judge some rules together."""
+        failed: dict[str, KpidError] = {}
+        plans: list[RulePlan] = []
+        for rule in rules:
+            try:
+                plans.append(plan_for(self.setup, rule))
+            except KpidError as error:
+                failed[rule.uid] = error
+        judged: list[Judged] = []
+        for one, notices in self._found_all(plans, failed):
+            try:
+                judged.append(replace(one, ready=ready_notices(self.setup, one.plan.rule, notices)))
+            except KpidError as error:
+                failed[one.plan.uid] = error
+        stored = self._stored(judged, failed)
+        self._clear([rule.uid for rule in rules if rule.uid not in failed])
+        told = tuple((uid, str(error)) for uid, error in self._noted_in_order(rules, failed))
+        return EvaluateResult(stored.evaluations, stored.events, stored.notices, told)
+
+    def _found_all(self, plans: Sequence[RulePlan], failed: dict[str, KpidError]) -> list[tuple[Judged, list[ThreadNotice]]]:
+        """What rounds of these rules bring, all seen in one snapshot of the store."""
+        found = []
+        with self.store.read() as conn:
+            facts = self.loader.load(conn, plans)
+            for plan in plans:
+                try:
+                    one = self._found(conn, plan, facts[plan.uid]) if plan.uid in facts else None
+                except KpidError as error:
+                    failed[plan.uid] = error
+                    continue
+                if one is not None:
+                    found.append((Judged(plan, facts[plan.uid], one[0], ()), one[1]))
+        return found
+
+    def _found(self, conn: Connection, plan: RulePlan, facts: Facts) -> tuple[Round, list[ThreadNotice]] | None:
+        """What a round of one rule brings, and what people are told of it; None if there is nothing to write down."""
+        if not facts.due and not facts.recheck:
+            return None
+        setup, now = self.setup, self.now
+        found = run_round(plan, facts, setup.calendar, setup)
+        if found.newest is None or (found.is_empty and not facts.due):
+            return None
+        told = told_of(plan, found.tracks, found.newest)
+        causes: Mapping[str, tuple[Cause, ...]] = {}
+        if told and plan.why:
+            causes = load_causes(conn, plan, facts, told, setup.calendar)
+        notices = notices_of(plan, told, facts, found.newest, now, causes) if told else []
+        if found.health_events:
+            frame = frame_of(plan, facts, found.newest, now)
+            sources = (("source", name) for name in setup.sources_of(plan.kpi.id))
+            frame = replace(frame, labels=tuple(sorted((*frame.labels, ("kind", "health"), *sources))))
+            found, about_health = health_notice(plan, found, frame, found.newest)
+            notices += [] if about_health is None else [about_health]
+        return found, notices
+
+    def _stored(self, judged: Sequence[Judged], failed: dict[str, KpidError]) -> Stored:
+        """Write all of it in one transaction; if that fails each rule in its own, so that one stops no other."""
+        if not judged:
+            return Stored()
+        try:
+            with self.store.write() as conn:
+                return store_rounds(conn, self.setup, judged, self.now, self.noted.__contains__)
+        except KpidError as error:
+            if len(judged) == 1:
+                failed[judged[0].plan.uid] = error
+                return Stored()
+        each = [self._stored([one], failed) for one in judged]
+        return Stored(*(sum(numbers) for numbers in zip(*((s.evaluations, s.events, s.notices) for s in each), strict=True)))
+
+    def end(self, row: alerts.RuleRow) -> EvaluateResult:
+        """A rule that was judged before is paused or gone: its open alerts end, and people are told once."""
+        failed: dict[str, KpidError] = {}
+        try:
+            stored = self._ended(row)
+        except KpidError as error:
+            failed[row.rule_uid], stored = error, Stored()
+        else:
+            self._clear([row.rule_uid])
+        told = tuple((uid, str(error)) for uid, error in self._noted(failed.items()))
+        return EvaluateResult(stored.evaluations, stored.events, stored.notices, told)
+
+    def _ended(self, row: alerts.RuleRow) -> Stored:
+        setup, now = self.setup, self.now
+        paused = next((rule for rule in setup.rules if rule.uid == row.rule_uid), None)
+        kind = EventKind.RULE_REMOVED if paused is None else EventKind.PAUSED
+        with self.store.read() as conn:
+            closed = close_series(alerts.load_series(conn, row.rule_uid), kind, Slot(row.last_slot or now, ""))
+        if paused is not None and not closed and not row.health:
+            return Stored()
+        rule = paused or _rule_as_judged(row)
+        is_known = rule is not None and (rule.absence is not None or rule.kpi in setup.kpis)
+        notices = closing_notices(plan_for(setup, rule), closed, now) if rule is not None and is_known else []
+        ready = [] if rule is None else ready_notices(setup, rule, notices)
+        with self.store.write() as conn:
+            if alerts.load_rule(conn, row.rule_uid) != row:
+                return Stored()  # somebody else has just done it
+            stored = store_end(conn, setup, rule, row.rule_uid, closed, ready, now)
+            alerts.save_series(conn, [track.closed_row(now) for track in closed])
+            if paused is None:
+                alerts.forget_rule(conn, row.rule_uid)
+            else:
+                alerts.save_rule(conn, replace(row, health={}, updated_at=now))
+        return stored
+
+    def _noted_in_order(self, rules: Sequence[Rule], failed: Mapping[str, KpidError]) -> list[tuple[str, KpidError]]:
+        return self._noted([(rule.uid, failed[rule.uid]) for rule in rules if rule.uid in failed])
+
+    def _noted(self, failed: Collection[tuple[str, KpidError]]) -> list[tuple[str, KpidError]]:
+        """Note what failed among the problems."""
+        if failed:
+            with self.store.write() as conn:
+                for uid, error in failed:
+                    problems.note(conn, f"rule:{uid}", error.what, error.hint or "", self.now)
+        return list(failed)
+
+    def _clear(self, uids: Collection[str]) -> None:
+        """These rules are well."""
+        known = [subject for uid in uids if (subject := f"rule:{uid}") in self.noted]
+        if known:
+            with self.store.write() as conn:
+                for subject in known:
+                    problems.clear(conn, subject)
+
+
+def plan_for(setup: AlertingSetup, rule: Rule) -> RulePlan:
+    """A rule made ready to be judged.
 
     Raises:
         ConfigError: its KPI is not there, or it cannot be read.
-        KpidError: its notice cannot be written. Nothing is stored then: the next round tries again.
     """
-    plan = _plan(setup, rule)
-    with store.read() as conn:
-        facts = load_facts(conn, plan, setup.calendar, now)
-    if not facts.due and not facts.recheck:
-        return EvaluateResult()
-    found = run_round(plan, facts, setup.calendar)
-    if found.newest is None or (found.is_empty and not facts.due):
-        return EvaluateResult()
-    told = told_of(plan, found.tracks, found.newest)
-    causes: Mapping[str, tuple[Cause, ...]] = {}
-    if told and plan.why:
-        with store.read() as conn:
-            causes = load_causes(conn, plan, facts, told, setup.calendar)
-    notices = notices_of(plan, told, facts, found.newest, now, causes)
-    found, about_health = health_notice(plan, found, frame_of(plan, facts, found.newest, now), found.newest)
-    if about_health is not None:
-        notices.append(about_health)
-    ready = ready_notices(setup, plan.rule, notices)
-    with store.write() as conn:
-        if alerts.load_rule(conn, plan.uid) != facts.row:
-            return EvaluateResult()  # somebody else has just judged it
-        return _store_round(conn, setup, plan, facts, found, ready, now)
-
-
-def _plan(setup: AlertingSetup, rule: Rule) -> RulePlan:
     kpi = setup.kpis.get(rule.kpi)
     if kpi is None:
         raise ConfigError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", hint="`kpid kpis` lists them")
-    return plan_of(rule, kpi, setup.settings.get(rule.kpi))
-
-
-def _store_round(
-    conn: Connection,
-    setup: AlertingSetup,
-    plan: RulePlan,
-    facts: Facts,
-    found: Round,
-    ready: Sequence[Ready],
-    now: datetime,
-) -> EvaluateResult:
-    judged = evaluation_rows(plan, found, now)
-    happened = [row for track in found.tracks for row in event_rows(plan.uid, track, now)]
-    happened.extend(health_event_rows(plan.uid, found, now))
-    alerts.save_series(conn, series_rows(plan, found, now))
-    alerts.add_evaluations(conn, judged)
-    alerts.add_events(conn, happened)
-    last_slot = facts.due[-1].end if facts.due else (facts.row.last_slot if facts.row else None)
-    _save_rule(conn, plan, last_slot, found.health, now)
-    _note_health(conn, plan, found.health, now)
-    sent = write_notices(conn, setup, plan.rule, ready, {}, now)
-    return EvaluateResult(len(judged), len(happened), sent)
-
-
-def _save_rule(conn: Connection, plan: RulePlan, last_slot: datetime | None, health: RuleHealth, now: datetime) -> None:
-    rule: dict[str, Any] = plan.rule.model_dump(mode="json", by_alias=True)
-    alerts.save_rule(conn, alerts.RuleRow(plan.uid, plan.meaning, last_slot, health.dump(), rule, now))
-
-
-def _note_health(conn: Connection, plan: RulePlan, health: RuleHealth, now: datetime) -> None:
-    """A rule that cannot be judged is a problem at once; people are only told when it lasts."""
-    subject = f"rule:{plan.uid}/data"
-    if health.bad is None:
-        problems.clear(conn, subject)
-        return
-    text = f"rule {plan.rule.name} cannot be judged since {health.bad.label}: {health.reason}"
-    problems.note(conn, subject, text, "Look at the sources: `kpid doctor` and `kpid sync` say what is wrong with them", now)
-
-
-def _end_rule(setup: AlertingSetup, row: alerts.RuleRow, store: Store, now: datetime) -> EvaluateResult:
-    """A rule that was judged before is paused or gone: its open alerts end, and people are told once."""
-    paused = next((rule for rule in setup.rules if rule.uid == row.rule_uid), None)
-    kind = EventKind.RULE_REMOVED if paused is None else EventKind.PAUSED
-    with store.read() as conn:
-        closed = close_series(alerts.load_series(conn, row.rule_uid), kind, Slot(row.last_slot or now, ""))
-    if paused is not None and not closed and not row.health:
-        return EvaluateResult()
-    rule = paused or _rule_as_judged(row)
-    notices = [] if rule is None or rule.kpi not in setup.kpis else closing_notices(_plan(setup, rule), closed, now)
-    ready = [] if rule is None else ready_notices(setup, rule, notices)
-    with store.write() as conn:
-        if alerts.load_rule(conn, row.rule_uid) != row:
-            return EvaluateResult()  # somebody else has just done it
-        happened = _store_end(conn, row, closed, now)
-        if paused is not None:
-            alerts.save_rule(conn, replace(row, health={}, updated_at=now))
-        sent = 0 if rule is None else write_notices(conn, setup, rule, ready, {}, now)
-        return EvaluateResult(0, happened, sent)
-
-
-def _store_end(conn: Connection, row: alerts.RuleRow, closed: Sequence[ClosedTrack], now: datetime) -> int:
-    happened = [event for track in closed for event in event_rows(row.rule_uid, track, now)]
-    alerts.save_series(conn, [track.closed_row(now) for track in closed])
-    alerts.add_events(conn, happened)
-    alerts.forget_rule(conn, row.rule_uid)
-    problems.clear(conn, f"rule:{row.rule_uid}/data")
-    return len(happened)
+    return plan_of(rule, kpi, setup.settings.get(rule.kpi), kpis=setup.kpis, all_settings=setup.settings)
 
 
 def _rule_as_judged(row: alerts.RuleRow) -> Rule | None:

@@ -7,15 +7,15 @@ rule go in with a handful of statements.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select
 
 from kpid.model import Dims, Segment, segment_label
-from kpid.store.tables import evaluations, events, measurements, outbox, rules, series
+from kpid.store.tables import evaluations, events, exclusions, outbox, rules, series
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,24 @@ def list_rules(conn: Connection) -> list[RuleRow]:
     return [RuleRow(**row._mapping) for row in conn.execute(select(rules).order_by(rules.c.rule_uid))]
 
 
+def load_rules(conn: Connection, uids: Collection[str]) -> dict[str, RuleRow]:
+    """How far several rules have been taken, by uid; without those that were never judged."""
+    return {row.rule_uid: RuleRow(**row._mapping) for row in conn.execute(select(rules).where(rules.c.rule_uid.in_(uids)))}
+
+
+def load_rules_but(conn: Connection, uids: Collection[str]) -> list[RuleRow]:
+    """How far rules other than these have been taken, by uid."""
+    others = sorted(set(conn.execute(select(rules.c.rule_uid)).scalars()) - set(uids))
+    return [row for uid in others if (row := load_rule(conn, uid)) is not None]
+
+
+def save_rules(conn: Connection, rows: Sequence[RuleRow]) -> None:
+    """Write rules' rows, in place of those before."""
+    if rows:
+        conn.execute(delete(rules).where(rules.c.rule_uid == bindparam("uid")), [{"uid": row.rule_uid} for row in rows])
+        _add(conn, rules, rows)
+
+
 def save_rule(conn: Connection, row: RuleRow) -> None:
     """Write a rule's row, in place of the one before."""
     forget_rule(conn, row.rule_uid)
@@ -131,17 +149,24 @@ def forget_rule(conn: Connection, rule_uid: str) -> None:
     conn.execute(delete(rules).where(rules.c.rule_uid == rule_uid))
 
 
-def has_new_figures(conn: Connection, family: str, *, start: datetime, end: datetime, since: datetime) -> bool:
-    """Whether measurements of periods within ``[start, end)`` have been written after ``since``."""
-    m = measurements.c
-    within = (m.family == family, m.period_start >= start, m.period_start < end, m.period_end <= end)
-    return conn.execute(select(m.id).where(*within, m.computed_at > since).limit(1)).first() is not None
-
-
 def load_series(conn: Connection, rule_uid: str) -> dict[str, SeriesRow]:
     """All series of a rule, by key; also those that are forgotten."""
     rows = conn.execute(_wanted(series, SeriesRow).where(series.c.rule_uid == rule_uid).order_by(series.c.segment))
     return {row.series_key: SeriesRow(*row) for row in rows}
+
+
+def load_series_of(conn: Connection, uids: Collection[str]) -> dict[str, dict[str, SeriesRow]]:
+    """All series of several rules, by uid and key; also those that are forgotten."""
+    found: dict[str, dict[str, SeriesRow]] = {}
+    for row in conn.execute(_wanted(series, SeriesRow).where(series.c.rule_uid.in_(uids)).order_by(series.c.segment)):
+        found.setdefault(row.rule_uid, {})[row.series_key] = SeriesRow(*row)
+    return found
+
+
+def count_series(conn: Connection) -> dict[str, int]:
+    """How many series each rule has."""
+    counted = select(series.c.rule_uid, func.count()).group_by(series.c.rule_uid)
+    return {row[0]: row[1] for row in conn.execute(counted)}
 
 
 def save_series(conn: Connection, rows: Sequence[SeriesRow]) -> None:
@@ -165,15 +190,37 @@ def add_events(conn: Connection, rows: Sequence[EventRow]) -> None:
     _add(conn, events, rows, leave_out="seq")
 
 
-def load_evaluations(conn: Connection, rule_uid: str, since: datetime) -> dict[tuple[str, datetime], EvaluationRow]:
-    """The newest evaluation of each series and slot from ``since`` on, by ``(series key, slot)``."""
-    newest = (
-        select(func.max(evaluations.c.id))
-        .where(evaluations.c.rule_uid == rule_uid, evaluations.c.slot >= since)
-        .group_by(evaluations.c.series_key, evaluations.c.slot)
-    )
-    rows = conn.execute(_wanted(evaluations, EvaluationRow).where(evaluations.c.id.in_(newest)))
-    return {(row.series_key, row.slot): EvaluationRow(*row) for row in rows}
+def load_evaluations_of(
+    conn: Connection, uids: Collection[str], since: datetime
+) -> dict[str, dict[tuple[str, datetime], EvaluationRow]]:
+    """The newest evaluation of each series and slot from ``since`` on, by uid and ``(series key, slot)``."""
+    e = evaluations.c
+    newest = select(func.max(e.id)).where(e.rule_uid.in_(uids), e.slot >= since).group_by(e.rule_uid, e.series_key, e.slot)
+    found: dict[str, dict[tuple[str, datetime], EvaluationRow]] = {}
+    for row in conn.execute(_wanted(evaluations, EvaluationRow).where(e.id.in_(newest))):
+        found.setdefault(row.rule_uid, {})[row.series_key, row.slot] = EvaluationRow(*row)
+    return found
+
+
+class Excluded(NamedTuple):
+    """A span that people have taken out of what is usual: of a rule, or of all on a KPI; of one segment (its key), or of all."""
+
+    rule_uid: str
+    kpi: str
+    segment: str
+    start: datetime
+    end: datetime
+
+    def is_about(self, rule_uid: str, kpi: str) -> bool:
+        """Whether it concerns a rule."""
+        return self.rule_uid == rule_uid if self.rule_uid else self.kpi == kpi
+
+
+def load_excluded(conn: Connection) -> list[Excluded]:
+    """All spans that people have taken out and not put back."""
+    x = exclusions.c
+    wanted = select(x.rule_uid, x.kpi, x.segment, x.starts_at, x.ends_at).where(x.removed_at.is_(None)).order_by(x.id)
+    return [Excluded(*row) for row in conn.execute(wanted)]
 
 
 def list_series(conn: Connection, status: str | None = None, *, rule_uid: str | None = None) -> list[SeriesRow]:

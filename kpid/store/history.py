@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select
@@ -41,6 +42,7 @@ class Appended:
     restated: int = 0
 
 
+@lru_cache(maxsize=65_536)
 def family_of(need: SeriesNeed) -> str:
     """The family's id: sha256 of the need's key."""
     return hashlib.sha256(need.key.encode()).hexdigest()
@@ -50,6 +52,13 @@ def family(conn: Connection, need: SeriesNeed) -> Family | None:
     """What is known of a need's family; None if it was never measured."""
     row = conn.execute(select(families).where(families.c.family == family_of(need))).one_or_none()
     return None if row is None else Family(row.definition, row.seen_change, row.measured_at)
+
+
+def families_of(conn: Connection, keys: Collection[str]) -> dict[str, Family]:
+    """What is known of several families, by their ids."""
+    f = families.c
+    found = conn.execute(select(f.family, f.definition, f.seen_change, f.measured_at).where(f.family.in_(keys)))
+    return {row.family: Family(row.definition, row.seen_change, row.measured_at) for row in found}
 
 
 def save_family(conn: Connection, need: SeriesNeed, definition: str, seen_change: int, now: datetime) -> None:
@@ -111,6 +120,43 @@ def current(
         statement = statement.where(measurements.c.period_end <= end)
     order = (measurements.c.period_start, measurements.c.period_end, measurements.c.segment)
     return [measurement_of(row) for row in conn.execute(statement.order_by(*order))]
+
+
+def current_of(
+    conn: Connection,
+    keys: Collection[str],
+    *,
+    start: datetime,
+    end: datetime,
+    starts: Collection[datetime] = (),
+) -> dict[str, list[Measurement]]:
+    """The newest revisions of several families, by their ids; in each ordered by period, then segment.
+
+    Args:
+        conn: where to read.
+        keys: ids of the families.
+        start: leaves out periods that begin earlier.
+        end: leaves out periods that end later.
+        starts: if given, only periods that begin at one of these instants.
+    """
+    m = measurements.c
+    inside = [m.family.in_(keys), m.period_start >= start, m.period_start < end]
+    if starts:
+        inside.append(m.period_start.in_(starts))
+    newest = select(func.max(m.id)).where(*inside).group_by(m.family, m.period_start, m.segment, m.period_end)
+    statement = select(*measurements.c).where(m.id.in_(newest), m.state != WITHDRAWN, m.period_end <= end)
+    found: dict[str, list[Measurement]] = {}
+    for row in conn.execute(statement.order_by(m.family, m.period_start, m.period_end, m.segment)):
+        found.setdefault(row.family, []).append(measurement_of(row))
+    return found
+
+
+def newest_figures(conn: Connection, keys: Collection[str], *, start: datetime, end: datetime) -> dict[str, datetime]:
+    """When any figure of periods within ``[start, end)`` was last written, by family."""
+    m = measurements.c
+    within = (m.family.in_(keys), m.period_start >= start, m.period_start < end, m.period_end <= end)
+    rows = conn.execute(select(m.family, func.max(m.computed_at)).where(*within).group_by(m.family))
+    return {row[0]: row[1] for row in rows}
 
 
 def measured_periods(conn: Connection, need: SeriesNeed) -> dict[SpanKey, tuple[Period, frozenset[str]]]:

@@ -94,7 +94,7 @@ def test_newest_evaluation_of_a_slot_counts(store: Store) -> None:
             conn, [an_evaluation(NOW - WEEK, "W1"), an_evaluation(NOW, "W2"), an_evaluation(NOW, "W2", key="k2")]
         )
         alerts.add_evaluations(conn, [an_evaluation(NOW, "W2", "clear")])
-        found = alerts.load_evaluations(conn, "r", NOW)
+        found = alerts.load_evaluations_of(conn, ["r"], NOW)["r"]
     assert {key: row.outcome["kind"] for key, row in found.items()} == {("k1", NOW): "clear", ("k2", NOW): "breach"}
 
 

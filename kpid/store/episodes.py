@@ -1,0 +1,212 @@
+"""Episodes: each firing of a series, from its beginning to its end, with the number by which people know it and what they did.
+
+The state machine opens and ends them, in the transaction of the series; people handle them meanwhile, in their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+
+from kpid.model import Level
+from kpid.store.tables import episodes
+
+Handling: TypeAlias = Literal["open", "acked", "snoozed"]
+_CHUNK = 300
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """One episode. ``series_key`` is empty where it is about the rule's own data; ``id`` is 0 until it is stored."""
+
+    rule_uid: str
+    series_key: str
+    episode: int
+    segment: Mapping[str, str | None]
+    names: Mapping[str, str | None]
+    labels: Mapping[str, str]
+    thread: str
+    level: str
+    opened_slot: datetime
+    opened_at: datetime
+    updated_at: datetime
+    since_at: datetime | None = None
+    ended_slot: datetime | None = None
+    ended_at: datetime | None = None
+    end_kind: str = ""
+    handling: Handling = "open"
+    handled_by: str = ""
+    handled_via: str = ""
+    handled_at: datetime | None = None
+    handled_until: datetime | None = None
+    comment: str = ""
+    told_level: str = "none"
+    flapping: bool = False
+    id: int = 0
+
+    @property
+    def key(self) -> EpisodeKey:
+        """What it is an episode of."""
+        return EpisodeKey(self.rule_uid, self.series_key, self.episode)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.ended_at is None
+
+    @property
+    def label(self) -> str:
+        """What people read for the segment."""
+        parts = (self.names.get(name) or self.segment[name] or f"no {name}" for name in sorted(self.segment))
+        return ", ".join(parts) or "all"
+
+
+class EpisodeKey(NamedTuple):
+    """What an episode belongs to, and which one of it it is."""
+
+    rule_uid: str
+    series_key: str
+    episode: int
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for it, the same everywhere."""
+        identity = json.dumps(list(self), separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+
+class Turn(NamedTuple):
+    """What has become of an episode: its level, whether it flaps, and how it ended if it did; None leaves as it is."""
+
+    key: EpisodeKey
+    level: Level | None = None
+    flapping: bool | None = None
+    end_kind: str = ""
+    end_slot: datetime | None = None
+
+
+def open_rows(conn: Connection, rows: Sequence[EpisodeRow]) -> dict[EpisodeKey, int]:
+    """Write episodes that have begun; returns the numbers that people know them by."""
+    if not rows:
+        return {}
+    statement = insert(episodes).returning(episodes.c.id, episodes.c.rule_uid, episodes.c.series_key, episodes.c.episode)
+    given = [
+        {**{name: value for name, value in asdict(row).items() if name != "id"}, "dedup_key": row.key.digest} for row in rows
+    ]
+    return {EpisodeKey(*key): number for number, *key in conn.execute(statement, given)}
+
+
+def turn_rows(conn: Connection, turns: Sequence[Turn], now: datetime) -> None:
+    """Write down what has become of episodes."""
+    for name in ("level", "flapping"):
+        changed = [turn for turn in turns if getattr(turn, name) is not None]
+        given = [{"value": value.value if isinstance(value := getattr(turn, name), Level) else value} for turn in changed]
+        _change(conn, changed, {name: bindparam("value")}, given, now)
+    ended = [turn for turn in turns if turn.end_kind]
+    values: dict[str, Any] = {"ended_slot": bindparam("slot"), "ended_at": bindparam("at"), "end_kind": bindparam("how")}
+    _change(conn, ended, values, [{"slot": turn.end_slot, "at": now, "how": turn.end_kind} for turn in ended], now)
+
+
+def _change(
+    conn: Connection, turns: Sequence[Turn], values: Mapping[str, Any], given: Sequence[Mapping[str, Any]], now: datetime
+) -> None:
+    if not turns:
+        return
+    e = episodes.c
+    mine = (e.rule_uid == bindparam("uid"), e.series_key == bindparam("key"), e.episode == bindparam("number"))
+    statement = update(episodes).where(*mine).values(**values, updated_at=bindparam("now"))
+    keys = ({"uid": turn.key.rule_uid, "key": turn.key.series_key, "number": turn.key.episode, "now": now} for turn in turns)
+    conn.execute(statement, [{**key, **more} for key, more in zip(keys, given, strict=True)])
+
+
+def numbers_of(conn: Connection, keys: Collection[EpisodeKey]) -> dict[EpisodeKey, int]:
+    """The numbers that people know episodes by; without those that there are not."""
+    e, found, wanted = episodes.c, dict[EpisodeKey, int](), list(keys)
+    for first in range(0, len(wanted), _CHUNK):
+        some = [tuple(key) for key in wanted[first : first + _CHUNK]]
+        rows = conn.execute(
+            select(e.id, e.rule_uid, e.series_key, e.episode).where(tuple_(e.rule_uid, e.series_key, e.episode).in_(some))
+        )
+        found.update({EpisodeKey(*key): number for number, *key in rows})
+    return found
+
+
+def load(conn: Connection, number: int) -> EpisodeRow | None:
+    """The episode that people know by this number; None if there is none."""
+    row = conn.execute(_WANTED.where(episodes.c.id == number)).one_or_none()
+    return None if row is None else EpisodeRow(**row._mapping)
+
+
+def find(conn: Connection, rule_uid: str, series_key: str, episode: int) -> EpisodeRow | None:
+    """An episode of a series; None if there is none."""
+    e = episodes.c
+    row = conn.execute(_WANTED.where(e.rule_uid == rule_uid, e.series_key == series_key, e.episode == episode)).one_or_none()
+    return None if row is None else EpisodeRow(**row._mapping)
+
+
+def list_open(conn: Connection, *, rule_uid: str | None = None) -> list[EpisodeRow]:
+    """Episodes that go on, oldest first; of one rule if given."""
+    wanted = _WANTED.where(episodes.c.ended_at.is_(None))
+    if rule_uid is not None:
+        wanted = wanted.where(episodes.c.rule_uid == rule_uid)
+    return [EpisodeRow(**row._mapping) for row in conn.execute(wanted.order_by(episodes.c.id))]
+
+
+def spans(conn: Connection, rule_uid: str) -> list[EpisodeRow]:
+    """All episodes of a rule, oldest first."""
+    return [
+        EpisodeRow(**row._mapping) for row in conn.execute(_WANTED.where(episodes.c.rule_uid == rule_uid).order_by(episodes.c.id))
+    ]
+
+
+def last_health(conn: Connection, uids: Collection[str]) -> dict[str, int]:
+    """Number of the last time that the data of rules was unhealthy, by uid."""
+    e = episodes.c
+    rows = conn.execute(
+        select(e.rule_uid, func.max(e.episode)).where(e.rule_uid.in_(uids), e.series_key == "").group_by(e.rule_uid)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def set_handling(
+    conn: Connection,
+    number: int,
+    handling: Handling,
+    *,
+    by: str,
+    via: str,
+    until: datetime | None,
+    comment: str,
+    now: datetime,
+) -> bool:
+    """Say who has taken an episode up, or let go of it; whether it was open and is now as said."""
+    values: dict[str, Any] = {
+        "handling": handling,
+        "handled_by": by,
+        "handled_via": via,
+        "handled_until": until,
+        "comment": comment,
+    }
+    mine = (episodes.c.id == number, episodes.c.ended_at.is_(None))
+    done = conn.execute(update(episodes).where(*mine).values(**values, handled_at=now, updated_at=now))
+    return done.rowcount > 0
+
+
+def told(conn: Connection, keys: Mapping[EpisodeKey, Level], now: datetime) -> None:
+    """Remember the highest level that people have been told of each episode."""
+    _change(
+        conn,
+        [Turn(key) for key in keys],
+        {"told_level": bindparam("value")},
+        [{"value": level.value} for level in keys.values()],
+        now,
+    )
+
+
+_WANTED = select(*(episodes.c[name] for name in EpisodeRow.__slots__))
