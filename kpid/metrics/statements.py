@@ -83,11 +83,13 @@ class Statement:
 
 def make_statement(scan: Scan, setting: Setting) -> Statement:
     """Write the SELECT of a scan."""
-    return _Writer(scan, setting).write()
+    return Writer(scan, setting).write()
 
 
 @dataclass
-class _Writer:
+class Writer:
+    """Writes the SELECT of a scan."""
+
     scan: Scan
     setting: Setting
     inner: dict[str, ColumnElement[Any]] = field(default_factory=dict)
@@ -99,20 +101,25 @@ class _Writer:
 
     def write(self) -> Statement:
         scan = self.scan
-        self.conditions += counts(scan.entity)
-        keys, numbered = self._place_rows()
-        dimensions = {name: self._dimension(name) for name in scan.dimensions}
-        for name, wanted in scan.where:
-            self.conditions.append(_is_one_of(self._dimension(name), wanted))
+        keys, numbered = self.begin()
+        dimensions = {name: self.dimension(name) for name in scan.dimensions}
         names = [f"d{number}" for number in range(len(dimensions))]
         columns = [self._measure(measure) for measure in scan.measures]
         rows = self._inner(keys, dict(zip(names, dimensions.values(), strict=True))).subquery("counted")
         statement, groups = self._outer(rows, list(keys), dict(zip(scan.dimensions, names, strict=True)))
-        statement = statement.add_cte(*self._ctes(numbered))
+        statement = statement.add_cte(*self.ctes(numbered))
         kinds, dims = tuple(scan.periods), tuple(scan.dimensions)
         return Statement(statement, dims, kinds, numbered, groups, tuple(columns), self.setting.values)
 
-    def _ctes(self, periods: Sequence[Period]) -> list[CTE]:
+    def begin(self) -> tuple[dict[str, ColumnElement[Any]], tuple[Period, ...]]:
+        """Period columns and numbered periods, with the conditions on which rows count."""
+        self.conditions += counts(self.scan.entity)
+        placed = self._place_rows()
+        for name, wanted in self.scan.where:
+            self.conditions.append(_is_one_of(self.dimension(name), wanted))
+        return placed
+
+    def ctes(self, periods: Sequence[Period]) -> list[CTE]:
         """The tables that the engine lays out for derived entities, if this one names them."""
         named = names_in(self.scan.entity)
         found = []
@@ -179,7 +186,8 @@ class _Writer:
 
     # ---- dimensions and measures
 
-    def _dimension(self, name: str) -> ColumnElement[Any]:
+    def dimension(self, name: str) -> ColumnElement[Any]:
+        """What a dimension is of each row; its tables are joined."""
         clock = self.scan.clock
         then = dimension_at(self.scan.entity, name, clock.instant, self.setting.history) if isinstance(clock, At) else None
         dimension = then or dimension_of(self.scan.entity, name, self.setting.custom)
@@ -188,11 +196,15 @@ class _Writer:
             self.joins[str(getattr(table, "name", name))] = (table, condition)
         return dimension.expression
 
+    def counted(self, measure: Measure) -> tuple[ColumnElement[bool] | None, ...]:
+        """Which rows a measure wants, which are known to be in the period, and both together; None for all of them."""
+        where = None if measure.agg.where is None else self._bound(measure.agg.where)
+        known = self._is_known()
+        return where, known, where if known is None else known if where is None else and_(where, known)
+
     def _measure(self, measure: Measure) -> Columns:
         agg = measure.agg
-        where = None if agg.where is None else self._bound(agg.where)
-        known = self._is_known()
-        counted = where if known is None else known if where is None else and_(where, known)
+        where, known, counted = self.counted(measure)
         rows = self._aggregate(func.count(), "count", counted)
         unknown = None
         if known is not None:
@@ -253,10 +265,14 @@ class _Writer:
     def _inner(self, keys: Mapping[str, ColumnElement[Any]], dimensions: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
         labelled = [expression.label(name) for name, expression in {**keys, **dimensions}.items()]
         labelled += [expression.label(f"{key[0]}{number}") for number, (key, expression) in enumerate(self.inner.items())]
+        return select(*labelled).select_from(self.source()).where(*self.conditions)
+
+    def source(self) -> FromClause:
+        """The entity with its periods and all that has been looked up beside it."""
         source: FromClause = self.scan.entity if self.spine is None else self.scan.entity.join(self.spine, true())
         for table, condition in self.joins.values():
             source = source.outerjoin(table, condition)
-        return select(*labelled).select_from(source).where(*self.conditions)
+        return source
 
     def _outer(self, rows: FromClause, keys: list[str], dimensions: Mapping[str, str]) -> tuple[Select[Any], dict[int, Cut]]:
         names = [*keys, *dimensions.values()]

@@ -8,14 +8,14 @@ from typing import Any
 
 from kpid.analysis.periods import Calendar
 from kpid.analysis.wording import count_text
-from kpid.model import Notice
-from kpid.reporting.alert_rows import count_of_levels, row_of
+from kpid.model import Level, Notice
+from kpid.reporting.alert_rows import row_of
 from kpid.reporting.alert_words import by_text, condition_of, counted_text, period_of
 from kpid.reporting.cleaning import one_line, safe_url
 
 MAX_PARTS = 20
 _NAMED = 2
-_NEW = ("fired", "escalated", "reminder", "escalation")
+_LEVELLED = frozenset({"fired", "reminder", "escalation"})
 
 
 def bundle_base(notices: Sequence[Notice], told: str) -> str:
@@ -38,8 +38,6 @@ def bundle_headline(notices: Sequence[Notice], told: str) -> str:
     rules = count_text(len({notice.rule for notice in notices}), "rule")
     if told == "digest":
         return f"{count_text(_total(notices), 'alert')} of {rules} keep coming and going"
-    critical = sum(count_of_levels(notice.items) for notice in notices)
-    worse = f" ({critical:,} critical)" if critical and any(kinds[kind] for kind in _NEW) else ""
     source = source_of(notices)
     if source and set(kinds) == {"unhealthy"}:
         reasons = {item.reason for notice in notices for item in notice.items}
@@ -47,7 +45,13 @@ def bundle_headline(notices: Sequence[Notice], told: str) -> str:
         return f"{source}: {rules} cannot be judged{why}"
     if source and set(kinds) == {"healthy"}:
         return f"{source}: {rules} can be judged again"
-    return f"{rules}: {counted_text(kinds)}{worse}"
+    return f"{rules}: {counted_text(kinds, _critical(notices))}"
+
+
+def _critical(notices: Sequence[Notice]) -> Counter[str]:
+    """How many of each kind are critical, where that is worth saying."""
+    items = (item for notice in notices for item in notice.items)
+    return Counter(item.kind for item in items if item.level is Level.CRITICAL and item.kind in _LEVELLED)
 
 
 def source_of(notices: Sequence[Notice]) -> str:
@@ -65,6 +69,8 @@ def parts_of(
 
     Every part has its counts; the rows are shared out evenly, and what one does not need goes to the next.
     """
+    if all(notice.kind == "health" for notice in notices):
+        return [_rules(notices, calendar, most)], ""
     shown = notices[: min(MAX_PARTS, max(most, 3))]
     parts, left = [], most
     for place, notice in enumerate(shown):
@@ -94,6 +100,23 @@ def _part(notice: Notice, calendar: Calendar, rows: int, summary: str) -> dict[s
         "rows": told,
         "more": len(items) - len(told),
         "runbook": safe_url(notice.runbook or ""),
+    }
+
+
+def _rules(notices: Sequence[Notice], calendar: Calendar, most: int) -> dict[str, Any]:
+    """Notices about data: a line per rule, and why."""
+    rows = []
+    for notice in notices[:most]:
+        row = row_of(notice.items[0], notice, calendar, told=True, word=True)
+        rows.append({**row, "segment": f"{one_line(notice.kpi_name, 60)}{by_text(notice)} ({one_line(notice.rule, 60)})"})
+    runbooks = {notice.runbook or "" for notice in notices}
+    return {
+        "title": count_text(len(notices), "rule"),
+        "note": counted_text(Counter(item.kind for notice in notices for item in notice.items)),
+        "summary": "",
+        "rows": rows,
+        "more": len(notices) - len(rows),
+        "runbook": safe_url(runbooks.pop()) if len(runbooks) == 1 else "",
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from kpid.analysis.causes import causes_text, interval_text
 from kpid.analysis.periods import Calendar
 from kpid.analysis.wording import better_word, change_text, exact_text, noun_text, share_text, value_text
-from kpid.model import Level, Notice, NoticeItem
+from kpid.model import Notice, NoticeItem
 from kpid.reporting.alert_words import (
     ENDED,
     JUDGED,
@@ -30,6 +30,7 @@ MAX_FIRING, MAX_ENDED = 20, 10
 """Rows of one table: of what fires, of what has ended."""
 MAX_COLUMNS = 6
 _MAX_LISTS = 3
+_NOWRAP = 12
 _GROUP_TITLES = {
     "config": "Refused",
     "fired": "New",
@@ -96,7 +97,7 @@ def row_of(item: NoticeItem, notice: Notice, calendar: Calendar, *, told: bool, 
     if ended:
         story = ["had been", *story] if threshold or since else []
     if word:
-        story = [f"{word_of(item)}:" if any(story) else word_of(item), *story]
+        story = [f"{word_of(item)}:" if story[:1] != [""] and any(story) else word_of(item), *story]
     more = [_sample(item, notice), _margin(item, notice), "" if ended else _chance(item, short=True)]
     more += [one_line(item.handling, 80), one_line(item.held, 80), f"alert {item.event_id}" if item.event_id else ""]
     if item.value is None and item.reason:
@@ -213,6 +214,7 @@ def lists_of(notice: Notice, most: int) -> list[dict[str, Any]]:
             {
                 "title": title[0].upper() + title[1:],
                 "columns": columns,
+                "short": [all(len(row[place]) <= _NOWRAP for row in rows if len(row) > place) for place in range(len(columns))],
                 "numbers": [all(_is_number(row[place]) for row in rows if len(row) > place) for place in range(len(columns))],
                 "rows": [row + [""] * (len(columns) - len(row)) for row in rows],
                 "more": total - len(shown),
@@ -232,9 +234,3 @@ def _column(name: str) -> str:
     for end in (" at", " id"):
         words = words.removesuffix(end)
     return words[:1].upper() + words[1:]
-
-
-# ---- several rules in one message
-def count_of_levels(items: Sequence[NoticeItem]) -> int:
-    """How many of those that fire are critical."""
-    return sum(item.level is Level.CRITICAL and not is_ended(item) for item in items)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 
 from kpid.analysis.periods import Calendar, last_complete, period_from_label
 from kpid.analysis.wording import condition_text, count_text, exact_text, period_text
@@ -123,9 +124,13 @@ def state_word(items: Sequence[NoticeItem], told: str) -> str:
     return named.get(first) or _STATE_WORDS.get(first) or first.replace("_", " ").capitalize()
 
 
-def counted_text(kinds: Counter[str]) -> str:
-    """``2 new, 1 now critical, 1 resolved``."""
-    return ", ".join(f"{kinds[kind]:,} {_COUNTED.get(kind) or kind.replace('_', ' ')}" for kind in ordered(kinds))
+def counted_text(kinds: Counter[str], critical: Mapping[str, int] = MappingProxyType({})) -> str:
+    """``2 new (1 critical), 1 now critical, 1 resolved``."""
+    return ", ".join(
+        f"{kinds[kind]:,} {_COUNTED.get(kind) or kind.replace('_', ' ')}"
+        + (f" ({critical[kind]:,} critical)" if critical.get(kind) else "")
+        for kind in ordered(kinds)
+    )
 
 
 def plain_line(text: str, limit: int) -> str:

@@ -86,11 +86,12 @@ def texts(blocks: object) -> list[dict[str, object]]:
 def test_message_becomes_blocks() -> None:
     made = payload(message())
     assert made["text"] == "🔴 Win rate is 41 %, threshold &lt; 50 %"
-    assert [block["type"] for block in made["blocks"]] == ["header", "section", "section", "context", "context", "section"]
+    types = [block["type"] for block in made["blocks"]]
+    assert types == ["header", "section", "section", "context", "section", "context"], "what to do stands above the small print"
     assert made["blocks"][0]["text"] == {"type": "plain_text", "text": "🔴 Win rate is 41 %", "emoji": False}
     assert [field["text"] for field in made["blocks"][1]["fields"]] == ["Previous\n52 %", "n\n21"]
     assert made["blocks"][2]["text"]["text"] == "Ada Example: 41 %\nBob Example: 39 %"
-    assert made["blocks"][5]["text"]["text"] == "<https://crm.example.com/?a=1%7C2|Open in CRM>"
+    assert made["blocks"][4]["text"]["text"] == "<https://crm.example.com/?a=1%7C2|Open in CRM>"
     assert (made["unfurl_links"], made["unfurl_media"]) == (False, False)
 
 

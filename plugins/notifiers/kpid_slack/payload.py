@@ -65,7 +65,7 @@ def _foot(message: Message, *, buttons: bool) -> list[dict[str, Any]]:
     """What to do, and the small print: never left out, however much there is above."""
     acts = [action for action in message.actions if buttons and _can_press(action)][:MAX_BUTTONS]
     urls = [Link(action.label, action.url) for action in message.actions if action not in acts and action.url]
-    blocks = []
+    blocks: list[dict[str, Any]] = []
     if links := [_link(link) for link in (*message.links, *urls)][:MAX_BUTTONS]:
         blocks.append({"type": "section", "text": _mrkdwn("  |  ".join(links))})
     if acts:
