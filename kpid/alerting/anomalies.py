@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kpid.alerting.baselines import Terms, sound_figures, usual_periods, value_of
 from kpid.alerting.conditions import OfOneFigure, own_value
-from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, share_of_cases, to_decimal, unsure
+from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, share_of_cases, unsure
 from kpid.analysis.chances import normal_below
 from kpid.analysis.control import ENOUGH, FEWEST, Limits, p_limits, robust_limits, seasonal, xmr
 from kpid.analysis.durations import duration_from_text, number_from_text
@@ -236,4 +236,4 @@ def _number(key: str, given: object, *, above: int, upto: int) -> Decimal:
 
 
 def _rounded(value: float) -> Decimal:
-    return to_decimal(Fraction(value).limit_denominator(10**9)).normalize()
+    return Decimal(f"{value:.12g}")
