@@ -5,17 +5,40 @@ Rule tests, backtests and the daemon differ only in where the figures come from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from kpid.alerting.contracts import AlertingSetup
+from kpid.alerting.facts import Exclusion, Facts, Figures, Track, series_key_of
 from kpid.alerting.notices import fold
 from kpid.alerting.outcomes import Outcome
-from kpid.alerting.rounds import Facts, HealthEvent, Track, run_round, series_key_of
 from kpid.alerting.rules import RulePlan
-from kpid.alerting.series import Event, SeriesState, Slot
+from kpid.alerting.series import Event, EventKind, SeriesState, Slot
+from kpid.alerting.walk import HealthEvent, Walk
 from kpid.analysis.periods import Calendar
 from kpid.model import Dims, Measurement, Period
+
+_ABOUT_FLAPPING = {EventKind.FLAPPING, EventKind.STEADY}
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The figures that a rule is judged by.
+
+    Attributes:
+        figures: of its series: those of the periods to judge, and of earlier ones that they are compared with.
+        total: of all segments together, where a condition compares with them.
+        members: of the other KPIs of a composite, in their order.
+        days: of single days, oldest first, where a forecast asks for them.
+        excluded: what people have taken out of what is usual.
+    """
+
+    figures: Sequence[Measurement]
+    total: Sequence[Measurement] = ()
+    members: Sequence[Sequence[Measurement]] = ()
+    days: Sequence[Measurement] = ()
+    excluded: Sequence[Exclusion] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +53,11 @@ class Judged:
 
     @property
     def told(self) -> list[Event]:
-        """The events that people hear of."""
-        return fold(self.before, self.after, self.events) if self.events else []
+        """The events that people hear of; while a series flaps, that alone."""
+        if not self.events:
+            return []
+        found = fold(self.before, self.after, self.events)
+        return [event for event in found if not self.before.flap_told or event.kind in _ABOUT_FLAPPING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +77,49 @@ class Replayed:
     health: tuple[HealthEvent, ...] = ()
 
 
-def replay(plan: RulePlan, figures: Sequence[Measurement], periods: Sequence[Period], calendar: Calendar) -> Replayed:
-    """Judge periods one after the other, as if each had just ended.
+def facts_of(past: Past, periods: Sequence[Period]) -> Facts:
+    """The figures as a walk takes them: of a rule that has never been judged."""
+    figures = _by_key(past.figures)
+    days = _by_key(past.days)
+    return Facts(
+        row=None,
+        series={},
+        due=periods,
+        recheck=(),
+        figures=figures,
+        dims={series_key_of(dims): dims for dims in {figure.dims for figure in past.figures}},
+        evaluated={},
+        total={(figure.period.start, figure.period.end): figure for figure in past.total},
+        members=[_by_key(one) for one in past.members],
+        days={key: list(found.values()) for key, found in days.items()},
+        excluded=past.excluded,
+    )
+
+
+def replay(plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None) -> Replayed:
+    """Judge the due periods one after the other, as if each had just ended.
 
     Args:
         plan: the rule.
-        figures: of its series: those of the periods, and of earlier ones that they are compared with.
-        periods: to judge, oldest first.
+        facts: what is known (:func:`facts_of`).
         calendar: how time is cut.
+        setup: targets, working days and what flapping is; None: nobody knows any.
     """
-    found = run_round(plan, _facts(figures, periods), calendar)
-    return Replayed(tuple(_story(track) for track in found.tracks if track.evaluations), tuple(found.health_events))
+    walk = Walk(plan, facts, calendar, setup)
+    for period in facts.due:
+        walk.take(period)
+    return Replayed(tuple(_story(track) for track in walk.tracks if track.evaluations), tuple(walk.turns))
 
 
-def _facts(figures: Sequence[Measurement], periods: Sequence[Period]) -> Facts:
-    by_key: dict[str, dict[tuple[datetime, datetime], Measurement]] = {}
-    dims: dict[str, Dims] = {}
+def _by_key(figures: Iterable[Measurement]) -> Figures:
+    found: dict[str, dict[tuple[datetime, datetime], Measurement]] = {}
     keys: dict[Dims, str] = {}
     for figure in figures:
         key = keys.get(figure.dims)
         if key is None:
             key = keys[figure.dims] = series_key_of(figure.dims)
-        by_key.setdefault(key, {})[figure.period.start, figure.period.end] = figure
-        dims[key] = figure.dims
-    return Facts(row=None, series={}, due=periods, recheck=(), figures=by_key, dims=dims, evaluated={})
+        found.setdefault(key, {})[figure.period.start, figure.period.end] = figure
+    return found
 
 
 def _story(track: Track) -> Story:

@@ -6,17 +6,14 @@ The figures go through the walk that judges live (:mod:`kpid.alerting.replay`): 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass
 
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.replay import Judged, Replayed, replay
-from kpid.alerting.rules import RulePlan, plan_of
 from kpid.alerting.ruletests import DATA, ExpectedNotice, RuleTest, Suite
+from kpid.alerting.scenes import Scene, Stage
 from kpid.alerting.series import Data, SeriesState, Status
-from kpid.alerting.written_series import Family, WrittenSeries, measured, series_from
-from kpid.analysis.periods import periods_between
 from kpid.config.alerting import Rule
 from kpid.config.problems import each_error, near_miss, raise_errors
 from kpid.errors import ConfigError
@@ -70,9 +67,9 @@ class _Told:
         return f"{self.kind}{level} of {self.segment or _WHOLE} at {self.at}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class RuleTester:
-    """Runs suites. A rule that several tests are of is made ready once.
+    """Runs suites.
 
     Attributes:
         setup: KPIs, their settings, how time is cut.
@@ -81,8 +78,6 @@ class RuleTester:
 
     setup: AlertingSetup
     ways: Ways | None = None
-    _plans: dict[str, tuple[RulePlan, Family]] = field(default_factory=dict)
-    _periods: dict[tuple[str, date], list[Period]] = field(default_factory=dict)
 
     def run(self, suite: Suite) -> list[TestedRule]:
         """Run the tests of a file.
@@ -90,60 +85,27 @@ class RuleTester:
         Raises:
             ConfigError: a rule or a series cannot be read: all mistakes of the file are told.
         """
-        self._plans.clear()
+        stage = Stage(suite, self.setup)
         results: list[TestedRule] = []
         errors: list[ConfigError] = []
         for number, test in enumerate(suite.tests):
             try:
-                results.append(self._run(suite, number, test))
+                results.append(self._run(stage, number, test))
             except ConfigError as error:
                 errors.extend(each_error(error))
         raise_errors(errors)
         return results
 
-    def _run(self, suite: Suite, number: int, test: RuleTest) -> TestedRule:
-        plan, family = self._ready(suite, number, test)
-        series = _series(suite, number, test, family)
-        periods = self._first(plan.need.period, test.start, max(one.length for one in series))
-        try:
-            figures = [figure for one in series for figure in measured(one, family, periods, self.setup.calendar)]
-        except ValueError as error:
-            raise ConfigError(str(error), where=suite.place("tests", number, "series")) from None
-        found = replay(plan, figures, periods, self.setup.calendar)
-        names = {one.dims: one.label for one in series}
-        lines = tuple(_lines(found, names, periods))
-        differences = [*_states(suite, number, test, found, names, periods), *self._notices(test, plan, found, names, periods)]
-        return TestedRule(test.name, test.rule, suite.place("tests", number), tuple(differences), lines)
+    def _run(self, stage: Stage, number: int, test: RuleTest) -> TestedRule:
+        scene, suite = stage.scene(number, test), stage.suite
+        found = replay(scene.plan, scene.facts, self.setup.calendar, scene.setup)
+        differences = [*_states(suite, number, test, found, scene), *self._notices(test, found, scene)]
+        return TestedRule(test.name, test.rule, suite.place("tests", number), tuple(differences), tuple(_lines(found, scene)))
 
-    def _ready(self, suite: Suite, number: int, test: RuleTest) -> tuple[RulePlan, Family]:
-        if test.rule not in self._plans:
-            rule, where = suite.rules[test.rule], suite.place("tests", number, "rule")
-            if rule.absence is not None:
-                hint = "What does not come is seen by the clock, not in figures: there is nothing to write down"
-                raise ConfigError(f"rule {rule.name} looks at no KPI", where=where, hint=hint)
-            kpi = self.setup.kpis.get(rule.kpi)
-            if kpi is None:
-                hint = near_miss(rule.kpi, self.setup.kpis, what="`kpid kpis` lists")
-                raise ConfigError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", where=where, hint=hint)
-            self._plans[test.rule] = _ready(rule, plan_of(rule, kpi, self.setup.settings.get(rule.kpi)), self.setup)
-        return self._plans[test.rule]
-
-    def _first(self, kind: str, start: date, count: int) -> list[Period]:
-        """The first periods of a kind from a day on."""
-        known = self._periods.get((kind, start), [])
-        length = timedelta(days=count)
-        while len(known) < count:
-            first, last = (self.setup.calendar.midnight(day) for day in (start, start + length))
-            known = self._periods[kind, start] = periods_between(kind, first, last, self.setup.calendar)
-            length *= 2
-        return known[:count]
-
-    def _notices(
-        self, test: RuleTest, plan: RulePlan, found: Replayed, names: Mapping[Dims, str], periods: Sequence[Period]
-    ) -> Iterator[str]:
+    def _notices(self, test: RuleTest, found: Replayed, scene: Scene) -> Iterator[str]:
         if test.notices is None:
             return
-        told = self._told(plan, found, names, periods)
+        told = self._told(found, scene)
         for wanted in test.notices:
             match = next((one for one in told if _is(one, wanted)), None)
             if match is None:
@@ -156,79 +118,58 @@ class RuleTester:
                 yield f"notices: {match.text()}: expected to {', '.join(strange)}, it goes to {', '.join(match.to) or 'nobody'}"
         yield from (f"notices: not expected: {one.text()}, to {', '.join(one.to) or 'nobody'}" for one in told)
 
-    def _told(self, plan: RulePlan, found: Replayed, names: Mapping[Dims, str], periods: Sequence[Period]) -> list[_Told]:
-        places = {period.end: place for place, period in enumerate(periods, 1)}
-        told = [
-            _Told(places[one.slot.at], turn.kind, names[story.dims], level, tuple(self._to(plan.rule, Level(level), story.dims)))
-            for story in found.stories
-            for one in story.judged
-            for turn in one.told
-            for level in ((turn.level if turn.level is not Level.NONE else turn.level_was).value,)
-        ]
-        told += [
-            _Told(places[turn.slot.at], turn.kind, "", "warn", tuple(self._to(plan.rule, Level.WARN, ())))
-            for turn in found.health
-        ]
+    def _told(self, found: Replayed, scene: Scene) -> list[_Told]:
+        places = {period.end: place for place, period in enumerate(scene.periods, 1)}
+        told = []
+        for story in found.stories:
+            for slot, event in ((one.slot, event) for one in story.judged for event in one.told):
+                level = event.level if event.level is not Level.NONE else event.level_was
+                to = tuple(self._to(scene.plan.rule, level, story.dims))
+                told.append(_Told(places[slot.at], event.kind.value, scene.names[story.dims], level.value, to))
+        to = tuple(self._to(scene.plan.rule, Level.WARN, ()))
+        told += [_Told(places[turn.slot.at], turn.kind.value, "", "warn", to) for turn in found.health]
         return sorted(told, key=lambda one: (one.at, one.segment))
 
     def _to(self, rule: Rule, level: Level, dims: Dims) -> Sequence[str]:
         return rule.to if self.ways is None else self.ways(rule, level, dims)
 
 
-def _ready(rule: Rule, plan: RulePlan, setup: AlertingSetup) -> tuple[RulePlan, Family]:
-    settings, kpi = setup.settings.get(rule.kpi), plan.kpi
-    definition = kpi.definition({**(settings.params if settings else {}), **rule.params})
-    least = kpi.least(rule.by) if settings is None or settings.min_sample is None else settings.min_sample
-    enough = max(least, rule.min_sample or 0, 1)
-    return plan, Family(kpi, definition, plan.conditions.kpi_unit, tuple(rule.by), least, enough)
-
-
-def _series(suite: Suite, number: int, test: RuleTest, family: Family) -> list[WrittenSeries]:
-    errors: list[ConfigError] = []
-    found: list[WrittenSeries] = []
-    for place, given in enumerate(test.series):
-        where = suite.place("tests", number, "series", place)
-        try:
-            one = series_from(given, family)
-        except ValueError as error:
-            errors.append(ConfigError(str(error), where=where))
-            continue
-        if any(one.dims == other.dims for other in found):
-            errors.append(ConfigError(f"there are two series of {one.label}", where=where, hint="Write them as one"))
-        found.append(one)
-    raise_errors(errors)
-    return found
-
-
-def _lines(found: Replayed, names: Mapping[Dims, str], periods: Sequence[Period]) -> Iterator[Line]:
-    places = {period.end: place for place, period in enumerate(periods, 1)}
+def _lines(found: Replayed, scene: Scene) -> Iterator[Line]:
+    places = {period.end: place for place, period in enumerate(scene.periods, 1)}
     for story in found.stories:
         for one in story.judged:
             kinds = tuple(event.kind.value for event in one.events)
             state = _state_text(one.after)
-            yield Line(places[one.slot.at], one.slot.label, names[story.dims], state, kinds, one.outcome.reason)
+            yield Line(places[one.slot.at], one.slot.label, scene.names[story.dims], state, kinds, one.outcome.reason)
 
 
-def _states(
-    suite: Suite, number: int, test: RuleTest, found: Replayed, names: Mapping[Dims, str], periods: Sequence[Period]
-) -> Iterator[str]:
-    stories = {names[story.dims]: story.judged for story in found.stories}
-    labels = set(names.values())
+def _states(suite: Suite, number: int, test: RuleTest, found: Replayed, scene: Scene) -> Iterator[str]:
+    stories = {scene.names[story.dims]: story.judged for story in found.stories}
     for place, states in test.expect.items():
-        where = suite.place("tests", number, "expect", str(place))
-        if not 1 <= place <= len(periods):
-            raise ConfigError(f"there is no period {place}: the series have {len(periods)}", where=where)
-        wanted = {name: text for name, text in states.items() if name in labels}
-        for name in set(states) - set(wanted) - {DATA}:
-            raise ConfigError(f"there is no series {name!r}", where=where, hint=near_miss(name, labels, what="There are"))
-        if DATA in states and DATA not in labels:
-            wanted = {name: f"{wanted.get(name, '')} {states[DATA]}" for name in wanted or labels}
-        period = periods[place - 1]
+        wanted = _expected(place, states, scene, suite.place("tests", number, "expect", str(place)))
+        period = scene.periods[place - 1]
         for name, text in sorted(wanted.items()):
             state, outcome = _at(stories.get(name, ()), period)
             if not set(text.split()) <= _words(state, outcome):
                 why = f" ({outcome.reason})" if outcome is not None and outcome.reason else ""
                 yield f"{place} ({period.label}) {name}: expected {' '.join(text.split())}, found {_state_text(state)}{why}"
+
+
+def _expected(place: int, states: Mapping[str, str], scene: Scene, where: str) -> dict[str, str]:
+    """What is expected of each series after a period, with what is said of the data of all of them.
+
+    Raises:
+        ConfigError: there is no such period or series.
+    """
+    if not 1 <= place <= len(scene.periods):
+        raise ConfigError(f"there is no period {place}: the series have {len(scene.periods)}", where=where)
+    labels = set(scene.names.values())
+    wanted = {name: text for name, text in states.items() if name in labels}
+    for name in set(states) - set(wanted) - {DATA}:
+        raise ConfigError(f"there is no series {name!r}", where=where, hint=near_miss(name, labels, what="There are"))
+    if DATA in states and DATA not in labels:
+        return {name: f"{wanted.get(name, '')} {states[DATA]}" for name in wanted or labels}
+    return wanted
 
 
 def _at(judged: Sequence[Judged], period: Period) -> tuple[SeriesState, Outcome | None]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kpid.alerting.replay import replay
+from kpid.alerting.replay import Past, facts_of, replay
 from kpid.alerting.rules import plan_of
 from kpid.model import MeasurementState
 from kpid.store import alerts, history
@@ -47,7 +47,7 @@ def replayed(world, rule, weeks):
     plan = plan_of(rule, WIN_RATE)
     with world.store.read() as conn:
         figures = history.current(conn, plan.need)
-    found = replay(plan, figures, [week(number) for number, _ in weeks], CALENDAR)
+    found = replay(plan, facts_of(Past(figures), [week(number) for number, _ in weeks]), CALENDAR)
     events = [
         (story.dims[0].name.lower(), event.slot.at, event.kind.value, event.episode)
         for story in found.stories
@@ -76,12 +76,13 @@ def test_what_is_told_is_what_changed_for_people(tmp_path):
     lived(world, own, weeks)
     with world.store.read() as conn:
         figures = history.current(conn, world.need(own))
-    (story,) = replay(plan_of(own, WIN_RATE), figures, [week(number) for number, _ in weeks], CALENDAR).stories
+    facts = facts_of(Past(figures), [week(number) for number, _ in weeks])
+    (story,) = replay(plan_of(own, WIN_RATE), facts, CALENDAR).stories
     assert [[event.kind.value for event in one.told] for one in story.judged] == [[], [], ["fired"], ["resolved"]]
     assert [one.after.status.value for one in story.judged] == ["ok", "pending", "firing", "ok"]
     assert [one.slot.label for one in story.judged] == ["2026-W02", "2026-W03", "2026-W04", "2026-W05"]
 
 
 def test_nothing_is_replayed_of_nothing():
-    found = replay(plan_of(rule(), WIN_RATE), [], [week(2)], CALENDAR)
+    found = replay(plan_of(rule(), WIN_RATE), facts_of(Past([]), [week(2)]), CALENDAR)
     assert found.stories == ()
