@@ -90,8 +90,10 @@ def pressed(app: App, press: Press, via: str) -> str:
         for number, end in ends.items():
             told = apply(conn, claim.verb, number, hand, end, now)
             (done if told["changed"] else left).append(told)
-        body = {"verb": claim.verb, "token": fingerprint(press.token), "made_for": claim.who, "changed": len(done)}
-        audit.record(conn, actor=hand.by, via=via, action="press", subject=claim.subject, body=body, now=now)
+        body = {"verb": claim.verb, "about": claim.subject, "made_for": claim.who, "changed": len(done)}
+        audit.record(
+            conn, actor=hand.by, via=via, action="press", subject=f"token:{fingerprint(press.token)}", body=body, now=now
+        )
     return _sentence(app, done, left, len(found) - len(ends))
 
 
