@@ -147,7 +147,7 @@ class _Work:
         if not facts.due and not facts.recheck:
             return None
         setup, now = self.setup, self.now
-        found = run_round(plan, facts, setup.calendar, setup)
+        found = run_round(plan, facts, setup.calendar, setup, self.loader.times)
         if found.newest is None or (found.is_empty and not facts.due):
             return None
         told = told_of(plan, found.tracks, found.newest)

@@ -125,6 +125,12 @@ class Track:
     events: list[Event] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     restated: bool = False
+    segment: str = ""
+    """``segment_key`` of ``dims``."""
+
+    def __post_init__(self) -> None:
+        if not self.segment:
+            self.segment = segment_key(self.dims)
 
     def take(self, policy: RulePolicy, outcome: Outcome, slot: Slot) -> tuple[Event, ...]:
         """Go through one slot."""

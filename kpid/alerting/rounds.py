@@ -47,7 +47,9 @@ class Round:
         return not self.health_events and not any(track.evaluations for track in self.tracks)
 
 
-def run_round(plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None) -> Round:
+def run_round(
+    plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None, times: Times | None = None
+) -> Round:
     """Take every series of a rule through its slots.
 
     Series seen for the first time also go through the slots that are checked again, so that nothing is lost when a segment's
@@ -58,8 +60,9 @@ def run_round(plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingS
         facts: what is known.
         calendar: how time is cut.
         setup: targets, working days and what flapping is; None: nobody knows any.
+        times: what is known of periods already.
     """
-    walk = Walk(plan, facts, calendar, setup)
+    walk = Walk(plan, facts, calendar, setup, times)
     _recheck(walk)
     for period in facts.recheck:
         walk.begin(period)

@@ -6,20 +6,37 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from kpid.alerting.rounds import Round, Track
+from kpid.alerting.facts import Track
+from kpid.alerting.rounds import Round
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event
-from kpid.model import Level, segment_key, segment_label
+from kpid.model import Level, segment_label
 from kpid.store.alerts import EvaluationRow, EventRow, SeriesRow
 
 
-def series_rows(plan: RulePlan, found: Round, now: datetime) -> list[SeriesRow]:
-    """The series that were judged."""
-    return [
-        series_row(plan.uid, plan.meaning, track, now, {"last": _last(plan, track)})
-        for track in found.tracks
-        if track.evaluations
-    ]
+def judged_rows(plan: RulePlan, found: Round, now: datetime) -> tuple[list[SeriesRow], list[EvaluationRow]]:
+    """The series that were judged as they stand now, and their evaluations, each with the meaning that the rule had."""
+    series, evaluations = [], []
+    for track in found.tracks:
+        outcome: dict[str, Any] = {}
+        for done in track.evaluations:
+            outcome = done.outcome.dump()
+            evaluations.append(
+                EvaluationRow(
+                    rule_uid=plan.uid,
+                    series_key=track.key,
+                    slot=done.slot.at,
+                    period_label=done.slot.label,
+                    outcome={**outcome, "meaning": plan.meaning},
+                    before=done.before.dump(),
+                    at=now,
+                )
+            )
+        if track.evaluations:
+            last = track.evaluations[-1].slot
+            more = {"last": {**outcome, "period": last.label, "slot": last.at.isoformat()}}
+            series.append(series_row(plan.uid, plan.meaning, track, now, more))
+    return series, evaluations
 
 
 def series_row(rule_uid: str, meaning: str, track: Track, now: datetime, more: dict[str, Any]) -> SeriesRow:
@@ -28,7 +45,7 @@ def series_row(rule_uid: str, meaning: str, track: Track, now: datetime, more: d
     return SeriesRow(
         rule_uid=rule_uid,
         series_key=track.key,
-        segment=segment_key(track.dims),
+        segment=track.segment,
         names={segment.dimension: segment.name for segment in track.dims},
         meaning=meaning,
         status="forgotten" if state.forgotten else state.status.value,
@@ -39,23 +56,6 @@ def series_row(rule_uid: str, meaning: str, track: Track, now: datetime, more: d
         state={**state.dump(), **more},
         updated_at=now,
     )
-
-
-def evaluation_rows(plan: RulePlan, found: Round, now: datetime) -> list[EvaluationRow]:
-    """The evaluations, each with the meaning that the rule had."""
-    return [
-        EvaluationRow(
-            rule_uid=plan.uid,
-            series_key=track.key,
-            slot=done.slot.at,
-            period_label=done.slot.label,
-            outcome={**done.outcome.dump(), "meaning": plan.meaning},
-            before=done.before.dump(),
-            at=now,
-        )
-        for track in found.tracks
-        for done in track.evaluations
-    ]
 
 
 def event_rows(rule_uid: str, track: Track, now: datetime) -> Iterator[EventRow]:
@@ -84,11 +84,6 @@ def health_event_rows(rule_uid: str, found: Round, now: datetime) -> Iterator[Ev
             "thread": found.health.thread or found.health_before.thread,
         }
         yield EventRow(now, turn.slot.at, rule_uid, "", health.episode, turn.kind.value, body)
-
-
-def _last(plan: RulePlan, track: Track) -> dict[str, Any]:
-    done = track.evaluations[-1]
-    return {**done.outcome.dump(), "period": done.slot.label, "slot": done.slot.at.isoformat()}
 
 
 def _thread(track: Track, event: Event) -> str:

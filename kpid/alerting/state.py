@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.series import (
@@ -52,6 +52,10 @@ _DATA = {
 }
 _SEEN = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR, OutcomeKind.INSUFFICIENT}
 _VERDICTS = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR}
+_QUIET: dict[str, Any] = {
+    "status": Status.OK, "level": Level.NONE, "since": "", "since_at": None, "thread": "", "warn": None, "critical": None,
+    "calm": None, "flaps": 0, "changed": False,
+}  # fmt: skip
 _MASK = (1 << REMEMBERED_SLOTS) - 1
 
 
@@ -160,6 +164,8 @@ def _counted(state: SeriesState, kind: OutcomeKind, slot: Slot, gap: timedelta) 
     """The state with its tallies of absence and its data axis brought up to date."""
     data = _DATA.get(kind, Data.FRESH)
     if kind in _SEEN:
+        if state.data is data and state.silent is None and state.gone is None and not state.forgotten:
+            return state
         return replace(state, data=data, silent=None, gone=None, forgotten=False)
     if kind is OutcomeKind.MISSING:
         return replace(state, data=data, gone=_longer(state.gone, slot, gap))
@@ -273,19 +279,9 @@ def _missed(policy: RulePolicy, state: SeriesState) -> _Moved:
 
 def _quiet(state: SeriesState) -> SeriesState:
     """Back to ok: no level, no clocks of breach or recovery, no thread."""
-    return replace(
-        state,
-        status=Status.OK,
-        level=Level.NONE,
-        since="",
-        since_at=None,
-        thread="",
-        warn=None,
-        critical=None,
-        calm=None,
-        flaps=0,
-        changed=False,
-    )
+    if all(getattr(state, name) == value for name, value in _QUIET.items()):
+        return state
+    return replace(state, **_QUIET)
 
 
 def _longer(tally: Tally | None, slot: Slot, gap: timedelta) -> Tally:

@@ -14,7 +14,7 @@ from kpid.alerting.facts import Facts, Track
 from kpid.alerting.flush import Ready, write_notices
 from kpid.alerting.health import RuleHealth
 from kpid.alerting.rounds import Round
-from kpid.alerting.rows import evaluation_rows, event_rows, health_event_rows, series_rows
+from kpid.alerting.rows import event_rows, health_event_rows, judged_rows
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, Slot
 from kpid.config.model import Rule
@@ -69,9 +69,10 @@ def store_rounds(
     episodes.turn_rows(conn, book.turns, now)
     told = {EpisodeKey(one.plan.uid, *key) for one in mine for key in _keys(one.ready)}
     numbers.update(episodes.numbers_of(conn, {*(turn.key for turn in book.turns), *told} - set(numbers)))
-    evaluated = [row for one in mine for row in evaluation_rows(one.plan, one.found, now)]
+    rounds = [judged_rows(one.plan, one.found, now) for one in mine]
+    evaluated = [row for _, rows in rounds for row in rows]
     happened = [_numbered(row, numbers) for one in mine for row in _events(one, now)]
-    alerts.save_series(conn, [row for one in mine for row in series_rows(one.plan, one.found, now)])
+    alerts.save_series(conn, [row for rows, _ in rounds for row in rows])
     alerts.add_evaluations(conn, evaluated)
     alerts.add_events(conn, happened)
     alerts.save_rules(conn, [_rule_row(one, now) for one in mine])

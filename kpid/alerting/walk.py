@@ -24,7 +24,7 @@ from kpid.alerting.series import Event, EventKind, Flaps, SeriesState, Slot, Spe
 from kpid.alerting.slots import slot_of
 from kpid.alerting.state import mark_changed
 from kpid.analysis.periods import Calendar, last_complete
-from kpid.model import Dims, Measurement, Period, segment_key
+from kpid.model import Dims, Measurement, Period
 
 
 class HealthEvent(NamedTuple):
@@ -52,14 +52,22 @@ class Walk:
         facts: what is known.
         calendar: how time is cut.
         setup: targets, working days and what flapping is; None: nobody knows any.
+        times: what is known of periods already.
     """
 
-    def __init__(self, plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None) -> None:
+    def __init__(
+        self,
+        plan: RulePlan,
+        facts: Facts,
+        calendar: Calendar,
+        setup: AlertingSetup | None = None,
+        times: Times | None = None,
+    ) -> None:
         self.plan = plan
         self.facts = facts
         self.calendar = calendar
         self.setup = setup
-        self.times = Times(calendar)
+        self.times = times or Times(calendar)
         self.policy = plan.policy if setup is None else replace(plan.policy, flaps=_flaps(setup))
         self.tracks = _tracks(plan, facts)
         known = facts.row.health if facts.row else {}
@@ -136,14 +144,13 @@ class Walk:
     def _sight(self, track: Track, period: Period, spells: Sequence[Spell], shared: _Shared) -> Sight:
         facts, work = self.facts, None if self.setup is None else self.setup.calendars.get("")
         members = tuple(self._member(place, one, track.key) for place, one in enumerate(shared.members))
-        segment = segment_key(track.dims) if facts.excluded else ""
         return Sight(
             current=self.figure_of(track, period),
             period=period,
             before=shared.before,
             at=partial(self.figure_of, track),
             spells=spells,
-            excluded=[(one.start, one.end) for one in facts.excluded if one.segment in {"", segment}],
+            excluded=[(one.start, one.end) for one in facts.excluded if one.segment in {"", track.segment}],
             target=None if shared.target is None else shared.target(track.dims, period.end),
             total=shared.total,
             members=members,
@@ -188,7 +195,7 @@ def _tracks(plan: RulePlan, facts: Facts) -> list[Track]:
         state = start = state_from_dump(row.state)
         if row.meaning != plan.meaning:
             state = mark_changed(start)
-        tracks.append(Track(key, facts.dims.get(key, row.dims), True, start, state))
+        tracks.append(Track(key, facts.dims.get(key) or row.dims, True, start, state, segment=row.segment))
     fresh = (key for key in facts.figures if key not in facts.series)
     tracks.extend(Track(key, facts.dims[key], False, SeriesState(), SeriesState()) for key in fresh)
-    return sorted(tracks, key=lambda track: segment_key(track.dims))
+    return sorted(tracks, key=lambda track: track.segment)

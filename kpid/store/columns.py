@@ -32,6 +32,11 @@ class Instant(TypeDecorator[datetime]):
         processor = super().bind_processor(dialect)
         return None if processor is None else lru_cache(maxsize=1_024)(processor)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        """As usual, and likewise read once."""
+        processor = super().result_processor(dialect, coltype)
+        return None if processor is None else lru_cache(maxsize=1_024)(processor)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """To the database."""
         if value is None:

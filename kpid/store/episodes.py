@@ -6,15 +6,14 @@ The state machine opens and ends them, in the transaction of the series; people 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
-from kpid.model import Level
+from kpid.model import Level, canonical_json
 from kpid.store.tables import episodes
 
 Handling: TypeAlias = Literal["open", "acked", "snoozed"]
@@ -77,8 +76,7 @@ class EpisodeKey(NamedTuple):
     @property
     def digest(self) -> str:
         """64 hex digits that stand for it, the same everywhere."""
-        identity = json.dumps(list(self), separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(identity.encode()).hexdigest()
+        return hashlib.sha256(canonical_json(list(self)).encode()).hexdigest()
 
 
 class Turn(NamedTuple):
@@ -96,9 +94,8 @@ def open_rows(conn: Connection, rows: Sequence[EpisodeRow]) -> dict[EpisodeKey, 
     if not rows:
         return {}
     statement = insert(episodes).returning(episodes.c.id, episodes.c.rule_uid, episodes.c.series_key, episodes.c.episode)
-    given = [
-        {**{name: value for name, value in asdict(row).items() if name != "id"}, "dedup_key": row.key.digest} for row in rows
-    ]
+    names = [name for name in EpisodeRow.__slots__ if name != "id"]
+    given = [{**{name: getattr(row, name) for name in names}, "dedup_key": row.key.digest} for row in rows]
     return {EpisodeKey(*key): number for number, *key in conn.execute(statement, given)}
 
 

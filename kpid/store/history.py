@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select
+from sqlalchemy import Connection, Row, Select, Text, delete, func, insert, select, type_coerce
 
 from kpid.model import Dims, Measurement, MeasurementState, Period, Segment, SeriesNeed, segment_key
 from kpid.store.tables import families, measurements
@@ -144,11 +145,101 @@ def current_of(
     if starts:
         inside.append(m.period_start.in_(starts))
     newest = select(func.max(m.id)).where(*inside).group_by(m.family, m.period_start, m.segment, m.period_end)
-    statement = select(*measurements.c).where(m.id.in_(newest), m.state != WITHDRAWN, m.period_end <= end)
+    statement = select(*_plain_columns(conn)).where(m.id.in_(newest), m.state != WITHDRAWN, m.period_end <= end)
     found: dict[str, list[Measurement]] = {}
-    for row in conn.execute(statement.order_by(m.family, m.period_start, m.period_end, m.segment)):
-        found.setdefault(row.family, []).append(measurement_of(row))
+    reader = _Reader()
+    for family, *row in conn.execute(statement.order_by(m.family, m.period_start, m.period_end, m.segment)):
+        found.setdefault(family, []).append(reader.measurement(*row))
     return found
+
+
+_READ = (
+    "family", "kpi", "period_kind", "period_start", "period_end", "period_label", "state", "value", "n", "segment", "names",
+    "params", "numerator", "denominator", "currency", "as_of", "data_through", "reason", "warnings", "low", "high",
+)  # fmt: skip
+_PARSED = {"names", "params", "warnings"}
+
+
+def _plain_columns(conn: Connection) -> list[Any]:
+    """The columns of a measurement; on SQLite JSON as text, since most of it is the same in many rows."""
+    as_text = conn.dialect.name == "sqlite"
+    return [type_coerce(measurements.c[name], Text) if as_text and name in _PARSED else measurements.c[name] for name in _READ]
+
+
+class _Reader:
+    """Makes measurements of rows; what rows have in common is made once."""
+
+    def __init__(self) -> None:
+        self.periods: dict[tuple[str, datetime, datetime], Period] = {}
+        self.dims: dict[tuple[str, str], Dims] = {}
+        self.params: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.warnings: dict[str, tuple[str, ...]] = {}
+
+    def measurement(
+        self,
+        kpi: str,
+        kind: str,
+        start: datetime,
+        end: datetime,
+        label: str,
+        state: str,
+        value: Decimal | None,
+        n: int,
+        segment: str,
+        names: Any,
+        params: Any,
+        numerator: Decimal | None,
+        denominator: Decimal | None,
+        currency: str | None,
+        as_of: datetime,
+        data_through: datetime | None,
+        reason: str,
+        warnings: Any,
+        low: Decimal | None,
+        high: Decimal | None,
+    ) -> Measurement:
+        """A row of ``measurements`` as the value that it was written from."""
+        period = self.periods.get((kind, start, end))
+        if period is None:
+            period = self.periods[kind, start, end] = Period(kind, start, end, label)
+        dims = self.dims.get((segment, names)) if isinstance(names, str) else None
+        if dims is None:
+            dims = _dims(segment, _parsed(names))
+            if isinstance(names, str):
+                dims = self.dims.setdefault((segment, names), dims)
+        return Measurement(
+            kpi,
+            period,
+            _STATES[state],
+            value,
+            n,
+            dims,
+            self._shared(self.params, params, lambda found: tuple(sorted(found.items()))),
+            numerator,
+            denominator,
+            currency,
+            as_of,
+            data_through,
+            reason,
+            self._shared(self.warnings, warnings, tuple),
+            low,
+            high,
+        )
+
+    @staticmethod
+    def _shared(known: dict[str, Any], text: Any, make: Callable[[Any], Any]) -> Any:
+        if not isinstance(text, str):
+            return make(text)
+        if text not in known:
+            known[text] = make(json.loads(text))
+        return known[text]
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+_STATES = {state.value: state for state in MeasurementState}
 
 
 def newest_figures(conn: Connection, keys: Collection[str], *, start: datetime, end: datetime) -> dict[str, datetime]:
