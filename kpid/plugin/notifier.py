@@ -172,7 +172,8 @@ class Notifier(ABC, Generic[S]):
     def listen(self, handle: Callable[[Press], str], stop: Callable[[], bool]) -> None:
         """Wait for readers' answers until ``stop()``; called in a thread of its own, only if :attr:`listens`.
 
-        ``handle`` does what was pressed and gives the sentence to show to whoever pressed it.
+        It is called again whenever it returns; after a while, and later each time, if it raises a KpidError. ``handle`` does what
+        was pressed and gives the sentence to show to whoever pressed it; it raises nothing.
         """
 
     @abstractmethod
