@@ -1,0 +1,148 @@
+"""How often rules cry wolf, and how soon they see a real drop: ``python -m tests.bench.bench_false_alarms [series] [slots]``.
+
+Rates and counts that never change, judged slot after slot as kpid judges them: every alarm is false. Then the same with a drop of
+a fifth, and how many periods it takes until it is told. With ``significance: 5%`` no more than one slot in twenty may be a false
+alarm (Fisher's test, for small samples, is stricter than it says); without guards it depends on the sample, and is far more.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import accumulate
+from math import exp, lgamma, log
+from random import Random
+from statistics import mean, median
+from time import perf_counter
+
+from kpid.alerting.assessing import RuleConditions, judge_slot
+from kpid.alerting.contracts import Sight
+from kpid.alerting.guards import NO_GUARDS, Guards
+from kpid.alerting.mappings import condition_from
+from kpid.alerting.outcomes import OutcomeKind
+from kpid.model import Measurement, MeasurementState
+from tests.alerting.sights import CALENDAR, WORK, periods
+
+ASKED = 0.05
+MOST = 1.3 * ASKED + 0.005
+SHARE = 0.3
+HISTORY = 8
+SEED = 20261123
+_HELD = Guards(significance=Decimal(str(ASKED)), corrected=False)
+_TOGETHER = Guards(significance=Decimal(str(ASKED)))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of KPI: how a period's figure is drawn, and how it is judged."""
+
+    name: str
+    unit: str
+    adds_up: bool
+    draw: Callable[[Random, int, float], tuple[int, int]]
+
+
+def _binomial(n: int, share: float) -> list[float]:
+    """The distribution of how many of ``n`` cases are won, accumulated."""
+    terms = [
+        exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(share) + (n - k) * log(1 - share)) for k in range(n + 1)
+    ]
+    return list(accumulate(terms))
+
+
+def _poisson(rate: float) -> list[float]:
+    return list(accumulate(exp(k * log(rate) - rate - lgamma(k + 1)) for k in range(int(rate + 12 * rate**0.5) + 20)))
+
+
+_TABLES: dict[tuple[str, int, float], list[float]] = {}
+
+
+def _drawn(dice: Random, name: str, n: int, size: float, make: Callable[[], list[float]]) -> int:
+    if (name, n, size) not in _TABLES:
+        _TABLES[name, n, size] = make()
+    table = _TABLES[name, n, size]
+    return min(bisect_left(table, dice.random()), len(table) - 1)
+
+
+RATE = Kind("rate", "ratio", False, lambda dice, n, size: (_drawn(dice, "rate", n, size, lambda: _binomial(n, SHARE * size)), n))
+COUNT = Kind("count", "count", True, lambda dice, n, size: (_drawn(dice, "count", n, size, lambda: _poisson(n * size)),) * 2)
+
+
+def _conditions(kind: Kind, text: str, guards: Guards) -> RuleConditions:
+    return RuleConditions(kind.unit, warn=condition_from(text), guards=guards, better="up", adds_up=kind.adds_up)
+
+
+SPANS = periods("week", 260)
+BLANK = Measurement("k", SPANS[0], MeasurementState.OK, Decimal(0), 0)
+
+
+def series(kind: Kind, dice: Random, n: int, slots: int, drop_at: int | None = None) -> Callable[[int], Sight]:
+    """The figures of one series, and its sight at each slot after the first history."""
+    figures = []
+    for number, span in enumerate(SPANS[: HISTORY + slots]):
+        size = 0.8 if drop_at is not None and number >= HISTORY + drop_at else 1.0
+        above, below = kind.draw(dice, n, size)
+        value = Decimal(above) / below if kind is RATE else Decimal(above)
+        parts = (Decimal(above), Decimal(below)) if kind is RATE else (None, None)
+        figures.append(Measurement("k", span, MeasurementState.OK, value, below, (), (), *parts))
+    by_span = {figure.period: figure for figure in figures}
+
+    def seen(slot: int) -> Sight:
+        at = HISTORY + slot
+        before = SPANS[max(0, at - 2 * HISTORY) : at]
+        return Sight(figures[at], SPANS[at], before, by_span.get, calendar=CALENDAR, work=WORK)
+
+    return seen
+
+
+def alarms(kind: Kind, n: int, guards: Guards, text: str, count: int, slots: int) -> tuple[float, float]:
+    """Share of the slots of series that are false alarms, and share of the slots with any."""
+    dice = Random(SEED + n)
+    rules = _conditions(kind, text, guards)
+    every = [series(kind, dice, n, slots) for _ in range(count)]
+    found = []
+    for slot in range(slots):
+        outcomes = judge_slot(rules, [seen(slot) for seen in every])
+        found.append(sum(one.kind is OutcomeKind.BREACH for one in outcomes))
+    return sum(found) / (count * slots), sum(one > 0 for one in found) / slots
+
+
+def delays(kind: Kind, n: int, guards: Guards, text: str, count: int, within: int = 26) -> Iterator[int]:
+    """After how many periods a drop of a fifth is told; ``within`` if it is not told by then."""
+    dice = Random(SEED - n)
+    rules = _conditions(kind, text, guards)
+    for _ in range(count):
+        seen = series(kind, dice, n, within, drop_at=0)
+        yield next((at + 1 for at in range(within) if judge_slot(rules, [seen(at)])[0].kind is OutcomeKind.BREACH), within)
+
+
+def main(count: int = 200, slots: int = 100) -> bool:
+    """Print both tables; returns whether false alarms stay at the level asked for."""
+    began, good = perf_counter(), True
+    base = "drop > 0% vs avg(8)"
+    print(f"False alarms, {count} series that never change, {slots} slots (each series on its own; any series of a slot)")
+    print(f"{'KPI':6} {'n':>5} {'drop > 15% vs previous':>24} {'significance: 5%':>22} {'and correct: bh':>22}")
+    for kind in (RATE, COUNT):
+        for n in (20, 100, 1_000):
+            ways = [("drop > 15% vs previous", NO_GUARDS), (base, _HELD), (base, _TOGETHER)]
+            rates = [alarms(kind, n, guards, text, count, slots) for text, guards in ways]
+            cells = [f"{alone:8.2%} {any_:8.1%} any" for alone, any_ in rates]
+            print(f"{kind.name:6} {n:5} {cells[0]:>24} {cells[1]:>22} {cells[2]:>22}")
+            good = good and rates[1][0] <= MOST and rates[2][0] <= MOST
+    print("\nPeriods until a drop of a fifth is told (median, mean; 26 = not within half a year)")
+    print(f"{'KPI':6} {'n':>5} {'drop > 15% vs previous':>24} {'significance: 5%':>22}")
+    for kind in (RATE, COUNT):
+        for n in (30, 100, 1_000):
+            ways = [("drop > 15% vs previous", NO_GUARDS), (base, _HELD)]
+            told = [list(delays(kind, n, guards, text, count)) for text, guards in ways]
+            cells = [f"{median(one):.0f} {mean(one):7.1f}" for one in told]
+            print(f"{kind.name:6} {n:5} {cells[0]:>24} {cells[1]:>22}")
+    print(f"\n{'within' if good else 'ABOVE'} {MOST:.1%} where 5% was asked for ({perf_counter() - began:.0f} s)")
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main(*(int(word) for word in sys.argv[1:3])) else 1)
