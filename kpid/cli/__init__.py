@@ -24,6 +24,7 @@ from kpid.cli import (
     doctor,
     explain,
     forecast,
+    init,
     handling,
     kpis,
     listings,
@@ -102,6 +103,7 @@ def command_line() -> typer.Typer:
     app.add_typer(database.app, name="db")
     app.add_typer(configuration.app, name="config")
     app.command("sample")(sample.sample)
+    app.command("init")(init.init)
     app.callback()(options)
     return app
 

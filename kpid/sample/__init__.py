@@ -8,19 +8,15 @@ last four. All names are invented, and plainly so.
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import kpid
-from kpid.sample import company, sales, service
+from kpid.sample import company, packs, sales, service
 
 SEED = 7
-PACKAGED = Path(kpid.__file__).parent / "sample_config"
-CHECKED_OUT = Path(kpid.__file__).parents[1] / "config"
 
 
 def write_sample(folder: Path, *, seed: int, now: datetime) -> dict[str, int]:
@@ -73,17 +69,11 @@ def _text(value: Any) -> Any:
 
 
 def write_configuration(folder: Path) -> list[Path]:
-    """Copy the sample configuration to ``folder``; files that are there already stay as they are.
+    """Copy the sample configuration to ``folder``, with every pack of rules; files that are there already stay as they are.
 
     Returns:
         The files written.
     """
-    origin = PACKAGED if PACKAGED.is_dir() else CHECKED_OUT
-    written = []
-    for name in ("kpid.yml", "rules/sales.yml", "reports/weekly.yml"):
-        target = folder / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(origin / name, target)
-            written.append(target)
-    return written
+    origin = packs.origin()
+    found = [file for part in ("rules", "rules/tests", "kpis", "reports") for file in sorted((origin / part).glob("*.yml"))]
+    return list(packs.copy_files(folder, ["kpid.yml", *(str(file.relative_to(origin)) for file in found)]))

@@ -139,14 +139,16 @@ def _visits(rng: Random, deal: str, created: datetime, closed: datetime, won: bo
 
 
 def leads(rng: Random, span: Span) -> Iterator[dict[str, Any]]:
-    """Enquiries, some of them converted."""
-    number = 0
+    """Enquiries, some of them converted; nine of ten are answered, most within the hour."""
+    number, answers = 0, Random("answers")
     for day in span.workdays():
         for _ in range(poisson(rng, 16 * season(day))):
             number += 1
             created = instant_on(rng, day)
             converted = created + timedelta(days=rng.gammavariate(2, 3))
             is_converted = rng.random() < 0.45 and converted <= span.now
+            answered = created + timedelta(minutes=answers.expovariate(1 / 40))
+            is_answered = answers.random() < 0.9 and answered <= span.now
             yield {
                 "native_id": f"l{number}",
                 "created_at": created,
@@ -156,6 +158,7 @@ def leads(rng: Random, span: Span) -> Iterator[dict[str, Any]]:
                 "lead_source": pick(rng, [(name, share) for name, share, _ in SOURCES]),
                 "owner_id": rng.choice(SELLERS)[0],
                 "status": "converted" if is_converted else "open",
+                "first_response_at": answered if is_answered else None,
                 "converted_at": converted if is_converted else None,
             }
 

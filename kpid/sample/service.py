@@ -15,7 +15,7 @@ TICKET_CATEGORIES = ("billing", "how-to", "defect", "access", "integration")
 
 def tickets(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Support requests; in the last four weeks there are more of them."""
-    number = 0
+    number, answers = 0, Random("answers")
     for day in span.days():
         is_calm = (span.last - day).days > RUSH_DAYS
         rush = 1.0 if is_calm else 1.3
@@ -25,6 +25,7 @@ def tickets(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> Iter
             reply = created + timedelta(hours=rng.expovariate(1 / 3.5))
             solved = reply + timedelta(hours=rng.expovariate(1 / (30 if is_calm else 150)))
             is_solved = solved <= span.now
+            replies = 1 if answers.random() < (0.72 if is_calm else 0.5) else 1 + poisson(answers, 1.5)
             yield {
                 "native_id": f"t{number}",
                 "created_at": created,
@@ -40,6 +41,8 @@ def tickets(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> Iter
                 "first_solved_at": solved if is_solved else None,
                 "last_solved_at": solved if is_solved else None,
                 "closed_at": solved if is_solved else None,
+                "reply_count_public": replies if reply <= span.now else 0,
+                "reopen_count": 0,
             }
 
 

@@ -42,7 +42,7 @@ def measure_import(times: int) -> None:
 def measure_daemon(seconds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("kpid.yml", "rules", "reports"):
+        for part in ("kpid.yml", "kpis", "rules", "reports"):
             source = ROOT / "config" / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
         kpid = [sys.executable, "-m", "kpid"]

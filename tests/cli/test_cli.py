@@ -57,6 +57,7 @@ COMMANDS = [
     "config",
     "config schema",
     "sample",
+    "init",
 ]
 
 
