@@ -6,10 +6,10 @@ Series that fire together open one thread; what becomes of them later goes into 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 from kpid.alerting.health import HealthStatus
 from kpid.alerting.outcomes import OutcomeKind
@@ -17,11 +17,16 @@ from kpid.alerting.rounds import Facts, Round, Track, with_thread
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, SeriesState, Slot
 from kpid.alerting.slots import PATIENCE
-from kpid.model import Cause, Level, Measurement, Notice, NoticeItem, canonical_json, segment_label
+from kpid.model import Cause, Dims, Level, Measurement, Notice, NoticeItem, segment_label
 
 _NO_CAUSES: Mapping[str, tuple[Cause, ...]] = {}
 _EXPLAINED = {EventKind.FIRED, EventKind.ESCALATED}
 _LEVEL_EVENTS = {EventKind.ESCALATED, EventKind.EASED, EventKind.RESTATED}
+_FLAP_EVENTS = {EventKind.FLAPPING, EventKind.STEADY}
+TRAIL = 14
+"""So many of the newest values are told, for a chart."""
+_EXPLAINED_ROWS = 200
+"""In a notice of more series than this, none has a trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +38,16 @@ class Told:
     event: Event
     thread: str
     late: bool = False
+    dims: Dims = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadNotice:
-    """A notice, and the thread it goes into."""
+    """A notice, and the thread it goes into. ``subjects``: segment and slot behind each item, by series key."""
 
     thread: str
     notice: Notice
+    subjects: Mapping[str, tuple[Dims, Slot]] = field(default_factory=dict)
 
 
 def fold(start: SeriesState, end: SeriesState, events: Sequence[Event]) -> list[Event]:
@@ -61,6 +68,8 @@ def fold(start: SeriesState, end: SeriesState, events: Sequence[Event]) -> list[
     if is_on and not stands:
         fired = [event for event in events if event.kind is EventKind.FIRED and event.episode == end.episode]
         told += [replace(event, level=end.level) for event in fired[-1:]]
+    if start.flap_told != end.flap_told and (was_on or is_on or start.flap_told):
+        told += [event for event in events if event.kind in _FLAP_EVENTS][-1:]
     return told
 
 
@@ -94,7 +103,8 @@ def told_of(plan: RulePlan, tracks: Sequence[Track], newest: Slot) -> list[Told]
             is_new = event.kind is EventKind.FIRED
             late = event.slot.at < newest.at or (is_new and track.restated)
             figures = event if event.ends_episode else _with_newest_figures(track, event)
-            told.append(Told(track.key, segment_label(track.dims), figures, opened if is_new else track.start.thread, late))
+            thread = opened if is_new else track.start.thread or track.state.thread or opened
+            told.append(Told(track.key, segment_label(track.dims), figures, thread, late, track.dims))
             if is_new:
                 with_thread(track, opened)
     return told
@@ -121,10 +131,14 @@ def notices_of(
     overdue = now > newest.at + plan.settle + PATIENCE
     found = []
     for thread, members in sorted(threads.items()):
-        items = sorted((_item(each, causes) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
+        trails = facts.figures if len(members) <= _EXPLAINED_ROWS else {}
+        items = sorted(
+            (_item(each, causes, trails.get(each.series_key, {})) for each in members),
+            key=lambda item: (-item.level.rank, item.kind, item.segment),
+        )
         late = any(each.late or (overdue and each.event.kind is EventKind.FIRED) for each in members)
         notice = replace(frame, items=tuple(items), found_late=late, period_label=_periods_label(members))
-        found.append(ThreadNotice(thread, notice))
+        found.append(ThreadNotice(thread, notice, {each.series_key: (each.dims, each.event.slot) for each in members}))
     return found
 
 
@@ -161,10 +175,13 @@ def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -
         labels=tuple(sorted(rule.labels.items())),
         period_label=newest.label,
         sample=kpi.sample_noun(rule.params),
+        uid=rule.uid,
     )
 
 
-def _item(told: Told, causes: Mapping[str, tuple[Cause, ...]]) -> NoticeItem:
+def _item(
+    told: Told, causes: Mapping[str, tuple[Cause, ...]], figures: Mapping[tuple[datetime, datetime], Measurement]
+) -> NoticeItem:
     event, outcome = told.event, told.event.outcome
     return NoticeItem(
         kind=event.kind.value,
@@ -184,7 +201,20 @@ def _item(told: Told, causes: Mapping[str, tuple[Cause, ...]]) -> NoticeItem:
         low=outcome.low,
         high=outcome.high,
         causes=causes.get(told.series_key, ()) if event.kind in _EXPLAINED else (),
+        dims=tuple((segment.dimension, segment.id) for segment in told.dims),
+        p=outcome.p,
+        baseline=outcome.baseline,
+        baseline_label=outcome.baseline_label,
+        effect=outcome.effect,
+        compared=outcome.baseline_label,
+        trail=_trail(figures, event.slot),
     )
+
+
+def _trail(figures: Mapping[tuple[datetime, datetime], Measurement], slot: Slot) -> tuple[tuple[str, Decimal | None], ...]:
+    """The newest values up to a slot, oldest first; none where there are too few for a chart."""
+    newest = sorted(span for span in figures if span[1] <= slot.at)[-TRAIL:]
+    return tuple((figures[span].period.label, figures[span].value) for span in newest) if len(newest) > 1 else ()
 
 
 def health_notice(plan: RulePlan, found: Round, frame: Notice, newest: Slot) -> tuple[Round, ThreadNotice | None]:
@@ -218,17 +248,3 @@ def health_notice(plan: RulePlan, found: Round, frame: Notice, newest: Slot) -> 
         reason=reason,
     )
     return found, ThreadNotice(thread, replace(frame, kind="health", items=(item,)))
-
-
-def message_key(receiver: str, recipient: str, thread: ThreadNotice, revision: int) -> str:
-    """The idempotency key of a notice for one recipient: the same whenever it is made from the same state, never used twice.
-
-    Args:
-        receiver: name of the configured receiver.
-        recipient: who of it.
-        thread: what is said where.
-        revision: how many messages the thread already holds for this recipient.
-    """
-    items = [[item.series_key, item.episode, item.kind, item.level.value] for item in thread.notice.items]
-    facts = [receiver, recipient, thread.thread, thread.notice.slot.isoformat(), revision, items]
-    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()

@@ -108,6 +108,15 @@ class TargetText(Model):
     )
 
 
+class HasHours(Protocol):
+    """A window: when people want to hear of alerts."""
+
+    days: str
+    times: str
+    holidays: tuple[str, ...]
+    calendar: str | None
+
+
 class HasTimes(Protocol):
     """The part of a configuration that says how time is cut."""
 
@@ -146,6 +155,19 @@ def work_calendars(config: HasTimes) -> dict[str, WorkCalendar]:
     found = {name: hours.made(config.timezone) for name, hours in config.calendars.items()}
     own = found.get(config.calendar) if config.calendar is not None else None
     return {**found, "": own or WorkCalendar(config.timezone)}
+
+
+def window_hours(window: HasHours, calendars: Mapping[str, WorkCalendar], timezone: str) -> WorkCalendar:
+    """When a window is open.
+
+    Args:
+        window: as configured.
+        calendars: working days by name; its ``calendar:`` is one of them.
+        timezone: the company's.
+    """
+    if window.calendar is not None:
+        return calendars[window.calendar]
+    return WorkCalendar(timezone, week_from_texts({window.days: window.times}), tuple(map(_region, window.holidays)))
 
 
 def target_period(text: str, config: HasTimes) -> Period | str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, insert, or_, select, update
 
+from kpid.store.notices import wake, wake_episode
 from kpid.store.tables import attempts, episodes, exclusions, notices, outbox, silences
 
 
@@ -153,7 +154,12 @@ def put_off(conn: Connection, number: int, *, by: str, via: str, until: datetime
 
 def let_go(conn: Connection, number: int, *, by: str, via: str, comment: str, now: datetime) -> bool:
     """Nobody has the episode in hand any more. False: it is over, or nobody had."""
-    return _handle(conn, number, episodes.c.handling != "open", "open", by, via, None, comment, now)
+    if not _handle(conn, number, episodes.c.handling != "open", "open", by, via, None, comment, now):
+        return False
+    one = load_episode(conn, number)
+    if one is not None:
+        wake_episode(conn, one.rule_uid, one.series_key, one.episode, now)
+    return True
 
 
 def _handle(
@@ -211,7 +217,10 @@ def add_silence(
 def end_silence(conn: Connection, number: int, *, by: str, now: datetime) -> bool:
     """End a silence before its time. False: there is none with this number, or it is over."""
     running = and_(silences.c.id == number, silences.c.ended_at.is_(None), silences.c.ends_at > now)
-    return conn.execute(update(silences).where(running).values(ended_by=by, ended_at=now)).rowcount == 1
+    if conn.execute(update(silences).where(running).values(ended_by=by, ended_at=now)).rowcount != 1:
+        return False
+    wake(conn, f"silence {number}", now)
+    return True
 
 
 def list_silences(conn: Connection, *, at: datetime | None = None) -> list[Silence]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from kpid.alerting.health import HealthStatus, RuleHealth
-from kpid.alerting.notices import ThreadNotice, fold, frame_of, health_notice, message_key, notices_of, thread_name, told_of
+from kpid.alerting.notices import fold, frame_of, health_notice, notices_of, thread_name, told_of
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.rounds import Facts, Round, Track
 from kpid.alerting.rules import plan_of
@@ -95,21 +95,12 @@ def test_notice_about_a_slot_long_ago_says_so() -> None:
     assert (late[0].notice.found_late, soon[0].notice.found_late) == (True, False)
 
 
-def test_keys_differ_by_everything_that_makes_a_message_another_one() -> None:
+def test_notice_knows_the_segment_and_the_figures_behind_each_item() -> None:
     (found,) = notices_of(PLAN, told_of(PLAN, [track("ana", "W")], SLOTS[0]), NO_FACTS, SLOTS[0], START)
-    worse = ThreadNotice(found.thread, replace(found.notice, items=(replace(found.notice.items[0], level=Level.CRITICAL),)))
-    keys = [
-        message_key("team", "ada", found, 0),
-        message_key("team", "bea", found, 0),
-        message_key("slack", "ada", found, 0),
-        message_key("team", "ada", found, 1),
-        message_key("team", "ada", replace(found, thread="other"), 0),
-        message_key("team", "ada", worse, 0),
-    ]
-    assert len(set(keys)) == len(keys)
-    assert all(len(key) == 64 for key in keys)
-    reworded = replace(found, notice=replace(found.notice, summary="other words", now=START + timedelta(days=1)))
-    assert message_key("team", "ada", reworded, 0) == keys[0]
+    (item,) = found.notice.items
+    assert item.dims == tuple((segment.dimension, segment.id) for segment in found.subjects[item.series_key][0])
+    assert found.subjects[item.series_key][1] == SLOTS[0]
+    assert found.notice.uid == PLAN.uid
 
 
 SICK = RuleHealth(HealthStatus.UNHEALTHY, "stale", "too old", Tally(START, "W1", 2), ("stale",), "thread", 1)

@@ -1,0 +1,111 @@
+"""Groups of alerts that are told together, and what decides when: which episodes people have in hand, and which series flap."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+
+from kpid.store.episodes import EpisodeRow
+from kpid.store.notices import NoticeRow
+from kpid.store.tables import episodes, groups, notices, series
+
+_CHUNK = 300
+
+
+class GroupId(NamedTuple):
+    """A group of one destination."""
+
+    receiver: str
+    recipient: str
+    group_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """What is known of a group: its thread, when it was told something, how many reminders, how many of its alerts are open."""
+
+    thread: str | None = None
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    repeats: int = 0
+    open: int = 0
+    next_repeat_at: datetime | None = None
+
+
+def load_groups(conn: Connection, keys: Collection[GroupId]) -> dict[GroupId, GroupRow]:
+    """Groups by their key; without those that were never told anything."""
+    found: dict[GroupId, GroupRow] = {}
+    wanted = sorted({key.group_key for key in keys})
+    for start in range(0, len(wanted), _CHUNK):
+        rows = conn.execute(select(groups).where(groups.c.group_key.in_(wanted[start : start + _CHUNK])))
+        found.update((GroupId(row.receiver, row.recipient, row.group_key), _group(row)) for row in rows)
+    return {key: row for key, row in found.items() if key in keys}
+
+
+def save_group(conn: Connection, key: GroupId, row: GroupRow, now: datetime) -> None:
+    """Write a group, in place of what was there."""
+    conn.execute(delete(groups).where(_is(key)))
+    values = {name: getattr(row, name) for name in GroupRow.__slots__}
+    values["first_at"], values["last_at"] = row.first_at or now, row.last_at or now
+    conn.execute(insert(groups).values(**key._asdict(), **values, updated_at=now))
+
+
+def list_to_repeat(conn: Connection, now: datetime) -> dict[GroupId, GroupRow]:
+    """Groups whose next reminder is due."""
+    rows = conn.execute(select(groups).where(groups.c.next_repeat_at <= now).order_by(groups.c.next_repeat_at))
+    return {GroupId(row.receiver, row.recipient, row.group_key): _group(row) for row in rows}
+
+
+def repeat_at(conn: Connection, key: GroupId, at: datetime | None, now: datetime) -> None:
+    """When the group is reminded next; None: not any more."""
+    conn.execute(update(groups).where(_is(key)).values(next_repeat_at=at, updated_at=now))
+
+
+def handled_episodes(conn: Connection) -> list[EpisodeRow]:
+    """Open episodes that somebody has in hand, or had until lately."""
+    return _episodes(conn, episodes.c.ended_at.is_(None), episodes.c.handling != "open")
+
+
+def put_back(conn: Connection, numbers: Iterable[int], now: datetime) -> None:
+    """The time of an acknowledgement or a snooze is over: nobody has these episodes in hand any more."""
+    held = (episodes.c.id.in_(list(numbers)), episodes.c.handling != "open", episodes.c.handled_until <= now)
+    conn.execute(update(episodes).where(*held).values(handling="open", updated_at=now))
+
+
+def flapping_series(conn: Connection) -> set[tuple[str, str]]:
+    """Rules and keys of the series that flap now."""
+    same = and_(episodes.c.rule_uid == series.c.rule_uid, episodes.c.series_key == series.c.series_key)
+    rows = conn.execute(
+        select(series.c.rule_uid, series.c.series_key, series.c.state).join(episodes, same).where(episodes.c.flapping.is_(True))
+    )
+    return {(row.rule_uid, row.series_key) for row in rows if row.state.get("flap_told")}
+
+
+def open_of_routes(conn: Connection, routes: Collection[str]) -> list[NoticeRow]:
+    """What was told by these routes of episodes that are open, oldest first; also what waits, and the steps of escalations."""
+    mine = and_(
+        notices.c.rule_uid == episodes.c.rule_uid,
+        notices.c.series_key == episodes.c.series_key,
+        notices.c.episode == episodes.c.episode,
+    )
+    names = [name for route in routes for name in (notices.c.route == route, notices.c.route.startswith(f"{route} >"))]
+    wanted = select(*(notices.c[name] for name in NoticeRow.__slots__)).join(episodes, mine)
+    rows = conn.execute(wanted.where(episodes.c.ended_at.is_(None), or_(*names)).order_by(notices.c.id))
+    return [NoticeRow(*row) for row in rows]
+
+
+def _episodes(conn: Connection, *where: Any) -> list[EpisodeRow]:
+    wanted = select(*(episodes.c[name] for name in EpisodeRow.__slots__)).where(*where)
+    return [EpisodeRow(**row._mapping) for row in conn.execute(wanted.order_by(episodes.c.id))]
+
+
+def _group(row: Any) -> GroupRow:
+    return GroupRow(*(getattr(row, name) for name in GroupRow.__slots__))
+
+
+def _is(key: GroupId) -> Any:
+    return and_(groups.c.receiver == key.receiver, groups.c.recipient == key.recipient, groups.c.group_key == key.group_key)
