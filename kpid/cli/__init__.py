@@ -17,6 +17,7 @@ import typer
 from kpid import __version__
 from kpid.cli import (
     alerts,
+    backtest,
     check,
     compare,
     configuration,
@@ -85,6 +86,7 @@ def command_line() -> typer.Typer:
     app.command("restated")(restated.restated)
     app.command("explain")(explain.explain)
     app.command("test")(ruletest.run)
+    app.command("backtest")(backtest.backtest)
     app.add_typer(kpis.app, name="kpis")
     app.add_typer(alerts.app, name="alerts")
     app.command("ack")(handling.ack)

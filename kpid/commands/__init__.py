@@ -34,6 +34,7 @@ COMMANDS = {
     "measure": Command("measure:measure", "facts", progress=True),
     "forecast": Command("forecasting:forecast_kpi", "facts", progress=True),
     "compare": Command("before_after:compare_event", "facts", progress=True),
+    "backtest": Command("backtest:backtest_rule", "facts", progress=True),
     "restated": Command("reported:list_restated", "store"),
     "explain": Command("explain:explain_kpi", "facts", progress=True),
     "alerts list": Command("alerts:list_alerts", "store"),

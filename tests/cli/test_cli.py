@@ -23,6 +23,7 @@ COMMANDS = [
     "restated",
     "explain",
     "test",
+    "backtest",
     "kpis",
     "kpis show",
     "alerts",

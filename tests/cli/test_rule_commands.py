@@ -8,6 +8,8 @@ import pytest
 
 from tests.alerting.test_rulechecks import RULES, TEST
 from tests.cli.test_cli import kpid  # noqa: F401 - a fixture
+from tests.runtime.world import CONFIG as CONFIG_OF_THE_WORLD
+from tests.runtime.world import NOW, make_world
 
 CONFIG = """
 timezone: Europe/Berlin
@@ -76,3 +78,66 @@ def test_without_tests_and_configuration_there_is_a_hint(kpid, folder):  # noqa:
     code, _, err = kpid("test")
     assert code == 78
     assert "there is no configuration" in err
+
+
+# ---- backtest
+
+WEEKLY = CONFIG_OF_THE_WORLD.replace(
+    "rules:\n",
+    "rules:\n"
+    '  - {name: wins, kpi: won_deals, period: week, warn: "< 6", for: 2x, to: [team]}\n'
+    "  - {name: silent, absence: {source: all}, to: [team]}\n",
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    shell = make_world(tmp_path_factory.mktemp("world"), WEEKLY)
+    shell.run("run", "--once", now=NOW)
+    return shell
+
+
+def tried(kpid, world, *arguments):  # noqa: F811
+    return kpid("--now", NOW, "backtest", *arguments, "--config", world.config)
+
+
+def test_backtest_prints_guards_and_episodes(kpid, world):  # noqa: F811
+    code, out, err = tried(kpid, world, "wins", "--from", "2026-09-28", "--to", "2026-11-09")
+    assert (code, err) == (0, "")
+    assert "wins (Won deals, week): 2026-W40 to 2026-W45, 1 series" in out
+    assert "without for: 2x" in out
+    assert "still firing" in out
+
+
+def test_backtest_uses_history_where_it_reaches_back(kpid, world):  # noqa: F811
+    arguments = ("wins", "--from", "2026-10-05", "--to", "2026-11-09", "--format", "json")
+    kept, new = (json.loads(tried(kpid, world, *arguments, *more)[1]) for more in ((), ("--recompute",)))
+    assert (kept.pop("figures"), new.pop("figures")) == ("history", "measured now")
+    assert kept == new
+    assert kept["periods"] == ["2026-W41", "2026-W42", "2026-W43", "2026-W44", "2026-W45"]
+    assert kept["runs"][0]["guards"] == "as configured"
+    assert kept["runs"][1]["saved"]["breaches"] == 0
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_backtest_draws_a_picture(kpid, world, ending):  # noqa: F811
+    file = world.folder / f"wins.{ending}"
+    assert tried(kpid, world, "wins", "--from", "2026-10-05", "--picture", file)[0] == 0
+    assert file.read_bytes().startswith(b"\x89PNG" if ending == "png" else b"<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("wnis", "--from", "2026-10-05"), 1, "Did you mean 'wins'?"),
+        (("wins",), 2, "--from"),
+        (("wins", "--from", "soon"), 1, "neither a day nor an instant"),
+        (("wins", "--from", "2026-11-09"), 1, "no week lies between"),
+        (("wins", "--from", "2026-10-05", "--picture", "x.gif"), 2, ".png"),
+        (("silent", "--from", "2026-10-05"), 1, "cannot be tried on the past"),
+    ],
+)
+def test_wrong_backtests_are_explained(kpid, world, arguments, code, says):  # noqa: F811
+    found, _, err = tried(kpid, world, *arguments)
+    assert found == code
+    assert says in " ".join(err.split())
