@@ -148,7 +148,9 @@ def work_days(period: Period, sight: Sight) -> Fraction:
 
 def usual_periods(sight: Sight, count: int) -> list[Period]:
     """Of the ``count`` periods before the one judged those in which the series was as usual, oldest first."""
-    earlier = [period for period in sight.before[-count:] if period.end <= sight.period.start]
+    earlier = list(sight.before[-count:])
+    if earlier and earlier[-1].end > sight.period.start:
+        earlier = [period for period in earlier if period.end <= sight.period.start]
     if not sight.excluded and not sight.spells:
         return earlier
     spans = [*sight.excluded, *((spell.start, spell.end) for spell in sight.spells)]

@@ -82,6 +82,8 @@ def unsure(kind: OutcomeKind, reason: str) -> Verdict:
 def untrusted(measured: Measurement) -> tuple[OutcomeKind, str] | None:
     """Why a figure cannot be judged at all; None if it can."""
     reason = measured.reason
+    if measured.state is MeasurementState.OK and measured.value is not None:
+        return None  # as nearly always
     match measured.state:
         case MeasurementState.ERROR:
             return OutcomeKind.ERROR, reason or "the KPI could not be computed"
@@ -115,7 +117,8 @@ def exact_value(measured: Measurement) -> Fraction:
         raise ValueError("an undefined measurement has no value")
     if measured.numerator is None or not measured.denominator:
         return Fraction(measured.value)
-    exact = Fraction(measured.numerator) / Fraction(measured.denominator)
+    (above, above_by), (below, below_by) = measured.numerator.as_integer_ratio(), measured.denominator.as_integer_ratio()
+    exact = Fraction(above * below_by, above_by * below)
     about, value = float(exact), float(measured.value)
     near = _EPSILON * max(1.0, abs(value))
     if abs(about - value) <= near:
