@@ -86,6 +86,7 @@ class App:
             custom=self.plugins.dimensions,
             calendars=work_calendars(config),
             owner_basis=config.owner_basis,
+            rate_day=None if config.exchange_rates == "dated" else config.exchange_rates,
         )
 
     def kpi_settings(self) -> dict[str, KpiSettings]:

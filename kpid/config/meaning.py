@@ -9,6 +9,7 @@ from kpid.analysis.periods import check_kind, is_kind, recurs
 from kpid.analysis.schedule import schedule_from_text
 from kpid.config.model import Config, ReportJob, Source
 from kpid.config.problems import Key, Place, near_miss
+from kpid.config.routing import routing_errors
 from kpid.config.tables import table_errors
 from kpid.config.times import calendar_of, target_period
 from kpid.errors import ConfigError, KpidError
@@ -24,6 +25,7 @@ def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
         *_periods(config, place),
         *_rule_names(config, place),
         *_receivers(config, place),
+        *routing_errors(config, place),
         *table_errors(config.tables, config.warehouse, place, syncs=bool(config.sources)),
     ]
 
@@ -95,11 +97,6 @@ def _rule_names(config: Config, place: Place) -> Iterator[ConfigError]:
 
 
 def _receivers(config: Config, place: Place) -> Iterator[ConfigError]:
-    for number, rule in enumerate(config.rules):
-        if not rule.to and not config.routes:
-            hint = "Name receivers in to:, or write routes: that match the rule"
-            yield ConfigError(f"rule {rule.name}: nobody is told", where=place("rules", number, "to"), hint=hint)
-        yield from _unknown(config, rule.to, place, ("rules", number, "to"))
     for name, job in config.reports.items():
         yield from _unknown(config, job.to, place, ("reports", name, "to"))
     for name, receiver in config.receivers.items():

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from kpid.config.alerting import Flapping, Heartbeat, Inhibit, NoData, Owners, Route, Rule, Web, Window
 from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
@@ -33,6 +33,15 @@ def _state_url(value: str) -> str:
 
 
 _WAREHOUSES = ("duckdb", "postgresql", "postgresql+psycopg", "spark", "sc", "clickhouse", "clickhouses", "chdb")
+
+
+def _rate_day(value: object) -> object:
+    if value == "dated" or isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("must be `dated`, or a day such as 2026-01-01") from None
 
 
 def _warehouse_url(value: str) -> str:
@@ -117,6 +126,9 @@ class Config(Model):
         None, description="The one of `calendars` by which the company works (default: Monday to Friday, 9 to 17 o'clock)."
     )
     currency: str = Field("EUR", pattern=r"^[A-Z]{3}$", description="Three letters, such as EUR: amounts are reported in it.")
+    exchange_rates: Annotated[Literal["dated"] | date, BeforeValidator(_rate_day)] = Field(
+        "dated", description="`dated`: each amount at the rate of its own day; or a day, whose rates hold for all amounts."
+    )
     owner_basis: Literal["at_event", "current"] = Field(
         "at_event", description="Whose a closing is: the owner's of then, if the source knows it, or today's owner's."
     )

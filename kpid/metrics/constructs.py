@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Double, Integer, Text
 from sqlalchemy.sql.functions import FunctionElement
 
-from kpid.plugin.expressions import DatesBetween, DaysBetween, Later, LocalDate, Placeholder, SecondsBetween
+from kpid.plugin.expressions import DatesBetween, DaysBetween, Later, LocalDate, Placeholder, RateDay, SecondsBetween
 
 __all__ = [
     "DatesBetween",
@@ -22,6 +22,7 @@ __all__ = [
     "Placeholder",
     "Quantile",
     "Quantiles",
+    "RateDay",
     "SecondsBetween",
     "TopSum",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import select
@@ -60,6 +60,13 @@ class MetricsSetup:
     owner_basis: Literal["at_event", "current"] = "at_event"
     custom: Custom = field(default_factory=dict)
     """Dimensions made from custom fields."""
+    rate_day: date | None = None
+    """The day whose exchange rates hold for all amounts; None: each amount's own day."""
+
+    @property
+    def money(self) -> str:
+        """What amounts are reported in: ``EUR``, or ``EUR at the rates of 2026-01-01``."""
+        return self.currency if self.rate_day is None else f"{self.currency} at the rates of {self.rate_day}"
 
 
 @dataclass(frozen=True)
@@ -225,7 +232,7 @@ class _Run:
                 dialect, hours = setup.warehouse.dialect, setup.calendars
                 try:
                     ask = self.ask(need)
-                    definition = definition_hash(ask, setup.calendar, setup.currency, dialect, hours)
+                    definition = definition_hash(ask, setup.calendar, setup.money, dialect, hours)
                 except (KpidError, SQLAlchemyError) as error:
                     self.problems.append((need.kpi, str(error)))
                     continue
@@ -269,7 +276,7 @@ class _Run:
     def _setting(self, foreign: frozenset[str] = frozenset()) -> Setting:
         setup = self.setup
         zone, calendars = setup.calendar.timezone, setup.calendars
-        return Setting(self.now, zone, setup.currency, foreign, calendars, self._history(), setup.custom)
+        return Setting(self.now, zone, setup.currency, foreign, calendars, self._history(), setup.custom, setup.rate_day)
 
     def _history(self) -> frozenset[str]:
         """The histories of owners and teams that have rows, if events count for the owner of then."""

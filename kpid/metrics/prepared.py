@@ -60,7 +60,7 @@ def prepare(scan: Scan, setting: Setting, dialect: str) -> tuple[Statement, str,
 
 def _key(scan: Scan, periods: tuple[Period, ...], setting: Setting, dialect: str) -> tuple[Any, ...]:
     today = Calendar(setting.timezone).day_of(setting.now)  # opening hours and trailing days reach up to it
-    depends = (setting.timezone, setting.currency, setting.foreign, setting.history, id(setting.custom), today)
+    depends = (setting.timezone, setting.currency, setting.rate_day, setting.foreign, setting.history, id(setting.custom), today)
     calendars = tuple(setting.calendars.items())
     kinds = tuple((kind, len(some)) for kind, some in scan.periods.items())
     return scan.key, tuple(scan.texts), kinds, periods, tuple(scan.cuts), depends, calendars, dialect

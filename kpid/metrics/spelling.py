@@ -27,6 +27,7 @@ from kpid.metrics.constructs import (
     Placeholder,
     Quantile,
     Quantiles,
+    RateDay,
     SecondsBetween,
     TopSum,
 )
@@ -208,6 +209,13 @@ def _literal(value: str | int | bool, texts: Mapping[str, str]) -> str:
 @compiles(LocalDate)
 def _local_date(element: LocalDate, compiler: Any, **options: Any) -> str:
     return str(compiler.local_date(*_process(compiler, element, options)))
+
+
+@compiles(RateDay)
+def _rate_day(element: RateDay, compiler: Any, **options: Any) -> str:
+    fixed = compiler.dialect.kpid_values.get("rate_day")
+    (given,) = element.clauses
+    return str(compiler.process(given if fixed is None else literal(fixed, element.type), **options))
 
 
 @compiles(DaysBetween)

@@ -56,6 +56,7 @@ class Setting:
         calendars: opening hours by name; ``""`` is the company's default.
         history: history tables that have rows (``owner_history``, ``team_memberships``): only these are joined.
         custom: dimensions made from custom fields.
+        rate_day: the day whose exchange rates hold for all amounts; None: each amount's own day.
     """
 
     now: datetime
@@ -65,12 +66,13 @@ class Setting:
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
     history: frozenset[str] = frozenset()
     custom: Custom = field(default_factory=dict)
+    rate_day: date | None = None
 
     @property
     def values(self) -> dict[str, Any]:
         """What the place-holders in expressions stand for, whatever the periods: they reach everywhere."""
         reach = {"first": _EVER[0], "last": _EVER[1]}
-        return {"now": self.now, "zone": self.timezone, "currency": self.currency, **reach}
+        return {"now": self.now, "zone": self.timezone, "currency": self.currency, "rate_day": self.rate_day, **reach}
 
 
 def spine(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> Values:

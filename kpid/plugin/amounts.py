@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Date, Numeric, and_, case, cast, func, or_
 from sqlalchemy.sql.expression import CTE, FromClause, Subquery
 
 from kpid.plugin.entities import fx_rates
-from kpid.plugin.expressions import CURRENCY, Expression, living, local_date
+from kpid.plugin.expressions import CURRENCY, Expression, RateDay, living, local_date
 
 
 def _rates() -> CTE:
@@ -48,7 +48,7 @@ def rate_for(money: Expression, dates: Sequence[Expression], alias: str) -> tupl
     """
     joins: list[Join] = []
     for number, date in enumerate(dates):
-        day = date if isinstance(date.type, Date) else local_date(date)
+        day = RateDay(date if isinstance(date.type, Date) else local_date(date))
         rates = RATES.alias(f"{alias}{number}")
         begun = and_(rates.c.from_currency == money, rates.c.valid_from <= day)
         joins.append((rates, and_(begun, or_(rates.c.ends.is_(None), day < rates.c.ends))))

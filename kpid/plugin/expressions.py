@@ -73,6 +73,14 @@ class LocalDate(FunctionElement[Any]):
     inherit_cache = True
 
 
+class RateDay(FunctionElement[Any]):
+    """The day whose exchange rate counts: the given one, unless the company takes the rates of one day for all amounts."""
+
+    name = "rate_day"
+    type = Date()
+    inherit_cache = True
+
+
 class DaysBetween(FunctionElement[int]):
     """``end's local date - start's local date``; use :func:`days_between`."""
 

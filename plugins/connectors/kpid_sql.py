@@ -158,7 +158,8 @@ class SqlConnector(Connector[SqlSettings]):
             with engine.connect() as connection:
                 _forbid_writes(connection)
                 streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK)
-                yield _execute(streaming, wanted, last, self._zone)
+                with _execute(streaming, wanted, last, self._zone) as result:
+                    yield result
         except SQLAlchemyError as error:
             raise _explained(error, entity, self.settings.url.get_secret_value()) from None
         finally:

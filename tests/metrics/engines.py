@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -43,15 +44,12 @@ def why_no_clickhouse() -> str:
 
 
 def mapped_spark(tables: Tables) -> MappedWarehouse:
-    """Spark in this process, the rows behind views of names of its own."""
+    """Spark in this process, or the server of ``$KPID_SPARK`` (``sc://127.0.0.1:15002``); the rows behind views."""
     from kpid.warehouse.spark import SparkEngine
 
     quiet_spark()
-    engine = SparkEngine(
-        make_url(
-            "spark://local?spark.sql.shuffle.partitions=1&spark.sql.codegen.wholeStage=false&spark.sql.adaptive.enabled=false"
-        )
-    )
+    quick = "spark.sql.shuffle.partitions=1&spark.sql.codegen.wholeStage=false&spark.sql.adaptive.enabled=false"
+    engine = SparkEngine(make_url(f"{os.environ.get('KPID_SPARK', 'spark://local')}?{quick}"))
     for entity, rows in tables.items():
         engine._session.createDataFrame(rows).createOrReplaceTempView(f"src_{entity}")
     engine._session.sql(f"SELECT TIMESTAMP '{NOW:%Y-%m-%d %H:%M:%S}+00:00' AS at").createOrReplaceTempView("loads")

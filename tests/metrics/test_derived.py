@@ -175,6 +175,24 @@ def test_amounts_inside_a_derived_entity_are_converted(tmp_path):
     assert "fx_rates" in tables_of(REVENUE)
 
 
+RATES = [
+    {"id": "1", "from_currency": "USD", "to_currency": "EUR", "valid_from": date(2017, 1, 1), "rate": Decimal("0.8")},
+    {"id": "2", "from_currency": "USD", "to_currency": "EUR", "valid_from": date(2017, 12, 1), "rate": Decimal("0.5")},
+]
+
+
+@pytest.mark.parametrize(
+    ("rate_day", "total"),
+    [(None, "5"), (date(2017, 11, 30), "6.2"), (date(2017, 12, 1), "5"), (date(2016, 12, 31), None)],
+)
+def test_rates_of_one_day_may_hold_for_all_amounts(tmp_path, rate_day, total):
+    rows = {"orders": [*orders(1, 2), *orders(4, currency="USD")], "fx_rates": RATES}
+    revenue = Definition({"all": CONCENTRATION.measures["all"]}, lambda m: m["all"])
+    found = measured(revenue, rows, tmp_path, setup={"rate_day": rate_day}, unit="currency")
+    assert (str(found.value) if found.value is None else found.value) == (Decimal(total) if total else "None"), found
+    assert (found.state is MeasurementState.ERROR) == (total is None), "no rate covers that day"
+
+
 def test_an_amount_without_a_rate_is_an_error_not_a_zero(tmp_path):
     found = measured(CONCENTRATION, {"orders": [*orders(1, 2), *orders(4, currency="USD")]}, tmp_path)
     assert (found.state, found.value) == (MeasurementState.ERROR, None)

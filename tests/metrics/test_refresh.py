@@ -165,6 +165,21 @@ def test_new_minimum_sample_is_a_new_definition(world):
     assert world.value(WIN_RATE, "2017-12").state is MeasurementState.OK
 
 
+def test_rates_of_one_day_make_money_anew(world):
+    amount = SeriesNeed("won_amount", "month", periods=2)
+    rates = [
+        {"id": str(n), "from_currency": "USD", "to_currency": "EUR", "valid_from": day, "rate": Decimal(rate)}
+        for n, (day, rate) in enumerate([(date(2017, 1, 1), "0.8"), (date(2017, 12, 1), "0.5")])
+    ]
+    store_rows(world.warehouse, {"deals": [deal(1, amount=Decimal(10), currency="USD")], "fx_rates": rates}, now=NOW)
+    world.refresh(amount)
+    assert world.value(amount, "2017-12").value == 5
+    world.setup = replace(world.setup, rate_day=date(2017, 6, 1))
+    world.refresh(amount)
+    assert world.value(amount, "2017-12").value == 8
+    assert world.setup.money == "EUR at the rates of 2017-06-01"
+
+
 def test_need_for_more_periods_reaches_further_back(world):
     world.put(deal(1, closed=datetime(2017, 6, 5, tzinfo=UTC)))
     world.refresh(WIN_RATE)

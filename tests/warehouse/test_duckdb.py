@@ -199,7 +199,7 @@ def test_memory_is_given_back_and_nothing_is_lost(warehouse: DuckDBWarehouse) ->
     before = cached(warehouse)
     warehouse.give_back_memory()
     assert cached(warehouse) <= before
-    assert warehouse.query("SELECT current_setting('memory_limit') AS it").to_pylist() == [{"it": "953.6 MiB"}]
+    assert warehouse.query("SELECT current_setting('memory_limit') AS it").to_pylist() == [{"it": "610.3 MiB"}]
     assert warehouse.query("SELECT count(*) AS n, max(name) AS name FROM deals").to_pylist() == total
     store(warehouse, {"id": "crm:0", "name": "changed"})
 
