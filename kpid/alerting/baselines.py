@@ -127,7 +127,9 @@ def baseline_of(against: Against, sight: Sight, terms: Terms) -> Baseline | Verd
         reason = warnings[0] if warnings else "there is no earlier period to compare with"
         return unsure(OutcomeKind.NO_DATA, reason)
     found = _single(sight.at(period), period, period.label, terms, sight)
-    return replace(found, is_previous=against.name == "previous") if isinstance(found, Baseline) else found
+    if isinstance(found, Verdict):
+        return found
+    return replace(found, is_previous=against.name == "previous", warnings=warnings)
 
 
 def value_of(measured: Measurement, sight: Sight, terms: Terms) -> Fraction | None:

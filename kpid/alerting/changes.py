@@ -79,7 +79,9 @@ class Change(OfOneFigure):
         change = (value - found.value) / found.value * 100
         reason = f"{abs(float(change)):.1f}% {'below' if change < 0 else 'above'} {found.label}{_per_day(terms)}"
         limit = to_decimal(self.limit_from(found.value))
-        return Verdict(self.holds(value, found.value), reason=reason, limit=limit, baseline=found, side=self.side)
+        return Verdict(
+            self.holds(value, found.value), reason=reason, limit=limit, baseline=found, side=self.side, warnings=found.warnings
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Difference(OfOneFigure):
         change = value - found.value
         reason = f"{_size(change, terms)} {'below' if change < 0 else 'above'} {found.label}{_per_day(terms)}"
         limit = to_decimal(found.value + step)
-        return Verdict(OPERATORS[self.op](change, step), reason=reason, limit=limit, baseline=found, side=self.side)
+        holds = OPERATORS[self.op](change, step)
+        return Verdict(holds, reason=reason, limit=limit, baseline=found, side=self.side, warnings=found.warnings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Baseline:
         low: lower end of its 95 % interval; None where nobody knows.
         high: upper end.
         is_previous: it is simply the period before.
+        warnings: what a reader should know of the comparison (week 53 is compared with week 52).
     """
 
     value: Fraction
@@ -47,6 +48,7 @@ class Baseline:
     low: float | None = None
     high: float | None = None
     is_previous: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

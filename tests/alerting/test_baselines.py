@@ -109,6 +109,14 @@ def test_last_year_is_found_by_the_calendar() -> None:
     assert unknown(Against("last_year"), of(plain, [1, 2], "month")).unknown is OutcomeKind.NO_DATA
 
 
+def test_week_that_last_year_did_not_have_is_told() -> None:
+    new_year = datetime(2027, 1, 5, 12, tzinfo=UTC)  # 2026 has 53 weeks
+    seen = of(plain, [*[100] * 53, 50], "week", new_year)
+    assert seen.period.label == "2026-W53"
+    judged = judge_slot(asks(warn="drop > 30% vs last_year"), [seen])[0]
+    assert (judged.kind, judged.warnings) == (OutcomeKind.BREACH, ("week 53 of 2026 is compared with week 52 of 2025",))
+
+
 def test_what_there_is_not_says_nothing() -> None:
     alone = of(plain, [5])
     assert unknown(Against("previous"), alone).reason == "there is no earlier period to compare with"
