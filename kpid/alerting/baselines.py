@@ -116,10 +116,8 @@ def baseline_of(against: Against, sight: Sight, terms: Terms) -> Baseline | Verd
     """What a figure is compared with; a verdict that nothing can be said where there is nothing sound."""
     if against.count:
         return _window(against, sight, terms)
-    if against.name == "target":
-        return _target(sight, terms)
-    if against.name == "benchmark":
-        return _benchmark(terms)
+    if against.name in {"target", "benchmark"}:
+        return _target(sight, terms) if against.name == "target" else _benchmark(terms)
     if against.name == "total":
         return _single(sight.total, sight.period, "all together", terms, sight)
     period, warnings = _referred(against, sight, terms)
