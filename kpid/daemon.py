@@ -13,6 +13,7 @@ import threading
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ from kpid.commands import COMMANDS, rounds
 from kpid.commands.check import refuse_mistakes
 from kpid.commands.overview import overview
 from kpid.commands.sync import Turns, sync_one
+from kpid.commands.wellbeing import call_heartbeat, say_alive
 from kpid.config.load import load_config
 from kpid.errors import KpidError
+from kpid.listening import hearing
 from kpid.registry import secrets_of
-from kpid.store import problems, runs
+from kpid.reloading import read_again, tell_well
+from kpid.store import runs
 from kpid.store.runs import Run
-from kpid.supervision import ProgramCode, Signals, give_back_memory, share_one_heap, tell_systemd
+from kpid.supervision import Health, ProgramCode, Signals, give_back_memory, serve, share_one_heap, tell_systemd
+from kpid.web.doing import serving_pages
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +52,9 @@ STEP = 5.0
 REPORT_PATIENCE = 900.0
 """So long a report that is due waits for syncs that are due."""
 THREADS = 8
+PATIENCE = 900.0
+"""Seconds after which a part of us that has said nothing is not well."""
 _DELIVER = "deliver"
-_CONFIG = "configuration"
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
@@ -91,6 +97,8 @@ class Daemon:
         self._seen: tuple[datetime, float] | None = None
         self._code = ProgramCode()
         self._rested = False
+        self._doors = ExitStack()
+        self._health = Health(self._machine, PATIENCE)
         self._timer = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(THREADS), _DELIVER: ThreadPoolExecutor(1)},
@@ -108,6 +116,8 @@ class Daemon:
         for name, schedule in rounds.schedules(self.app.config).items():
             self._timer.add_job(self._work, ScheduleTrigger(schedule, self.app.clock), [name], id=name)
         self._timer.add_job(self._deliver, EveryTrigger(DELIVER_EVERY), id=_DELIVER, executor=_DELIVER)
+        if self.app.config.heartbeat is not None:
+            self._timer.add_job(self._beat, EveryTrigger(self.app.config.heartbeat.every), id="heartbeat")
 
     def tick(self) -> None:
         """Every half minute: look at the clock, plan what is due, keep what we hold, wake what has work."""
@@ -127,12 +137,16 @@ class Daemon:
                 runs.beat(connection, now)
                 runs.renew_runs(connection, list(self._held.values()), now=now)
                 due = {run.schedule for prefix in (rounds.SYNC, rounds.REPORT) for run in runs.unended_runs(connection, prefix)}
+            say_alive(self.app, now)
         except KpidError as error:
+            self._health.ill("tick")
             log.error("the state store: %s", error)
             return
         except Exception:  # the tick's end: the next one comes
+            self._health.ill("tick")
             log.exception("due times could not be looked up")
             return
+        self._health.well("tick")
         for name in due - set(self._held):
             self._wake(name)
         if not self._rested and not due:
@@ -199,11 +213,14 @@ class Daemon:
             with self._delivering:
                 done = cycle.deliver(self.app, stop=self.stopping.is_set)
         except KpidError as error:
+            self._health.ill(_DELIVER)
             log.error("messages could not be delivered: %s", error)
             return
         except (Exception, SystemExit):  # the job's end: it is tried again in seconds
+            self._health.ill(_DELIVER)
             log.exception("messages could not be delivered")
             return
+        self._health.well(_DELIVER)
         if done.sent or done.dead:
             log.info("sent %s, %d given up", count_text(done.sent, "message"), done.dead)
 
@@ -231,17 +248,11 @@ class Daemon:
     def reload(self) -> None:
         """Read the configuration again: the whole new one, or the old one goes on and the error is told."""
         old = self.app
-        try:
-            new = open_app(self._file, old.clock, stores_of=old)
-            refuse_mistakes(new.loaded, new.plugins)
-        except (Exception, SystemExit) as error:
-            text = str(error) if isinstance(error, KpidError) else f"{type(error).__name__}: {error}"
-            log.error(
-                "the new configuration is not used, the old one goes on: %s", text, exc_info=not isinstance(error, KpidError)
-            )
-            with suppress(KpidError), old.store.write() as connection:
-                problems.note(connection, _CONFIG, text, "Put it right, then send SIGHUP again", old.clock.now())
+        new = read_again(self._file, old)
+        if new is None:
+            self._wake(_DELIVER)
             return
+        self._doors.close()
         idle = self._delivering.acquire(timeout=DRAIN)
         self.app = new
         if idle:
@@ -250,12 +261,25 @@ class Daemon:
             self._delivering.release()
         _started(new)
         self._schedule_all()
+        with suppress(KpidError):  # it is noted, and the rest goes on
+            self.open_doors()
         self.tick()
         log.info("the configuration was read again")
+
+    def open_doors(self) -> None:
+        """Serve the pages and hear the buttons, where they are configured; ConfigError if that address cannot be had."""
+        wake = partial(self._wake, _DELIVER)
+        self._doors.enter_context(hearing(self.app, wake, self._machine))
+        self._doors.enter_context(serving_pages(self.app, wake, self._health.is_well))
+
+    def _beat(self) -> None:
+        if self._health.is_well():
+            call_heartbeat(self.app)
 
     def drain(self) -> bool:
         """Stop: finish the current sends and runs, give back what cannot be finished. False: a thread is still busy."""
         self.stopping.set()
+        self._doors.close()
         self._timer.shutdown(wait=False)
         until = self._machine.monotonic() + DRAIN
         idle = self._delivering.acquire(timeout=DRAIN)
@@ -274,8 +298,7 @@ def _started(app: App) -> None:
     """An app is in use: log its way, and say what it does."""
     settings = app.config.logging
     logs.set_up(settings.format, settings.level, secrets_of(app.loaded, app.plugins))
-    with app.store.write() as connection:
-        problems.clear(connection, _CONFIG)
+    tell_well(app, app.clock.now())
     for line in overview(app):
         log.info(line)
 
@@ -309,9 +332,10 @@ def run_daemon(file: Path, clock: Clock) -> int:
         _started(app)
         log.info("kpid %s, process %d, configuration %s", __version__, os.getpid(), file)
         daemon = Daemon(app, file, rounds.begin(app, app.clock.now()))
+        daemon.open_doors()
         daemon.start()
         with control.answering(path, daemon.answer):
-            _serve(daemon, signals, machine)
+            serve(signals, machine, TICK, tick=daemon.tick, reload=daemon.reload)
             tell_systemd("STOPPING=1")
             log.info("stopping: current work is finished first")
             idle = daemon.drain()
@@ -322,21 +346,3 @@ def run_daemon(file: Path, clock: Clock) -> int:
         daemon.app.close()
         log.info("stopped")
     return 0
-
-
-def _serve(daemon: Daemon, signals: Signals, machine: Clock) -> None:
-    """The main thread's loop."""
-    tick = min(TICK, float(os.environ.get("WATCHDOG_USEC", "1e9")) / 2e6)
-    ready, next_tick = False, machine.monotonic()
-    while not signals.stop:
-        if signals.reload:
-            signals.reload = False
-            tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(machine.monotonic() * 1e6)}")
-            daemon.reload()
-            tell_systemd("READY=1")
-        if machine.monotonic() >= next_tick:
-            daemon.tick()
-            next_tick = machine.monotonic() + tick
-            tell_systemd("WATCHDOG=1" if ready else "READY=1")
-            ready = True
-        signals.wait(next_tick - machine.monotonic())

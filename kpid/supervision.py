@@ -11,9 +11,11 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from kpid.clock import Clock
 
 _M_ARENA_MAX = -8  # malloc.h of the GNU C library
 
@@ -55,6 +57,36 @@ class Signals:
         select.select([self._read], [], [], max(0.0, seconds))
         with suppress(BlockingIOError):
             os.read(self._read, 4096)
+
+
+class Health:
+    """Whether the parts of a process do their work: none has failed at its last try, and each was heard of lately.
+
+    Args:
+        clock: measures how long ago that was.
+        patience: seconds after which a part that says nothing is not well.
+    """
+
+    def __init__(self, clock: Clock, patience: float) -> None:
+        self._clock = clock
+        self._patience = patience
+        self._heard: dict[str, float] = {"": clock.monotonic()}
+        self._ill: set[str] = set()
+
+    def well(self, part: str) -> None:
+        """This part has done its work."""
+        self._heard[part] = self._clock.monotonic()
+        self._heard.pop("", None)
+        self._ill.discard(part)
+
+    def ill(self, part: str) -> None:
+        """This part could not."""
+        self._ill.add(part)
+
+    def is_well(self) -> bool:
+        """Whether all of them do."""
+        now = self._clock.monotonic()
+        return not self._ill and all(now - at < self._patience for at in list(self._heard.values()))
 
 
 def tell_systemd(state: str) -> None:
@@ -113,3 +145,29 @@ def _unchanged_code(smaps: str) -> Iterator[str]:
         is_module = re.search(r"\.so(\.\d+)*$", file) and file.startswith((f"{sys.prefix}/", f"{sys.base_prefix}/"))
         if rights in ("r-xp", "r--p") and is_module and re.search(r"^Anonymous: +0 kB$", fields, re.MULTILINE):
             yield line
+
+
+def serve(signals: Signals, clock: Clock, every: float, *, tick: Callable[[], None], reload: Callable[[], None]) -> None:
+    """The main thread's loop: ticks, reloads when asked to, until it is told to stop.
+
+    Args:
+        signals: caught.
+        clock: of the machine.
+        every: seconds between two ticks; fewer where systemd's watchdog wants to hear of us more often.
+        tick: the work of a tick.
+        reload: reads the configuration again.
+    """
+    pause = min(every, float(os.environ.get("WATCHDOG_USEC", "1e9")) / 2e6)
+    ready, next_tick = False, clock.monotonic()
+    while not signals.stop:
+        if signals.reload:
+            signals.reload = False
+            tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(clock.monotonic() * 1e6)}")
+            reload()
+            tell_systemd("READY=1")
+        if clock.monotonic() >= next_tick:
+            tick()
+            next_tick = clock.monotonic() + pause
+            tell_systemd("WATCHDOG=1" if ready else "READY=1")
+            ready = True
+        signals.wait(next_tick - clock.monotonic())
