@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from kpid.alerting.evaluate import AlertingSetup
+from kpid.alerting.contracts import AlertingSetup, Contact
+from kpid.alerting.windows import openings_of
 from kpid.analysis.periods import Calendar
 from kpid.analysis.schedule import schedule_from_text
 from kpid.clock import Clock
+from kpid.config.alerting import RowsText
 from kpid.config.load import Loaded, load_config
 from kpid.config.model import Config, KpiSettings, Source
+from kpid.config.signing import actions_of
 from kpid.config.times import calendar_of, work_calendars
 from kpid.errors import ConfigError, StoreError
+from kpid.metrics.aims import Aims
+from kpid.metrics.listing import rows_behind
 from kpid.metrics.measure import MetricsSetup
+from kpid.metrics.people import People
 from kpid.metrics.settings import settings_of
 from kpid.metrics.written import with_own_kpis
+from kpid.model import Dims, Period, Rows, SeriesNeed
 from kpid.plugin.connector import Connector, SourceContext
 from kpid.plugin.notifier import Notifier, NotifierContext
 from kpid.registry import Plugins, load_plugins, options_of
@@ -95,6 +104,7 @@ class App:
 
     def alerting_setup(self) -> AlertingSetup:
         """What judging needs."""
+        joints = _Joints(self)
         return AlertingSetup(
             rules=self.config.rules,
             kpis=self.plugins.kpis,
@@ -102,7 +112,25 @@ class App:
             recipients=self.recipients(),
             compose=self.renderer.alert,
             settings=self.kpi_settings(),
+            bundle=self.renderer.bundle,
+            routes=self.config.routes,
+            inhibit=self.config.inhibit,
+            windows=openings_of(self.config.windows, work_calendars(self.config), self.config.timezone),
+            owners=self.config.owners,
+            flapping=self.config.flapping,
+            sources_of=joints.sources_of,
+            targets=joints.target_of,
+            contacts=joints.contacts,
+            rows=joints.rows_behind,
+            actions=actions_of(self.config, self.notifiers.values()),
+            calendars=work_calendars(self.config),
+            expected=self.expected(),
         )
+
+    def expected(self) -> dict[str, timedelta]:
+        """The usual time between two syncs of a source, or two reports: ``source:crm``, ``report:weekly``."""
+        sources = {f"source:{name}": self.sync_interval(source) for name, source in self.config.sources.items()}
+        return sources | {f"report:{name}": self._interval(job.every) for name, job in self.config.reports.items()}
 
     def reporting_setup(self) -> ReportingSetup:
         """What publishing needs."""
@@ -136,7 +164,10 @@ class App:
 
     def sync_interval(self, source: Source) -> timedelta:
         """The usual time between two syncs of a source."""
-        schedule = schedule_from_text(source.every, self.config.timezone)
+        return self._interval(source.every)
+
+    def _interval(self, every: str) -> timedelta:
+        schedule = schedule_from_text(every, self.config.timezone)
         first = schedule.next(self.clock.now().astimezone(self.calendar.zone).replace(tzinfo=None))
         return schedule.next(first) - first
 
@@ -147,6 +178,42 @@ class App:
         if self._warehouse is not None:
             self._warehouse.close()
         self.store.close()
+
+
+@dataclass
+class _Joints:
+    """What alerting asks of other steps. The warehouse is not read before somebody asks."""
+
+    app: App
+
+    @cached_property
+    def _metrics(self) -> MetricsSetup:
+        return self.app.metrics_setup()
+
+    @cached_property
+    def _people(self) -> People:
+        return People(self._metrics)
+
+    @cached_property
+    def _aims(self) -> Aims:
+        return Aims(self._metrics, self.app.clock.now())
+
+    def sources_of(self, kpi: str) -> tuple[str, ...]:
+        """The sources that feed a KPI; none where the warehouse is not open."""
+        return () if self.app._warehouse is None else self._people.sources_of(kpi)
+
+    def target_of(self, need: SeriesNeed, period: Period, dims: Dims, now: datetime) -> Decimal | None:
+        """What a series ought to reach."""
+        return self._aims.target_of(need, period, dims, now)
+
+    def contacts(self, ids: Sequence[str]) -> dict[str, Contact]:
+        """People by id."""
+        found = self._people.of(ids)
+        return {key: Contact(one.id, one.name, one.address, one.is_active, one.manager_id) for key, one in found.items()}
+
+    def rows_behind(self, need: SeriesNeed, period: Period, dims: Dims, wanted: RowsText) -> Rows | None:
+        """The records behind a figure."""
+        return rows_behind(need, period, dims, wanted, setup=self._metrics, now=self.app.clock.now())
 
 
 def open_app(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -147,6 +147,7 @@ class AlertingSetup:
         rows: the records behind a figure.
         actions: what a recipient may do about a subject (``flush:...``, ``episode:17``).
         calendars: working days by name; ``""`` is the company's own.
+        expected: the usual time between two syncs or two reports: ``source:crm``, ``report:weekly``.
     """
 
     rules: Sequence[Rule]
@@ -167,3 +168,4 @@ class AlertingSetup:
     rows: Callable[[SeriesNeed, Period, Dims, RowsText], Rows | None] = no_rows
     actions: Callable[[str, str, datetime], tuple[Action, ...]] = no_actions
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
+    expected: Mapping[str, timedelta] = field(default_factory=dict)

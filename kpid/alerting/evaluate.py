@@ -14,6 +14,7 @@ from datetime import datetime
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from kpid.alerting import absence
 from kpid.alerting.causes import load_causes
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.ending import close_series, closing_notices
@@ -25,6 +26,7 @@ from kpid.alerting.rounds import Round, run_round
 from kpid.alerting.rules import RulePlan, need_of, needs_of, plan_of
 from kpid.alerting.series import EventKind, Slot
 from kpid.alerting.storing import Judged, Stored, store_end, store_rounds
+from kpid.alerting.walk import Walk
 from kpid.config.model import Rule
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Cause
@@ -72,7 +74,7 @@ def evaluate_rules(setup: AlertingSetup, *, store: Store, now: datetime) -> Eval
     with store.read() as conn:
         sizes = alerts.count_series(conn)
         noted = {problem.subject for problem in problems.list_problems(conn)}
-        active = {rule.uid: rule for rule in setup.rules if not rule.paused and rule.absence is None}
+        active = {rule.uid: rule for rule in setup.rules if not rule.paused}
         ended = alerts.load_rules_but(conn, active)
     work = _Work(setup, store, now, noted, Loader(setup.calendar, now))
     result = EvaluateResult()
@@ -131,7 +133,9 @@ class _Work:
         """What rounds of these rules bring, all seen in one snapshot of the store."""
         found = []
         with self.store.read() as conn:
-            facts = self.loader.load(conn, plans)
+            facts = self.loader.load(conn, [plan for plan in plans if plan.rule.absence is None])
+            on_absence = [plan for plan in plans if plan.rule.absence is not None]
+            facts |= absence.load_facts(conn, on_absence, self.setup, self.now) if on_absence else {}
             for plan in plans:
                 try:
                     one = self._found(conn, plan, facts[plan.uid]) if plan.uid in facts else None
@@ -147,7 +151,8 @@ class _Work:
         if not facts.due and not facts.recheck:
             return None
         setup, now = self.setup, self.now
-        found = run_round(plan, facts, setup.calendar, setup, self.loader.times)
+        walk = Walk if plan.rule.absence is None else absence.AbsenceWalk
+        found = run_round(plan, facts, setup.calendar, setup, self.loader.times, walk)
         if found.newest is None or (found.is_empty and not facts.due):
             return None
         told = told_of(plan, found.tracks, found.newest)
@@ -238,6 +243,8 @@ def plan_for(setup: AlertingSetup, rule: Rule) -> RulePlan:
     Raises:
         ConfigError: its KPI is not there, or it cannot be read.
     """
+    if rule.absence is not None:
+        return absence.plan_of(rule)
     kpi = setup.kpis.get(rule.kpi)
     if kpi is None:
         raise ConfigError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", hint="`kpid kpis` lists them")

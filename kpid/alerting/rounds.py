@@ -48,7 +48,12 @@ class Round:
 
 
 def run_round(
-    plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None, times: Times | None = None
+    plan: RulePlan,
+    facts: Facts,
+    calendar: Calendar,
+    setup: AlertingSetup | None = None,
+    times: Times | None = None,
+    kind: type[Walk] = Walk,
 ) -> Round:
     """Take every series of a rule through its slots.
 
@@ -61,8 +66,9 @@ def run_round(
         calendar: how time is cut.
         setup: targets, working days and what flapping is; None: nobody knows any.
         times: what is known of periods already.
+        kind: how the series are judged.
     """
-    walk = Walk(plan, facts, calendar, setup, times)
+    walk = kind(plan, facts, calendar, setup, times)
     _recheck(walk)
     for period in facts.recheck:
         walk.begin(period)
