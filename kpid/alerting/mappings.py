@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _GAIN = re.compile(r"\s*([0-9][0-9_.]*|\.[0-9]+)\s*(%|pp|[A-Za-z]*)\s*")
 _MOST_MONTHS = 36
+_DAY = len("2026-03-01")
 _TOLD_FOR = 6
 """So many months after the last of those that are compared, what they say is still judged."""
 _MEMBER_KEYS = frozenset({"kpi", "period", "params", "min_sample", "is"})
@@ -206,7 +207,7 @@ def condition_from(value: str | Mapping[str, Any]) -> Condition:
 
 def _gain_from(given: Mapping[str, Any]) -> Gain:
     try:
-        event = given["since"] if isinstance(given["since"], date) else date.fromisoformat(str(given["since"]))
+        event = date.fromisoformat(str(given["since"])[:_DAY])
     except ValueError:
         raise ValueError(f"since: {given['since']!r} is not a day: write 2026-03-01") from None
     months, settle = _whole("months", given.get("months", 6), 1), _whole("settle", given.get("settle", 0), 0)

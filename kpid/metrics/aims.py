@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from kpid.analysis.pace import prorated
@@ -64,36 +66,42 @@ def aim_of(
 
 @dataclass
 class Aims:
-    """Targets for rules. The table is read when the first one is asked for."""
+    """Targets for rules. Nothing is opened or read before the first one is asked for.
 
-    setup: MetricsSetup
+    Args:
+        setup_of: makes what measuring needs.
+        read_at: the current instant, as of which the table of targets is read.
+    """
+
+    setup_of: Callable[[], MetricsSetup]
     read_at: datetime
-    _targets: list[Targets] = field(default_factory=list)
 
     def target_of(self, need: SeriesNeed, period: Period, dims: Dims, now: datetime) -> Decimal | None:
         """What a series ought to reach in a period, as known at an instant; None if nobody said.
 
         A family that is restricted to one segment has that segment's target.
         """
-        kpi = self.setup.kpis.get(need.kpi)
-        segments = _segments(need, dims)
+        setup, segments = self._setup, _segments(need, dims)
+        kpi = setup.kpis.get(need.kpi)
         if kpi is None or segments is None:
             return None
-        known = self.setup.settings.get(need.kpi)
+        known = setup.settings.get(need.kpi)
         try:
             definition = kpi.definition({**(known.params if known else {}), **dict(need.params)})
         except KpidError:  # told when the KPI is measured
             return None
-        work = self.setup.calendars.get("") if kpi.adds_up(definition) else None
-        return aim_of(self._all(), Target(need.kpi, dict(need.params)), period, segments, now, work=work).value
+        work = setup.calendars.get("") if kpi.adds_up(definition) else None
+        return aim_of(self._targets, Target(need.kpi, dict(need.params)), period, segments, now, work=work).value
 
-    def _all(self) -> Targets:
-        if not self._targets:
-            setup = self.setup
-            rows = read_targets(setup.warehouse, self.read_at)
-            work = setup.calendars.get("")
-            self._targets.append(Targets(rows, setup.settings, setup.kpis, setup.calendar, setup.currency, work))
-        return self._targets[0]
+    @cached_property
+    def _setup(self) -> MetricsSetup:
+        return self.setup_of()
+
+    @cached_property
+    def _targets(self) -> Targets:
+        setup = self._setup
+        rows = read_targets(setup.warehouse, self.read_at)
+        return Targets(rows, setup.settings, setup.kpis, setup.calendar, setup.currency, setup.calendars.get(""))
 
 
 def _segments(need: SeriesNeed, dims: Dims) -> Dims | None:

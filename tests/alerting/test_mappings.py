@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kpid.alerting.assessing import judge_slot
 from kpid.alerting.baselines import Terms
@@ -13,13 +16,18 @@ from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.model import MeasurementState
 from tests.alerting.sights import asks, of, periods, plain, rate
 
+_KEYS = st.sampled_from(
+    ["anomaly", "method", "season", "sensitivity", "history", "min_effect", "since", "months", "settle", "gain", "all", "any",
+     "kpi", "is", "params", "min_sample"]
+)  # fmt: skip
+
 
 def judged(condition: Any, seen: Any, unit: str = "ratio", **given: Any) -> Outcome:
     return judge_slot(asks(unit, warn=condition, **given), [seen])[0]
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given_", "says"),
     [
         ({"since": "soon"}, "since: 'soon' is not a day: write 2026-03-01"),
         ({"since": "2026-03-01", "months": 0}, "months: 0: write a whole number from 1 to 36"),
@@ -36,10 +44,33 @@ def judged(condition: Any, seen: Any, unit: str = "ratio", **given: Any) -> Outc
         ({"none": 1}, "is no condition: write a text, or a mapping with anomaly, since, all or any"),
     ],
 )
-def test_what_is_no_condition_is_refused_with_what_to_write(given: dict[str, Any], says: str) -> None:
+def test_what_is_no_condition_is_refused_with_what_to_write(given_: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError) as caught:
-        condition_from(given)
+        condition_from(given_)
     assert says in str(caught.value)
+
+
+_LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-5, 400), st.text("<> 5%xyzup", max_size=8), st.dates(), st.datetimes())
+_VALUES = st.recursive(_LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_KEYS, inner, max_size=3)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(_KEYS, _VALUES, max_size=4))
+def test_any_mapping_is_a_condition_or_a_value_error(given_: dict[str, Any]) -> None:
+    try:
+        found = condition_from(given_)
+    except ValueError as error:
+        assert str(error)  # noqa: PT017 - either way is right
+    else:
+        assert found.text
+        assert found.reach("week") >= 0
+
+
+@pytest.mark.parametrize("day", ["2026-05-01", date(2026, 5, 1), datetime(2026, 5, 1, 8, tzinfo=UTC)])
+def test_day_of_an_event_is_read_however_yaml_gives_it(day: Any) -> None:
+    found = condition_from({"since": day})
+    assert isinstance(found, Gain)
+    assert found.event == date(2026, 5, 1)
 
 
 SINCE = {"since": "2026-05-01", "months": 3, "gain": "5pp"}

@@ -74,7 +74,8 @@ def aims(tmp_path: Path):
         "rate": KpiSettings.model_validate({"target": "40%", "target_period": "month"}),
     }
     warehouse = open_duckdb(tmp_path / "facts.duckdb")
-    yield Aims(MetricsSetup(warehouse, {"won": WON, "rate": RATE}, CALENDAR, "EUR", settings, calendars={"": WORK}), NOW)
+    setup = MetricsSetup(warehouse, {"won": WON, "rate": RATE}, CALENDAR, "EUR", settings, calendars={"": WORK})
+    yield Aims(lambda: setup, NOW)
     warehouse.close()
 
 
