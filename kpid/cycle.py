@@ -2,7 +2,7 @@
 
     refresh   sync the sources -> measure what changed -> judge the rules -> notices in the outbox
     publish   a due report -> context from history -> mails in the outbox
-    deliver   what is due in the outbox -> the receivers
+    deliver   reminders, escalations, what was held back -> the outbox; what is due there -> the receivers
 
 The steps do not know each other. Each leaves its rows in a store, and the next one reads them there: so a crash between any two
 lines loses nothing, and the next cycle goes on.
@@ -18,6 +18,8 @@ from datetime import datetime
 
 from kpid.alerting.evaluate import EvaluateResult, evaluate_rules
 from kpid.alerting.evaluate import needs_of as needs_of_rule
+from kpid.alerting.tending import Tended, has_work
+from kpid.alerting.tending import tend as tend_alerts
 from kpid.app import App
 from kpid.delivery.dispatch import Delivered, deliver_due
 from kpid.ingest.sync import SyncResult, sync_source
@@ -110,8 +112,17 @@ def publish(app: App, report: str, *, due: str, now: datetime, late_note: str = 
     )
 
 
+def tend(app: App, now: datetime) -> Tended:
+    """See to what time brings: reminders, escalations, notices that were held back and are due. They go into the outbox."""
+    with app.store.read() as conn:
+        if not has_work(conn, app.config.routes, now):
+            return Tended()
+    return tend_alerts(app.alerting_setup(), store=app.store, now=now)
+
+
 def deliver(app: App, *, stop: Callable[[], bool] = lambda: False) -> Delivered:
-    """Send what is due in the outbox."""
+    """Put what time brings into the outbox, and send what is due there."""
+    tend(app, app.clock.now())
     return deliver_due(
         store=app.store,
         notifiers=app.notifiers,

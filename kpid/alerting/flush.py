@@ -43,6 +43,7 @@ class ReadyItem:
     item: NoticeItem
     labels: Labels
     names: Mapping[str, str | None]
+    sources: tuple[str, ...]
     goes_to: tuple[Destination, ...]
 
 
@@ -69,17 +70,17 @@ def _ready(setup: AlertingSetup, rule: Rule, each: ThreadNotice) -> Ready:
         labels = labels_of(notice, item, sources, names)
         found.append((item, labels, names, ways_of(labels, rule.to, setup.routes)))
     asking = [item for item, _, _, ways in found if people_asked(ways)]
-    contacts = _contacts(setup, asking)
+    contacts = contacts_of(setup, asking)
     items: list[ReadyItem] = []
     missing: dict[Missing, None] = {}
     for item, labels, names, ways in found:
         goes_to, unknown = destinations(ways, item, contacts, setup.owners)
-        items.append(ReadyItem(item, labels, names, tuple(goes_to)))
+        items.append(ReadyItem(item, labels, names, tuple(sources), tuple(goes_to)))
         missing.update(dict.fromkeys(unknown))
     return Ready(each, tuple(items), tuple(missing))
 
 
-def _contacts(setup: AlertingSetup, items: Sequence[NoticeItem]) -> Mapping[str, Contact]:
+def contacts_of(setup: AlertingSetup, items: Sequence[NoticeItem]) -> Mapping[str, Contact]:
     """The owners of series, and their managers."""
     owners = sorted({owner for item in items if (owner := owner_of(item)) is not None})
     if not owners:
@@ -153,7 +154,11 @@ def _rows(
         wanted = list(dict.fromkeys((*heard, *places)))
     else:
         wanted = list(places)
-    dump = {**item_dump(item), "names": {name: called for name, called in one.names.items() if called}}
+    dump = {
+        **item_dump(item),
+        "names": {name: called for name, called in one.names.items() if called},
+        "sources": list(one.sources),
+    }
     for receiver, recipient in wanted:
         past, place = heard.get((receiver, recipient)), places.get((receiver, recipient))
         if past is not None and (place is None or item.kind in ENDING):

@@ -70,7 +70,7 @@ class Gate:
     def labels(self, row: NoticeRow) -> Labels:
         """The labels of the alert that a notice is about."""
         notice = self.frames[row.frame]
-        return labels_of(notice, item_from_dump(row.item), self.sources(notice.kpi), row.item.get("names", {}))
+        return labels_of(notice, item_from_dump(row.item), row.item.get("sources", ()), row.item.get("names", {}))
 
     def sources(self, kpi: str) -> tuple[str, ...]:
         """The sources that feed a KPI."""
@@ -134,7 +134,7 @@ class Gate:
 
     def pace(self, row: NoticeRow) -> Pace:
         """At which pace a notice goes: that of its route, as it is configured now."""
-        return self._paces.get(row.route.partition(" > ")[0], Pace())
+        return self._paces.get(row.route.rpartition(" > step ")[0] or row.route, Pace())
 
     def _labels_of_episode(self, one: EpisodeRow) -> Labels:
         rule = next((rule for rule in self.setup.rules if rule.uid == one.rule_uid), None)

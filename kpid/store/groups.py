@@ -60,6 +60,11 @@ def list_to_repeat(conn: Connection, now: datetime) -> dict[GroupId, GroupRow]:
     return {GroupId(row.receiver, row.recipient, row.group_key): _group(row) for row in rows}
 
 
+def has_to_repeat(conn: Connection, now: datetime) -> bool:
+    """Whether a group's next reminder is due."""
+    return conn.execute(select(groups.c.group_key).where(groups.c.next_repeat_at <= now).limit(1)).first() is not None
+
+
 def repeat_at(conn: Connection, key: GroupId, at: datetime | None, now: datetime) -> None:
     """When the group is reminded next; None: not any more."""
     conn.execute(update(groups).where(_is(key)).values(next_repeat_at=at, updated_at=now))
@@ -68,6 +73,12 @@ def repeat_at(conn: Connection, key: GroupId, at: datetime | None, now: datetime
 def handled_episodes(conn: Connection) -> list[EpisodeRow]:
     """Open episodes that somebody has in hand, or had until lately."""
     return _episodes(conn, episodes.c.ended_at.is_(None), episodes.c.handling != "open")
+
+
+def has_expired(conn: Connection, now: datetime) -> bool:
+    """Whether the time of an acknowledgement or a snooze is over."""
+    over = (episodes.c.ended_at.is_(None), episodes.c.handling != "open", episodes.c.handled_until <= now)
+    return conn.execute(select(episodes.c.id).where(*over).limit(1)).first() is not None
 
 
 def put_back(conn: Connection, numbers: Iterable[int], now: datetime) -> None:
@@ -92,7 +103,11 @@ def open_of_routes(conn: Connection, routes: Collection[str]) -> list[NoticeRow]
         notices.c.series_key == episodes.c.series_key,
         notices.c.episode == episodes.c.episode,
     )
-    names = [name for route in routes for name in (notices.c.route == route, notices.c.route.startswith(f"{route} >"))]
+    names = [
+        name
+        for route in routes
+        for name in (notices.c.route == route, notices.c.route.startswith(f"{route} > step ", autoescape=True))
+    ]
     wanted = select(*(notices.c[name] for name in NoticeRow.__slots__)).join(episodes, mine)
     rows = conn.execute(wanted.where(episodes.c.ended_at.is_(None), or_(*names)).order_by(notices.c.id))
     return [NoticeRow(*row) for row in rows]

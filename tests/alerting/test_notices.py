@@ -44,7 +44,7 @@ def through(letters: str, start: SeriesState | None = None, first: int = 0) -> t
         ("W", "K", ["resolved none"]),
         ("W", "CK", ["resolved none"]),
         ("W", "KW", ["resolved none", "fired warn"]),
-        ("W", "KWKC", ["resolved none", "fired critical"]),
+        ("W", "KWKC", ["resolved none", "fired critical", "flapping none"]),
         ("C", "W", ["eased warn"]),
         ("C", "MMM", ["expired none"]),
         ("C", "INSE", []),
