@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -66,14 +65,14 @@ def aim_of(
 
 @dataclass
 class Aims:
-    """Targets for rules. Nothing is opened or read before the first one is asked for.
+    """Targets for rules. The table of targets is read when the first one is asked for.
 
     Args:
-        setup_of: makes what measuring needs.
-        read_at: the current instant, as of which the table of targets is read.
+        setup: what measuring needs.
+        read_at: the current instant, as of which the table is read.
     """
 
-    setup_of: Callable[[], MetricsSetup]
+    setup: MetricsSetup
     read_at: datetime
 
     def target_of(self, need: SeriesNeed, period: Period, dims: Dims, now: datetime) -> Decimal | None:
@@ -81,7 +80,7 @@ class Aims:
 
         A family that is restricted to one segment has that segment's target.
         """
-        setup, segments = self._setup, _segments(need, dims)
+        setup, segments = self.setup, _segments(need, dims)
         kpi = setup.kpis.get(need.kpi)
         if kpi is None or segments is None:
             return None
@@ -94,12 +93,8 @@ class Aims:
         return aim_of(self._targets, Target(need.kpi, dict(need.params)), period, segments, now, work=work).value
 
     @cached_property
-    def _setup(self) -> MetricsSetup:
-        return self.setup_of()
-
-    @cached_property
     def _targets(self) -> Targets:
-        setup = self._setup
+        setup = self.setup
         rows = read_targets(setup.warehouse, self.read_at)
         return Targets(rows, setup.settings, setup.kpis, setup.calendar, setup.currency, setup.calendars.get(""))
 

@@ -75,7 +75,7 @@ def aims(tmp_path: Path):
     }
     warehouse = open_duckdb(tmp_path / "facts.duckdb")
     setup = MetricsSetup(warehouse, {"won": WON, "rate": RATE}, CALENDAR, "EUR", settings, calendars={"": WORK})
-    yield Aims(lambda: setup, NOW)
+    yield Aims(setup, NOW)
     warehouse.close()
 
 
