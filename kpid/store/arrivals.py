@@ -39,13 +39,19 @@ def delivered_until(conn: Connection, gaps: dict[str, timedelta]) -> dict[str, d
 
 
 def overdue_since(conn: Connection) -> dict[str, datetime | None]:
-    """Since when each report is overdue: the first time after the last one that was written; None: nothing is due. By name."""
+    """Since when each report is overdue: the first time after the last one that was written; None: nothing is due. By name.
+
+    A report that was never written is overdue from when kpid first ran at the earliest: nobody could have written it before.
+    """
     r = runs.c
     over = select(r.schedule, func.max(r.due_at)).where(r.schedule.startswith(REPORT), r.state.in_(_OVER)).group_by(r.schedule)
     written = {row[0]: row[1] for row in conn.execute(over)}
     found: dict[str, datetime | None] = {name.removeprefix(REPORT): None for name in written}
     waiting = select(r.schedule, r.due_at).where(r.schedule.startswith(REPORT), r.state.not_in(_OVER)).order_by(r.due_at.desc())
+    began = conn.execute(select(func.min(sync_runs.c.started_at))).scalar()
     for schedule, at in conn.execute(waiting):
-        if schedule not in written or at > written[schedule]:
+        if schedule not in written:
+            found[schedule.removeprefix(REPORT)] = at if began is None else max(at, began)
+        elif at > written[schedule]:
             found[schedule.removeprefix(REPORT)] = at
     return found

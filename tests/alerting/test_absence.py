@@ -143,6 +143,16 @@ def test_report_that_was_not_written_fires(tmp_path: Path) -> None:
     assert watch.states() == {"weekly": "ok"}
 
 
+def test_report_of_before_kpid_first_ran_is_not_overdue(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, [silence(absence={"report": "weekly", "after": "3h"})])
+    watch.sync("crm", START)
+    watch.report(START - 144 * HOUR)
+    watch.at(1)
+    assert watch.states() == {"weekly": "ok"}
+    watch.at(4)
+    assert watch.states() == {"weekly": "firing warn"}
+
+
 def test_source_that_was_never_asked_is_a_rule_that_cannot_be_judged(watch: Watch) -> None:
     for hours in (1, 2, 3):
         watch.at(hours)
