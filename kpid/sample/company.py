@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 ZONE = ZoneInfo("Europe/Berlin")
 DAYS = 730
 BREAKDOWN_DAYS = 75
+EARLIER_DAYS = 150
 SELLERS = (
     ("ada", "Ada Example", "North", "EMEA", 0.47),
     ("bruno", "Bruno Sample", "North", "EMEA", 0.44),
@@ -41,6 +42,10 @@ class Span:
     def days(self) -> Iterator[date]:
         """All days, oldest first."""
         return (self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
+
+    def days_before(self, count: int) -> Iterator[date]:
+        """Mondays to Fridays of so many days before the first, oldest first."""
+        return (day for n in range(count, 0, -1) if (day := self.first - timedelta(days=n)).weekday() < 5)
 
     def workdays(self) -> Iterator[date]:
         """Mondays to Fridays."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from kpid.sample.company import (
     BREAKDOWN_DAYS,
+    EARLIER_DAYS,
     LOSS_REASONS,
     PRODUCTS,
     SELLERS,
@@ -62,21 +63,30 @@ def _win_chance(owner: str, skill: float, source_bonus: float, closing: date, sp
 
 
 def deals(rng: Random, span: Span, accounts: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Deals and the stages they passed through, as canonical rows."""
+    """Deals and the stages they passed through, as canonical rows: also those that were open when it began."""
     deals: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
-    growth = 0.0
+    earlier, number = Random("earlier"), 0
+    for day in span.days_before(EARLIER_DAYS):
+        for _ in range(poisson(earlier, 13.5 * season(day))):
+            number += 1
+            deal, stages = _deal(earlier, span, accounts, day, f"e{number}")
+            if deal["closed_at"] is None or deal["closed_at"].date() >= span.first:
+                deals.append(deal)
+                history.extend(stages)
+    growth, number = 0.0, 0
     for day in span.workdays():
         growth += 0.0006
         for _ in range(poisson(rng, 13.5 * season(day) * (1 + growth))):
-            deal, stages = _deal(rng, span, accounts, day, len(deals) + 1)
+            number += 1
+            deal, stages = _deal(rng, span, accounts, day, f"d{number}")
             deals.append(deal)
             history.extend(stages)
     return deals, history
 
 
 def _deal(
-    rng: Random, span: Span, accounts: Sequence[dict[str, Any]], day: date, number: int
+    rng: Random, span: Span, accounts: Sequence[dict[str, Any]], day: date, key: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     owner, _, _, _, skill = rng.choice(SELLERS)
     source, _, bonus = rng.choices(SOURCES, weights=[share for _, share, _ in SOURCES])[0]
@@ -88,9 +98,9 @@ def _deal(
     reason = rng.choice(LOSS_REASONS)
     amount = round(price * rng.lognormvariate(0, 0.35), 2)
     is_closed = closed <= span.now
-    visits = list(_visits(rng, f"d{number}", created, closed, won, span.now))
+    visits = list(_visits(rng, key, created, closed, won, span.now))
     deal = {
-        "native_id": f"d{number}",
+        "native_id": key,
         "created_at": created,
         "updated_at": closed if is_closed else visits[-1]["valid_from"],
         "name": f"{account['name']} - {product}",
