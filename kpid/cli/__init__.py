@@ -31,6 +31,7 @@ from kpid.cli import (
     listings,
     measure,
     outbox,
+    preview,
     report,
     restated,
     ruletest,
@@ -87,6 +88,7 @@ def command_line() -> typer.Typer:
     app.command("explain")(explain.explain)
     app.command("test")(ruletest.run)
     app.command("backtest")(backtest.backtest)
+    app.command("preview")(preview.preview)
     app.add_typer(kpis.app, name="kpis")
     app.add_typer(alerts.app, name="alerts")
     app.command("ack")(handling.ack)

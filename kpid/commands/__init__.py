@@ -35,6 +35,7 @@ COMMANDS = {
     "forecast": Command("forecasting:forecast_kpi", "facts", progress=True),
     "compare": Command("before_after:compare_event", "facts", progress=True),
     "backtest": Command("backtest:backtest_rule", "facts", progress=True),
+    "preview": Command("preview:preview_rule", "facts", progress=True),
     "restated": Command("reported:list_restated", "store"),
     "explain": Command("explain:explain_kpi", "facts", progress=True),
     "alerts list": Command("alerts:list_alerts", "store"),

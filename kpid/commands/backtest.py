@@ -49,14 +49,14 @@ def backtest_rule(
         hint = "Rules with absence: look at the clock, which leaves no history"
         raise KpidError(f"rule {chosen.name} cannot be tried on the past", hint=hint)
     setup = app.alerting_setup()
-    made = partial(_plan, app)
+    made = partial(plan_for, app)
     plan, now = made(chosen), app.clock.now()
     first, last = (instant_from_text(text, app.calendar) if text else now for text in (start, end))
     periods = periods_of(plan, first, min(last, now), app.calendar)
     if not periods:
         hint = "Give an earlier --from or a later --to: only periods that are over are judged"
         raise KpidError(f"no {plan.rule.period} lies between {first:%Y-%m-%d} and {min(last, now):%Y-%m-%d}", hint=hint)
-    past, place = _past(app, plan, periods, recompute=recompute, progress=progress)
+    past, place = past_of(app, plan, periods, recompute=recompute, progress=progress)
     found = backtest(chosen, made, past, periods, app.calendar, setup)
     return _told(chosen, plan, found, place)
 
@@ -74,7 +74,12 @@ def rule_named(app: App, name: str) -> Rule:
     raise KpidError(f"there is no rule {name!r}", hint=hint)
 
 
-def _plan(app: App, rule: Rule) -> RulePlan:
+def plan_for(app: App, rule: Rule) -> RulePlan:
+    """The rule, made ready.
+
+    Raises:
+        KpidError: it cannot be judged.
+    """
     kpi = app.plugins.kpis.get(rule.kpi)
     if kpi is None:
         raise KpidError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", hint="`kpid kpis` lists them")
@@ -82,8 +87,10 @@ def _plan(app: App, rule: Rule) -> RulePlan:
     return plan_of(rule, kpi, settings.get(rule.kpi), kpis=app.plugins.kpis, all_settings=settings)
 
 
-def _past(app: App, plan: RulePlan, periods: Sequence[Period], *, recompute: bool, progress: Progress | None) -> tuple[Past, str]:
-    """The figures, and where they come from."""
+def past_of(
+    app: App, plan: RulePlan, periods: Sequence[Period], *, recompute: bool, progress: Progress | None
+) -> tuple[Past, str]:
+    """The figures that judging these periods takes, and where they come from: history if it has all of them."""
     needs = [plan.need, *plan.members, *(need for need in (plan.total, plan.days) if need is not None)]
     kept = None if recompute else _kept(app, plan, needs, periods)
     found = kept or {need: _measured(app, plan, need, periods, progress) for need in needs}

@@ -24,6 +24,7 @@ COMMANDS = [
     "explain",
     "test",
     "backtest",
+    "preview",
     "kpis",
     "kpis show",
     "alerts",

@@ -86,6 +86,7 @@ WEEKLY = CONFIG_OF_THE_WORLD.replace(
     "rules:\n",
     "rules:\n"
     '  - {name: wins, kpi: won_deals, period: week, warn: "< 6", for: 2x, to: [team]}\n'
+    '  - {name: many, kpi: won_deals, period: week, warn: "> 4", to: [team]}\n'
     "  - {name: silent, absence: {source: all}, to: [team]}\n",
 )
 
@@ -140,4 +141,57 @@ def test_backtest_draws_a_picture(kpid, world, ending):  # noqa: F811
 def test_wrong_backtests_are_explained(kpid, world, arguments, code, says):  # noqa: F811
     found, _, err = tried(kpid, world, *arguments)
     assert found == code
+    assert says in " ".join(err.split())
+
+
+# ---- preview
+
+
+def previewed(kpid, world, *arguments):  # noqa: F811
+    return kpid("--now", NOW, "preview", *arguments, "--config", world.config)
+
+
+def test_preview_of_a_rule_that_was_just_judged(kpid, world):  # noqa: F811
+    code, out, err = previewed(kpid, world, "wins")
+    assert (code, err) == (0, "")
+    assert "nothing has come due since it was last judged" in out
+
+
+def test_preview_renders_what_would_have_been_sent(kpid, world):  # noqa: F811
+    mails = len(world.mails())
+    code, out, err = previewed(kpid, world, "many", "--at", "2026-10-12")
+    assert (code, err) == (0, "")
+    assert "many, 2026-W41, as it would have been then (figures: " in out
+    assert "--- message 1 of 1: team to a@example.com (to: of the rule)" in out
+    assert "Won deals rose to 5 in" in out
+    assert "firing" in out
+    assert len(world.mails()) == mails
+
+
+def test_preview_of_a_new_rule_is_its_first_round(kpid, world):  # noqa: F811
+    new = WEEKLY.replace(
+        "  - {name: wins,", '  - {name: new, kpi: won_deals, period: day, warn: "< 2", to: [team]}\n  - {name: wins,'
+    )
+    file = world.folder / "new.yml"
+    file.write_text(new)
+    found = json.loads(kpid("--now", NOW, "preview", "new", "--config", file, "--format", "json")[1])
+    assert found["judged"] == "as its first round will (figures: measured now)"
+    assert found["period"] == "2026-11-09"
+    (one,) = found["messages"]
+    assert (one["receiver"], one["recipients"], one["held"], one["wait"]) == ("team", ["a@example.com"], "", 0.0)
+    assert found["series"][0]["status"] == "firing"
+    assert json.loads(kpid("--now", NOW, "alerts", "list", "--rule", "new", "--config", file, "--format", "json")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("wnis",), "Did you mean 'wins'?"),
+        (("silent",), "no figures to preview"),
+        (("wins", "--at", "soon"), "neither a day nor"),
+    ],
+)
+def test_wrong_previews_are_explained(kpid, world, arguments, says):  # noqa: F811
+    code, _, err = previewed(kpid, world, *arguments)
+    assert code == 1
     assert says in " ".join(err.split())
