@@ -158,6 +158,7 @@ class Anomaly(OfOneFigure):
             baseline=Baseline(Fraction(_rounded(limits.mean)), f"what is usual ({count} periods)"),
             side=side,
             p=p,
+            q=None if p is None else self.tail,
             warnings=warnings,
         )
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from kpid.alerting.anomalies import Anomaly
 from kpid.alerting.baselines import Terms, value_of, work_days
 from kpid.alerting.conditions import Condition
 from kpid.alerting.contracts import Sight
@@ -207,8 +206,7 @@ class _Bench:
             found = replace(found, baseline=to_decimal(baseline.value), baseline_label=baseline.label, effect=effect)
         if p is None:
             return Judged(found)
-        tail = condition.tail if isinstance(condition, Anomaly) else None
-        q = tail if self.guards.significance is None else float(self.guards.significance)
+        q = verdict.q if self.guards.significance is None else float(self.guards.significance)
         return Judged(replace(found, p=round(p, 6)), p, q)
 
     def _guarded(self, one: Judged, condition: Condition, verdict: Verdict) -> str:

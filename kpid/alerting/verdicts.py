@@ -63,6 +63,7 @@ class Verdict:
         baseline: what the figure was compared with.
         side: on which side of that the fault lies.
         p: how often chance alone gives such a figure, where the condition itself is a test.
+        q: how often chance alone goes beyond the condition's limits: the level of that test.
         warnings: what a reader should know of the comparison.
     """
 
@@ -73,6 +74,7 @@ class Verdict:
     baseline: Baseline | None = None
     side: Side = ""
     p: float | None = None
+    q: float | None = None
     warnings: tuple[str, ...] = ()
 
 

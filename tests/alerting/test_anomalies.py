@@ -150,6 +150,14 @@ def test_p_chart_is_corrected_for_many_series() -> None:
     assert judge_slot(single, [*others, alone])[-1].kind is OutcomeKind.BREACH
 
 
+def test_p_chart_keeps_its_level_among_other_conditions() -> None:
+    chart = {"anomaly": "down", "method": "p_chart"}
+    low = of(rate, [*[(40, 100)] * 12, (5, 50)])
+    usual = of(rate, [*[(40, 100)] * 12, (20, 50)])
+    both = judge_slot(asks("ratio", warn={"all": ["< 30%", chart]}), [low, usual, usual])
+    assert [one.kind for one in both] == [OutcomeKind.BREACH, OutcomeKind.CLEAR, OutcomeKind.CLEAR]
+
+
 def test_p_chart_of_what_is_no_share_of_cases_says_nothing() -> None:
     condition = {"anomaly": "down", "method": "p_chart"}
     assert "no shares of cases" in judged(condition, of(plain, [*USUAL, 1])).reason
