@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kpid.alerting.contracts import Contact
+from kpid.store import episodes, groups, handling, notices
+from tests.alerting.routed import Routed, owners, routes, window
+from tests.alerting.world import rule, week
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+GOOD, BAD, WORSE = (120, 400), (96, 400), (76, 400)
+FIRED = week(2).end + HOUR
+ALL = {"team": ("ada@example.com",), "boss": ("bea@example.com",), "chief": ("cyd@example.com",), "mail": ()}
+
+
+def fired(folder: Path, *given: dict[str, Any], **more: Any) -> Routed:
+    """A world in which Ana's alert has just been told."""
+    world = Routed(folder, [rule(critical="< 20%")], ALL, more={"routes": routes(*given), **more})
+    world.put(world.rules[0], week(2), {"ana": BAD})
+    world.evaluate(FIRED)
+    return world
+
+
+def hand(world: Routed, kind: str, until: datetime, now: datetime = FIRED) -> None:
+    with world.store.write() as conn:
+        (one,) = episodes.list_open(conn)
+        act = handling.take_up if kind == "ack" else handling.put_off
+        assert act(conn, one.id, by="ada", via="cli", until=until, comment="", now=now)
+
+
+def reminded(world: Routed, until: timedelta) -> list[float]:
+    """After how many hours people were told again, looking every hour."""
+    found = []
+    at = FIRED
+    while at < FIRED + until:
+        at += HOUR
+        before = len(world.letters())
+        world.tend(at)
+        found += [(at - FIRED) / HOUR] * (len(world.letters()) - before)
+    return found
+
+
+def test_repeat_doubles_up_to_its_maximum(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "6h", "repeat_max": "24h"})
+    assert reminded(world, 4 * DAY) == [6, 18, 42, 66, 90]
+    assert world.told()[1:] == ["team ada@example.com: Ana reminder"] * 5
+    assert len({letter.thread for letter in world.letters()}) == 1
+
+
+def test_repeat_may_be_off(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off"})
+    assert reminded(world, 3 * DAY) == []
+
+
+def test_rule_with_recipients_of_its_own_reminds_ever_more_seldom(tmp_path: Path) -> None:
+    world = fired(tmp_path)
+    assert reminded(world, 8 * DAY) == [24, 72, 168]
+
+
+def test_no_reminder_of_what_has_ended_or_somebody_has_in_hand(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "6h"})
+    hand(world, "ack", FIRED + 30 * DAY)
+    assert reminded(world, 2 * DAY) == []
+    world.put(world.rules[0], week(3), {"ana": GOOD})
+    world.evaluate(week(3).end + HOUR)
+    assert world.told()[1:] == ["team ada@example.com: Ana resolved"]
+    world.tend(week(3).end + 40 * DAY)
+    assert len(world.told()) == 2
+
+
+def test_reminder_has_the_newest_figures(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "8d"})
+    world.put(world.rules[0], week(3), {"ana": (88, 400)})
+    world.evaluate(week(3).end + HOUR)
+    world.tend(FIRED + 8 * DAY)
+    assert world.letters()[-1].message["facts"]["values"] == ["0.22"]
+
+
+def test_end_of_a_snooze_tells_what_still_fires_once(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off"})
+    hand(world, "snooze", FIRED + DAY)
+    assert reminded(world, 3 * DAY) == [24]
+    with world.store.read() as conn:
+        assert groups.handled_episodes(conn) == []
+
+
+def test_end_of_a_snooze_says_nothing_of_what_is_over(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"]})
+    hand(world, "snooze", FIRED + 8 * DAY)
+    world.put(world.rules[0], week(3), {"ana": GOOD})
+    world.evaluate(week(3).end + HOUR)
+    told = world.told()
+    world.tend(FIRED + 9 * DAY)
+    assert world.told() == told
+
+
+STEPS = [{"after": "4h", "to": ["boss"]}, {"after": "8h", "to": ["chief"]}]
+
+
+def test_escalation_climbs_step_by_step(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off", "escalate": STEPS})
+    assert reminded(world, DAY) == [4, 8]
+    assert world.told()[1:] == ["boss bea@example.com: Ana escalation", "chief cyd@example.com: Ana escalation"]
+
+
+def test_escalation_stops_when_somebody_takes_it_up(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off", "escalate": STEPS})
+    assert reminded(world, 5 * HOUR) == [4]
+    hand(world, "ack", FIRED + 7 * DAY, FIRED + 5 * HOUR)
+    world.tend(FIRED + 20 * HOUR)
+    assert len(world.told()) == 2
+
+
+def test_snooze_puts_an_escalation_off(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off", "escalate": STEPS[:1]})
+    hand(world, "snooze", FIRED + 10 * HOUR)
+    assert reminded(world, DAY) == [10, 10]
+    assert sorted(world.told()[1:]) == ["boss bea@example.com: Ana escalation", "team ada@example.com: Ana reminder"]
+
+
+def test_those_whom_it_climbed_to_hear_of_the_end(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off", "escalate": STEPS[:1]})
+    reminded(world, 5 * HOUR)
+    world.put(world.rules[0], week(3), {"ana": GOOD})
+    world.evaluate(week(3).end + HOUR)
+    assert world.told()[2:] == ["team ada@example.com: Ana resolved", "boss bea@example.com: Ana resolved"]
+    world.tend(week(3).end + DAY)
+    assert len(world.told()) == 4
+
+
+def test_escalation_outside_of_a_window_is_put_off_even_where_others_are_dropped(tmp_path: Path) -> None:
+    given = {"to": ["team"], "repeat": "off", "escalate": STEPS[:1], "hours": "office"}
+    world = fired(tmp_path, given, windows=window("drop", times="00:00-02:00"))
+    assert world.told() == ["team ada@example.com: Ana fired"]
+    assert reminded(world, 2 * DAY) == [23]
+
+
+def test_escalation_may_go_to_the_manager(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off", "escalate": [{"after": "1h", "to": ["manager"]}]}, owners=owners())
+    world.people = {
+        "crm:ana": Contact("crm:ana", "Ana Example", "ana@example.com", manager_id="crm:eve"),
+        "crm:eve": Contact("crm:eve", "Eve Example", "eve@example.com"),
+    }
+    world.tend(FIRED + HOUR)
+    assert world.told()[1:] == ["mail eve@example.com: Ana escalation"]
+
+
+def test_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"]})
+    before = world.rows()
+    assert world.tend(FIRED + HOUR).messages == 0
+    assert world.rows() == before
+    with world.store.read() as conn:
+        assert notices.count_by_state(conn) == {"sent": 1}
