@@ -7,6 +7,7 @@ measured before on two cores is printed, and said to be so. Everything listens o
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import socket
 import subprocess
@@ -271,10 +272,7 @@ def promtool(what: str) -> None:
         folder = Path(name)
         (folder / "rules.yml").write_text(rules_of(1, by_series=False), encoding="utf-8")
         (folder / "tests.yml").write_text("rule_files: [rules.yml]\ntests:\n" + test * TESTS, encoding="utf-8")
-        started = time.perf_counter()
-        done = subprocess.run([program, "test", "rules", "tests.yml"], cwd=folder, capture_output=True, text=True, check=False)
-        took = time.perf_counter() - started
-    say("promtool", what, f"{took:.1f} s" if done.returncode == 0 else f"failed: {done.stdout[-300:]} {done.stderr[-300:]}")
+        say("promtool", what, timed([program, "test", "rules", "tests.yml"], folder))
 
 
 def kpid_tests(what: str) -> None:
@@ -289,11 +287,16 @@ def kpid_tests(what: str) -> None:
         (folder / "rules.yml").write_text(rule, encoding="utf-8")
         tests = "".join(f"  - name: test {number}\n{test}" for number in range(TESTS))
         (folder / "tests.yml").write_text("rules: [rules.yml]\ntests:\n" + tests, encoding="utf-8")
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "kpid", "test", "tests.yml"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        took = time.perf_counter() - started
-    say("kpid test", what, f"{took:.1f} s" if done.returncode == 0 else f"failed: {done.stdout[-300:]} {done.stderr[-300:]}")
+        say("kpid test", what, timed([sys.executable, "-m", "kpid", "test", "tests.yml"], folder))
+
+
+def timed(command: list[str], folder: Path) -> str:
+    """How long a program takes that has to end well, and how much of a processor."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    took, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{took:.1f} s, {used:.1f} s CPU" if done.returncode == 0 else f"failed: {done.stdout[-300:]} {done.stderr[-300:]}"
 
 
 def kpid_bench(module: str, *arguments: str) -> None:
