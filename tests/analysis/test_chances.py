@@ -27,7 +27,7 @@ from kpid.analysis.stats import Z95
     [
         ((60, 400), (800, 3200), 4.887e-06),  # every cell has five: z
         ((8, 40), (96, 320), 0.09416),
-        ((9, 26), (151, 239), 0.00230),  # a seller's October against the months before
+        ((9, 26), (151, 239), 0.002342),  # a seller's October against the months before
         ((1, 10), (30, 80), 0.07908),  # a cell below five: Fisher
         ((0, 5), (16, 40), 0.09720),
     ],
