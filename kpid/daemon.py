@@ -28,7 +28,7 @@ from kpid.analysis.wording import count_text
 from kpid.app import App, open_app
 from kpid.clock import Clock, ShiftedClock, SystemClock
 from kpid.commands import COMMANDS, rounds
-from kpid.commands.check import refuse_mistakes
+from kpid.commands.check_templates import refuse_all_mistakes
 from kpid.commands.overview import overview
 from kpid.commands.sync import Turns, sync_one
 from kpid.commands.wellbeing import call_heartbeat, say_alive
@@ -328,7 +328,7 @@ def run_daemon(file: Path, clock: Clock) -> int:
         stack.enter_context(signals.caught())
         app = open_app(file, clock)
         stack.callback(app.close)
-        refuse_mistakes(app.loaded, app.plugins)
+        refuse_all_mistakes(app)
         _started(app)
         log.info("kpid %s, process %d, configuration %s", __version__, os.getpid(), file)
         daemon = Daemon(app, file, rounds.begin(app, app.clock.now()))

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from kpid.app import App, open_app
-from kpid.commands.check import refuse_mistakes
+from kpid.commands.check_templates import refuse_all_mistakes
 from kpid.commands.wellbeing import health_recipients
 from kpid.config.secrets import redact
 from kpid.errors import KpidError
@@ -37,7 +37,7 @@ def read_again(file: Path, old: App) -> App | None:
     """The app of the configuration as it is now, over the same stores; None, and people are told, if it cannot be used."""
     try:
         new = open_app(file, old.clock, stores_of=old)
-        refuse_mistakes(new.loaded, new.plugins)
+        refuse_all_mistakes(new)
     except (Exception, SystemExit) as error:
         text = str(error) if isinstance(error, KpidError) else f"{type(error).__name__}: {error}"
         log.error("the new configuration is not used, the old one goes on: %s", text, exc_info=not isinstance(error, KpidError))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ def check(
 ) -> int:
     """Validate the configuration: everything that can be without contacting anybody."""
     from kpid.commands.check import check_config  # noqa: PLC0415
+    from kpid.commands.check_templates import template_findings  # noqa: PLC0415
     from kpid.commands.coverage import list_coverage  # noqa: PLC0415
     from kpid.commands.plain import plain  # noqa: PLC0415
     from kpid.config.load import load_config  # noqa: PLC0415
@@ -37,7 +39,8 @@ def check(
         return _kpis(list_coverage(loaded, with_own_kpis(plugins, loaded)), format)
     calendar = calendar_of(settings)
     renderer = Renderer.for_config(settings, plugins.filters, calendar)
-    findings = [plain(one) for one in check_config(loaded, plugins, check_templates=renderer.check)]
+    templates = partial(template_findings, loaded, plugins, renderer)
+    findings = [plain(one) for one in check_config(loaded, plugins, check_templates=templates)]
     if connect:
         findings += perform(session, "check connect")
     if format == "json":

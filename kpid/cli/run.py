@@ -48,7 +48,7 @@ def _write_sample(session: Session) -> None:
 def _one_round(session: Session) -> int:
     from kpid import control, logs  # noqa: PLC0415
     from kpid.clock import SystemClock  # noqa: PLC0415
-    from kpid.commands.check import refuse_mistakes  # noqa: PLC0415
+    from kpid.commands.check_templates import refuse_all_mistakes  # noqa: PLC0415
     from kpid.commands.once import run_once  # noqa: PLC0415
     from kpid.commands.overview import overview  # noqa: PLC0415
     from kpid.config.load import load_config  # noqa: PLC0415
@@ -56,7 +56,7 @@ def _one_round(session: Session) -> int:
 
     lock = control.lock_path_for(control.guarded_file(load_config(session.config_file).config))
     with control.hold(lock, "kpid run --once", SystemClock(), wait=30), opened(session, "write") as app:
-        refuse_mistakes(app.loaded, app.plugins)
+        refuse_all_mistakes(app)
         logs.set_up(app.config.logging.format, "warning", secrets_of(app.loaded, app.plugins))
         with progress_shown() as progress:
             done = run_once(app, progress=progress)

@@ -148,7 +148,7 @@ def _sentence(app: App, done: list[dict[str, Any]], left: list[dict[str, Any]], 
     parts = []
     if done:
         text = handling_text(done[0]["episode"], now, zone)
-        parts.append(text.capitalize() if len(done) == 1 else f"{count_text(len(done), 'alert')} {text}")
+        parts.append(text[:1].upper() + text[1:] if len(done) == 1 else f"{count_text(len(done), 'alert')} {text}")
     if left:
         parts.append(f"{count_text(len(left), 'alert')} left as it was: {left[0]['why']}")
     if over:

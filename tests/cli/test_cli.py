@@ -158,7 +158,7 @@ def test_config_may_come_from_the_environment(kpid, world, monkeypatch):
 
 
 def test_every_mistake_is_told_with_its_place(kpid, tmp_path):
-    shell = make_world(tmp_path, CONFIG.replace("every: 1h", "every: often").replace("few-wins, kpi", "few-wins, kip"))
+    shell = make_world(tmp_path, CONFIG.replace("currency:", "curency:").replace("few-wins, kpi", "few-wins, kip"))
     code, _, err = kpid("check", "--config", shell.config)
     assert code == 78
     assert err.count("kpid.yml:") >= 2
