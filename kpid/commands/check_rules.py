@@ -9,9 +9,10 @@ from kpid.alerting.conditions import Condition
 from kpid.alerting.fitness import About, about, check_condition, check_guards, check_levels
 from kpid.alerting.mappings import Composite, Member, condition_from
 from kpid.config.load import Loaded
-from kpid.config.model import Rule
+from kpid.config.model import KpiSettings, Rule
 from kpid.config.problems import Key, near_miss
 from kpid.errors import ConfigError
+from kpid.metrics.aims import WHOLES
 from kpid.model import Finding
 from kpid.plugin.kpi import Kpi
 from kpid.registry import Plugins
@@ -64,7 +65,7 @@ def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tu
             yield Finding(subject, False, f"{key}: {misuse}", "", loaded.place(*path, key))
             continue
         read[key] = condition
-        yield from _without_target(rule, kpi, condition, loaded, (*path, key))
+        yield from _without_target(rule, kpi, condition, of, loaded.config.kpis.get(kpi.id), loaded.place(*path, key))
     together = check_levels(read.get("warn"), read.get("critical"), read.get("recover"), of.unit)
     if together:
         key = "critical" if together.startswith("critical") else "recover"
@@ -101,14 +102,21 @@ def _member(member: Member, rule: Rule, plugins: Plugins) -> Iterator[str]:
         yield f"{kpi.id}: `{member.condition.text}` cannot be asked of another KPI: write a rule of its own"
 
 
-def _without_target(rule: Rule, kpi: Kpi, condition: Condition, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
-    """A warning where a target is asked for and the configuration has none: a source may deliver it."""
-    settings = loaded.config.kpis.get(kpi.id)
-    if "target" not in condition.needs or (settings is not None and (settings.target is not None or settings.targets)):
+def _without_target(
+    rule: Rule, kpi: Kpi, condition: Condition, of: About, settings: KpiSettings | None, where: str
+) -> Iterator[Finding]:
+    """A warning where a target is asked for and the configuration has none for such periods: a source may deliver it."""
+    if "target" not in condition.needs or (settings is not None and settings.targets):
         return
     text = f"`{condition.text}`: the configuration has no target for {kpi.id}"
     hint = f"Nothing is judged unless a source delivers one: write target: below kpis: {kpi.id}:"
-    yield Finding(f"rule {rule.name}", False, text, hint, loaded.place(*path), warning=True)
+    if settings is not None and settings.target is not None:
+        kind = settings.target_period or kpi.period
+        if kind == rule.period or (of.adds_up and kind in WHOLES.get(rule.period, ())):
+            return
+        text = f"`{condition.text}`: {kpi.id} has a target per {kind}, but the rule judges by {rule.period}"
+        hint = f"Nothing is judged unless a source delivers one: write period: {kind}, or target_period: {rule.period}"
+    yield Finding(f"rule {rule.name}", False, text, hint, where, warning=True)
 
 
 def _about(kpi: Kpi, rule: Rule) -> About:
