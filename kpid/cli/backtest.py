@@ -46,10 +46,8 @@ def _tell(found: dict[str, Any], most: int | None) -> None:
     say(f"{found['rule']} ({found['kpi_name']}, {found['period']}): {first} to {last}, {found['series']} series")
     say(f"{found['evaluations']} evaluations; figures: {found['figures']}")
     say("")
-    rows = [
-        {**one, "messages_saved": f"{one['saved']['messages']:+d}" if place else ""} for place, one in enumerate(found["runs"])
-    ]
-    columns = dict.fromkeys(("guards", "breaches", "episodes", "notices", "messages", "per week", "messages saved"))
+    rows = [{**one, "saved": f"{one['saved']['notices']} notices" if number else ""} for number, one in enumerate(found["runs"])]
+    columns = dict.fromkeys(("guards", "breaches", "episodes", "notices", "per week", "messages", "saved"))
     print_rows(rows, columns, none="")
     say("")
     episodes = found["episodes"] if most is None else found["episodes"][-most:]
