@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from kpid.analysis.periods import Calendar
@@ -81,7 +82,7 @@ def _item_facts(item: NoticeItem) -> dict[str, Any]:
         "baseline_label": item.baseline_label,
         "compared": item.compared,
         "effect": _number(item.effect),
-        "p": None if item.p is None else round(item.p, 6),
+        "p": _rounded(item.p, 6),
         "since": item.since,
         "reason": item.reason,
         "warnings": list(item.warnings),
@@ -110,8 +111,13 @@ def _cause_facts(cause: Cause) -> dict[str, Any]:
         },
         "n": cause.n,
         "n_was": cause.n_was,
-        "score": round(cause.score, 2),
+        "score": _rounded(cause.score, 2),
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """A float that JSON can hold; None for what is no number."""
+    return None if value is None or not isfinite(value) else round(value, digits)
 
 
 def _number(value: Decimal | None) -> str | None:

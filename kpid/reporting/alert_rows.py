@@ -94,7 +94,9 @@ def row_of(item: NoticeItem, notice: Notice, calendar: Calendar, *, told: bool, 
     threshold = condition_of(item)
     story = [threshold if not told or ended else "", f"since {since}" if since else ""]
     driven = f"; {moved_by(replace(item, causes=item.causes[:1]), notice)}" if item.causes and not ended else ""
-    if ended:
+    if ended and item.kind in _VALUELESS:
+        story = [f"not judged since {since}" if since else ""]
+    elif ended:
         story = ["had been", *story] if threshold or since else []
     if word:
         story = [f"{word_of(item)}:" if story[:1] != [""] and any(story) else word_of(item), *story]

@@ -157,7 +157,7 @@ def alert_view(told: Told, calendar: Calendar, rows: int = ROWS[0], summaries: M
         "others": others,
         "lists": [] if several else lists_of(notice, rows),
         "chart": None,
-        "actions": [(action.label, safe_url(action.url)) for action in _labelled(told.actions) if action.url],
+        "actions": [(action.label, url) for action in _labelled(told.actions) if (url := safe_url(action.url or ""))],
         "total": len(items),
         "alert": items[0].event_id if single else 0,
         **_small_print(told, notice, calendar, several=several),

@@ -141,6 +141,8 @@ def plain_line(text: str, limit: int) -> str:
 def base_of(notice: Notice) -> str:
     """The part of the subject that all messages of a story share."""
     name, items = one_line(notice.kpi_name, 80), notice.items
+    if items[0].kind == "config":
+        return "kpid"
     if len(items) == 1 and notice.by and items[0].segment:
         name = f"{name} of {one_line(items[0].segment, 80)}"
     else:
@@ -198,8 +200,8 @@ _ENDS = {"resolved": "back at", "steady": "steady again at"}
 def _configured(item: NoticeItem) -> str:
     reason = one_line(item.reason, 200)
     if is_ended(item):
-        return "The configuration is in order again and in use"
-    return f"The new configuration was refused, the old one goes on{f': {reason}' if reason else ''}"
+        return "kpid goes by the new configuration"
+    return f"kpid goes on with its old configuration{f': {reason}' if reason else ''}"
 
 
 def _verb(item: NoticeItem) -> str:

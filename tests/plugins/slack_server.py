@@ -93,8 +93,27 @@ def wrong_with(body: dict[str, Any]) -> str | None:
         return "channel_not_found"
     if len(blocks) > 50 or len(json.dumps(blocks, ensure_ascii=False)) > 13_000:
         return "msg_blocks_too_long"
-    for block in blocks:
-        text = block.get("text", {}).get("text", "x")
-        if not 0 < len(text) <= LIMITS.get(block["type"], 3000) or len(block.get("fields", ())) > 10:
-            return "invalid_blocks"
-    return None
+    fits = all(_fits(block) for block in blocks) and len({id_ for block in blocks if (id_ := block.get("block_id"))}) == sum(
+        "block_id" in block for block in blocks
+    )
+    return None if fits and _length(body.get("text", "x")) <= 40_000 else "invalid_blocks"
+
+
+def _length(text: str) -> int:
+    """Characters as a browser counts them."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _fits(block: dict[str, Any]) -> bool:
+    """Whether Slack takes a block: https://docs.slack.dev/reference/block-kit/blocks."""
+    text, elements = block.get("text", {}).get("text", "x"), block.get("elements", [])
+    if not 0 < _length(text) <= LIMITS.get(block["type"], 3000) or len(elements) > {"context": 10}.get(block["type"], 25):
+        return False
+    fields = block.get("fields", ())
+    if len(fields) > 10 or not all(0 < _length(one["text"]) <= 2000 for one in fields):
+        return False
+    if block["type"] != "actions":
+        return all(0 < _length(one["text"]) <= 3000 for one in elements)
+    names = [one["action_id"] for one in elements]
+    buttons = all(0 < _length(one["text"]["text"]) <= 75 and _length(one["value"]) <= 2000 for one in elements)
+    return buttons and 0 < len(elements) <= 5 and len(set(names)) == len(names) and max(map(_length, names)) <= 255

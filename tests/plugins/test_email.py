@@ -185,6 +185,21 @@ def test_server_that_takes_little_gets_no_pictures() -> None:
         assert b"pictures were left out" in server.mails[0][1]
 
 
+@pytest.mark.parametrize(
+    ("most", "said"), [(200_000, b"pictures were left out"), (60_000, b"plain text alone"), (12_000, b"rest was left out")]
+)
+def test_mail_is_no_larger_than_allowed_as_it_goes_over_the_wire(server: SmtpServer, most: int, said: bytes) -> None:
+    email = notifier(server, max_bytes=most)
+    picture = Image("trend", b"\x89PNG" * 50_000, "trend", 6, 2)
+    html = f"<p><img src='cid:trend'></p>{'<p>ü</p>' * 10_000}"
+    email.send(message(text="Win rate fell.\n" * 2_000, html=html, images=(picture,)))
+    email.close()
+    [(_, content)] = [mail[:2] for mail in server.mails]
+    assert len(content) <= most
+    assert said in content.replace(b"=\r\n", b"")
+    assert b"Win rate fell." in content
+
+
 def test_address_outside_ascii_needs_a_server_that_can() -> None:
     with running(SmtpServer(), enable_SMTPUTF8=False) as unable:
         email = notifier(unable)

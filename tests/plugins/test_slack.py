@@ -17,7 +17,7 @@ from kpid_slack import Slack, SlackSettings
 from kpid_slack.payload import MAX_BLOCKS, MAX_CHARACTERS, payload, short_payload
 from pydantic import ValidationError
 
-from kpid.plugin import DeliveryError, Link, Message, NotifierContext, Section
+from kpid.plugin import Action, DeliveryError, Image, Link, Message, NotifierContext, Section
 from kpid.testing import FakeApi, FakeClock, NotifierBench, NotifierContract, Request, faults
 from tests.plugins.slack_server import CHANNEL, TOKEN, FakeSlack, wrong_with
 
@@ -118,6 +118,47 @@ def test_thousand_rows_are_folded() -> None:
     rows = tuple((f"Owner {number}", "41 %") for number in range(1000))
     made = payload(message(sections=(Section("headline", "Win rate"), Section("rows", pairs=rows))))
     assert made["blocks"][1]["text"]["text"].endswith("Owner 24: 41 %\nand 975 more")
+
+
+ACTIONS = (
+    Action("ack", "Acknowledge", "token-1", "https://kpid.example.com/a/1"),
+    Action("snooze", "Snooze <1 day>", "token-2"),
+    Action("open", "Look", "token-3", "https://kpid.example.com/a/3"),
+)
+
+
+def test_actions_are_buttons_where_somebody_listens() -> None:
+    blocks = payload(message(actions=ACTIONS), buttons=True)["blocks"]
+    [block] = [block for block in blocks if block["type"] == "actions"]
+    assert [(one["action_id"], one["value"], one["text"]["text"]) for one in block["elements"]] == [
+        ("kpid:ack:0", "token-1", "Acknowledge"),
+        ("kpid:snooze:1", "token-2", "Snooze <1 day>"),
+    ]
+    links = [block["text"]["text"] for block in blocks if block.get("text", {}).get("type") == "mrkdwn"]
+    assert links == ["<https://crm.example.com/?a=1%7C2|Open in CRM>  |  <https://kpid.example.com/a/3|Look>"]
+
+
+def test_actions_are_links_where_nobody_listens() -> None:
+    made = json.dumps(payload(message(actions=ACTIONS)))
+    assert "<https://kpid.example.com/a/1|Acknowledge>" in made
+    assert "Snooze" not in made, "what leads nowhere is not offered"
+    assert "token-" not in made
+
+
+def test_what_to_do_is_kept_however_much_there_is_to_say() -> None:
+    parts = [Section("rows", "x" * 200, tuple((f"Owner {number}", "41 %") for number in range(20))) for _ in range(200)]
+    sections = (Section("headline", "Win rate"), *parts, Section("note", "Data as of 08:00"))
+    blocks = payload(message(sections=sections, actions=ACTIONS), buttons=True)["blocks"]
+    assert [block["type"] for block in blocks[-4:]] == ["context", "section", "actions", "context"]
+    assert blocks[-4]["elements"][0]["text"].startswith("Shortened: ")
+    assert blocks[-1]["elements"][0]["text"] == "Data as of 08:00"
+    assert wrong_with({"channel": CHANNEL, "blocks": blocks}) is None
+
+
+def test_old_upload_method_is_never_called(slack: FakeSlack, bot: Slack) -> None:
+    """Pictures stay in the mail: nothing is uploaded, by the retired method or any other."""
+    bot.send(message(images=(Image("trend", b"\x89PNG", "A falling line", 10, 10),)))
+    assert {request.path for request in slack.requests} == {"/api/chat.postMessage"}
 
 
 part = st.builds(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from kpid_webhook import Webhook, WebhookSettings, payload, signature
+from kpid_webhook import MAX_BODY, Webhook, WebhookSettings, body_of, payload, signature
 from pydantic import ValidationError
 
-from kpid.plugin import DeliveryError, Link, Message, NotifierContext, Section
+from kpid.plugin import Action, DeliveryError, Link, Message, NotifierContext, Section
 from kpid.testing import Answer, FakeApi, FakeClock, NotifierBench, NotifierContract, Request, faults
 
 NOW = datetime(2026, 11, 2, 6, 30, tzinfo=UTC)
@@ -88,6 +88,23 @@ def test_message_without_end_is_cut_and_says_so(api: FakeApi) -> None:
     body = api.requests[0].json()
     assert (body["shortened"], len(body["text"]), body["sections"], body["facts"]) == (True, 50_000, [], {})
     assert body["key"] == MESSAGE.key
+
+
+def test_many_series_are_cut_to_what_fits_and_counted() -> None:
+    entries = [{"segment": f"Owner {number}", "warnings": ["w" * 100] * 3} for number in range(9_000)]
+    body = json.loads(body_of(replace(MESSAGE, facts={"total": 9_000, "items": entries})))
+    assert body["shortened"]
+    assert body["facts"]["total"] == 9_000
+    assert len(body["facts"]["items"]) + body["facts"]["items_not_shown"] == 9_000
+    assert body["facts"]["items"][0]["segment"] == "Owner 0"
+    assert len(body_of(replace(MESSAGE, facts={"items": entries}))) <= MAX_BODY
+
+
+def test_actions_are_pages_and_no_tokens() -> None:
+    page = Action("ack", "Acknowledge", "t0k3n", "https://kpid.example.com/a/x")
+    made = payload(replace(MESSAGE, actions=(page, Action("snooze", "Snooze", "t0k3n"))))
+    assert made["actions"] == [{"kind": "ack", "label": "Acknowledge", "url": "https://kpid.example.com/a/x"}]
+    assert "t0k3n" not in json.dumps(made) + repr(page)
 
 
 @pytest.mark.parametrize("status", range(200, 207))

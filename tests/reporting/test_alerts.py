@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from kpid.config.model import Rule
 from kpid.model import Level, Notice, NoticeItem
+from kpid.reporting.alert_view import Plainly
 from kpid.reporting.samples import HOSTILE, sample_item, sample_notices
 from tests.reporting.test_render import Page
 from tests.reporting.weeks import CALENDAR, renderer
@@ -179,3 +181,76 @@ def test_period_comes_from_the_label_where_the_slot_has_a_wait_for_late_data() -
 def test_rolling_periods_are_named() -> None:
     notice = replace(NOTICE, period="rolling_90d", period_label="")
     assert "in 90 days to 31 Oct 2026" in " ".join(RENDERER.alert(notice).text.split())
+
+
+SENTENCE = "{{ segment }} is at {{ value | value(unit) }} on {{ n }} deals, {{ total }} in all"
+
+
+def test_sentence_of_a_rule_is_filled_in_with_the_worst_series() -> None:
+    message = RENDERER.alert(replace(CASES["twenty"], summary=SENTENCE))
+    said = "Seller 0019 Example is at 38.4% on 32 deals, 20 in all"
+    assert said in message.text
+    assert said in Page(message.html or "").text
+    assert said in [section.text for section in message.sections]
+
+
+@pytest.mark.parametrize(
+    "sentence", ["{{ nobody }}", "{{ 1 / 0 }}", "{% if %}", "{{ value.__class__.__mro__ }}", "{{ n + segment }}"]
+)
+def test_faulty_sentence_keeps_no_alert_back_and_is_found_before(sentence: str) -> None:
+    message = RENDERER.alert(replace(NOTICE, summary=sentence))
+    assert replace(message, facts={}) == replace(RENDERER.alert(NOTICE), facts={})
+    rule = Rule.model_validate(
+        {"name": "win-rate-low", "kpi": "win_rate", "period": "month", "warn": "< 40%", "summary": sentence}
+    )
+    [finding] = RENDERER.check_rule(rule, None, "rules.yml:7")
+    assert not finding.ok
+    assert finding.where == "rules.yml:7"
+    assert "segment" in finding.hint
+
+
+def test_sentence_of_hostile_text_stays_one_harmless_line() -> None:
+    item = replace(sample_item(HOSTILE, "0.2"), reason=HOSTILE)
+    message = RENDERER.alert(_notice([item], summary="{{ segment }} and {{ reason }}"))
+    assert not {tag for tag, _ in Page(message.html or "").tags} & {"script", "img"}
+    assert not [section for section in message.sections if section.kind == "text" and "49" in section.text]
+
+
+def test_rules_without_a_sentence_to_fill_in_have_nothing_to_check() -> None:
+    plain = {"name": "x", "kpi": "win_rate", "period": "month", "warn": "< 40%"}
+    for summary in (None, "Call them {today}"):
+        assert RENDERER.check_rule(Rule.model_validate({**plain, "summary": summary}), None) == []
+    assert RENDERER.check_rule(Rule.model_validate({**plain, "summary": SENTENCE}), None)[0].ok
+
+
+def test_held_back_is_said_before_the_figures() -> None:
+    message = RENDERER.bundle([CASES["one"]], Plainly(held="held back by window office until Mon 16 Nov, 08:00 CET"))
+    assert message.text.index("Held back by window office") < message.text.index("Value")
+
+
+def test_reminder_tells_as_still_firing_what_still_fires_and_nothing_else() -> None:
+    message = RENDERER.bundle([CASES["mixed"]], Plainly(kind="reminder"))
+    assert "3 still firing, 1 resolved" in message.sections[0].text
+    assert message.title.startswith("Still critical: ")
+
+
+def test_rules_of_one_message_share_its_rows_and_keep_their_counts() -> None:
+    several = [replace(CASES["thousand"], rule=f"rule-{number}", kpi_name=f"KPI {number}") for number in range(30)]
+    message = RENDERER.bundle(several, Plainly())
+    assert "30 rules: 30,000 new (30,000 critical)" in message.sections[0].text
+    assert "1,000 new, rule rule-1" in " ".join(message.text.split())
+    assert "and 10 more rules with 10,000 alerts: 10,000 new" in message.text
+    rows = [section for section in message.sections if section.kind == "rows"]
+    assert len(rows) == 20
+    assert sum(len(section.pairs) for section in rows) == 40
+    assert message.facts["left_out"] == 29_000
+
+
+def test_data_problems_of_one_source_are_one_line_per_rule() -> None:
+    problem = replace(CASES["health"], labels=(("source", "crm"),))
+    message = RENDERER.bundle([replace(problem, rule=f"rule-{number}") for number in range(3)], Plainly())
+    assert message.title == "Data problem: crm (3 rules)"
+    assert message.kind == "health"
+    assert "crm: 3 rules cannot be judged, crm has had no data since 1 Nov" in message.sections[0].text
+    [rows] = [section for section in message.sections if section.kind == "rows"]
+    assert len(rows.pairs) == 3

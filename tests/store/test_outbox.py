@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import select
 
-from kpid.plugin import Image, Link, Message, Receipt, Section
+from kpid.plugin import Action, Image, Link, Message, Receipt, Section
 from kpid.store import outbox, sending
 from kpid.store.engine import Store
 from kpid.store.tables import contents
@@ -72,6 +72,7 @@ def test_message_comes_back_as_it_was(store: Store) -> None:
         links=(Link("CRM", "https://crm.example.com/1"),),
         recipient="ada@example.com",
         status="firing",
+        actions=(Action("ack", "Acknowledge", "token", "https://kpid.example.com/a/x"), Action("snooze", "Snooze", "other")),
         list_id="win-rate-low",
     )
     put(store, whole)

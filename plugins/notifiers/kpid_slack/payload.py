@@ -66,7 +66,7 @@ def _foot(message: Message, *, buttons: bool) -> list[dict[str, Any]]:
     acts = [action for action in message.actions if buttons and _can_press(action)][:MAX_BUTTONS]
     urls = [Link(action.label, action.url) for action in message.actions if action not in acts and action.url]
     blocks: list[dict[str, Any]] = []
-    if links := [_link(link) for link in (*message.links, *urls)][:MAX_BUTTONS]:
+    if links := [text for link in (*message.links, *urls) if (text := _link(link).strip())][:MAX_BUTTONS]:
         blocks.append({"type": "section", "text": _mrkdwn("  |  ".join(links))})
     if acts:
         elements = [_button(action, number) for number, action in enumerate(acts)]
@@ -143,7 +143,7 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 def _link(link: Link) -> str:
     url = link.url.replace("|", "%7C").replace("<", "%3C").replace(">", "%3E").replace(" ", "%20")
     label = escape(mail.one_line(link.label, 75)).replace("|", "/")
-    return f"<{url}|{label}>" if url.startswith(("https://", "http://")) and len(url) <= 500 else label
+    return f"<{url}|{label.strip() or 'open'}>" if url.startswith(("https://", "http://")) and len(url) <= 500 else label
 
 
 def _cut(text: str, limit: int) -> str:
