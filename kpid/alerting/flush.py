@@ -239,8 +239,7 @@ def _settle(store: Store, setup: AlertingSetup, plan: FlushPlan, now: datetime) 
         for reason in dict.fromkeys(why for _, why in plan.folded):
             notices.settle(conn, [row for row, why in plan.folded if why == reason], notices.FOLDED, now, why=reason)
         notices.hold(conn, [(row, held.until, held.by or row.held_by) for row, held in plan.held])
-        for key, group in plan.grown.items():
-            groups.save_group(conn, key, group, now)
+        groups.save_groups(conn, plan.grown, now)
         for flush in strange:
             gone = [*(line.row for line in flush.lines), *flush.folded]
             why = f"there is no receiver {flush.id.receiver!r} in the configuration any more"

@@ -181,12 +181,13 @@ def _plan_group(key: GroupId, chains: list[_Chain], facts: FlushFacts, plan: Flu
     if again is not None:
         plan.held.extend((chain.line.row, Held("", again)) for chain in chains if chain.line.row.not_before <= facts.now)
         return
-    told = [chain for chain in chains if not _is_known_fault(chain, group, chains, facts)]
+    known = [_is_known_fault(chain, group, chains, facts) for chain in chains]
+    told = [chain for chain, is_known in zip(chains, known, strict=True) if not is_known]
     after = _after(group, chains, facts.now)
     if told:
         lines = tuple(chain.line for chain in sorted(told, key=lambda chain: chain.line.row.id))
         folded = [row for chain in chains for row in chain.folded]
-        folded += [chain.line.row for chain in chains if chain not in told]
+        folded += [chain.line.row for chain, is_known in zip(chains, known, strict=True) if is_known]
         plan.flushes.append(Flush(key, lines, tuple(folded), after))
     else:
         plan.folded.extend((row, "the source's trouble is known") for chain in chains for row in (*chain.folded, chain.line.row))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from kpid.store.episodes import EpisodeKey
 from kpid.store.frames import item_from_dump
 from kpid.store.groups import GroupRow
 from kpid.store.notices import ENDING, NoticeRow
-from kpid.store.outbox import enqueue
+from kpid.store.outbox import enqueue_all
 
 _FIRST_OF = ("escalation", "fired", "escalated", "unhealthy", "config", "reminder", "digest", "flapping", "steady", "eased")
 _FIGURES = ("value", "n", "previous", "previous_label", "reason", "low", "high", "p", "baseline", "baseline_label", "effect")
@@ -79,28 +79,39 @@ def send_letters(store: Store, letters: Sequence[Letter], now: datetime) -> int:
     if not letters:
         return 0
     with store.write() as conn:
-        return sum(_send(conn, letter, now) for letter in letters)
+        try:
+            with conn.begin_nested():
+                return _send(conn, letters, now)
+        except _TakenError:
+            return sum(_send_alone(conn, letter, now) for letter in letters)
 
 
-def _send(conn: Connection, letter: Letter, now: datetime) -> int:
-    flush = letter.flush
-    rows = [line.row for line in flush.lines]
+def _send_alone(conn: Connection, letter: Letter, now: datetime) -> int:
     try:
         with conn.begin_nested():
-            sent = notices.settle(conn, rows, notices.SENT, now, flush_id=letter.flush_id, thread=letter.thread)
-            why = "told by a later notice"
-            folded = notices.settle(conn, flush.folded, notices.FOLDED, now, why=why, flush_id=letter.flush_id)
-            if (sent, folded) != (len(rows), len(flush.folded)):
-                raise _TakenError
-            groups.save_group(conn, flush.id, letter.group, now)
-            new = sum(enqueue(conn, one, receiver=flush.id.receiver, origin=letter.origin, now=now) for one in letter.messages)
+            return _send(conn, [letter], now)
     except _TakenError:
         return 0
+
+
+def _send(conn: Connection, letters: Sequence[Letter], now: datetime) -> int:
+    fates = [fate for letter in letters for fate in _fates(letter)]
+    if notices.settle_each(conn, fates, now) != len(fates):
+        raise _TakenError
+    groups.save_groups(conn, {letter.flush.id: letter.group for letter in letters}, now)
+    told = [(message, letter.flush.id.receiver, letter.origin) for letter in letters for message in letter.messages]
+    rows = [line.row for letter in letters for line in letter.flush.lines]
     levels = {EpisodeKey(row.rule_uid, row.series_key, row.episode): Level(row.level) for row in rows if row.kind not in ENDING}
     episodes.told(conn, levels, now)
-    for uid in dict.fromkeys(row.rule_uid for row in rows):
-        problems.clear(conn, f"notices:{uid}")
-    return new
+    problems.clear_all(conn, {f"notices:{row.rule_uid}" for row in rows})
+    return enqueue_all(conn, told, now=now)
+
+
+def _fates(letter: Letter) -> Iterator[tuple[NoticeRow, str, str, str | None, str]]:
+    for line in letter.flush.lines:
+        yield line.row, notices.SENT, letter.flush_id, letter.thread, ""
+    for row in letter.flush.folded:
+        yield row, notices.FOLDED, letter.flush_id, None, "told by a later notice"
 
 
 def _recipients(setup: AlertingSetup, flush: Flush) -> Sequence[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from kpid.store.episodes import EpisodeRow
 from kpid.store.notices import NoticeRow
@@ -46,12 +46,21 @@ def load_groups(conn: Connection, keys: Collection[GroupId]) -> dict[GroupId, Gr
     return {key: row for key, row in found.items() if key in keys}
 
 
-def save_group(conn: Connection, key: GroupId, row: GroupRow, now: datetime) -> None:
-    """Write a group, in place of what was there."""
-    conn.execute(delete(groups).where(_is(key)))
+def save_groups(conn: Connection, rows: Mapping[GroupId, GroupRow], now: datetime) -> None:
+    """Write groups, in place of what was there."""
+    if not rows:
+        return
+    g = groups.c
+    mine = (g.receiver == bindparam("to"), g.recipient == bindparam("who"), g.group_key == bindparam("which"))
+    keys = [{"to": key.receiver, "who": key.recipient, "which": key.group_key} for key in rows]
+    conn.execute(delete(groups).where(*mine), keys)
+    conn.execute(insert(groups), [_values(key, row, now) for key, row in rows.items()])
+
+
+def _values(key: GroupId, row: GroupRow, now: datetime) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in GroupRow.__slots__}
-    values["first_at"], values["last_at"] = row.first_at or now, row.last_at or now
-    conn.execute(insert(groups).values(**key._asdict(), **values, updated_at=now))
+    dates = {"first_at": row.first_at or now, "last_at": row.last_at or now, "updated_at": now}
+    return {**key._asdict(), **values, **dates}
 
 
 def list_to_repeat(conn: Connection, now: datetime) -> dict[GroupId, GroupRow]:

@@ -173,6 +173,24 @@ def settle(
     return done
 
 
+def settle_each(conn: Connection, rows: Sequence[tuple[NoticeRow, str, str, str | None, str]], now: datetime) -> int:
+    """The same for rows with fates of their own: ``(row, state, flush id, thread, why)``."""
+    if not rows:
+        return 0
+    fate: dict[str, Any] = {
+        "state": bindparam("fate"),
+        "flush_id": bindparam("flush"),
+        "why": bindparam("reason"),
+        "done_at": bindparam("at"),
+    }
+    mine = update(notices).where(notices.c.id == bindparam("row_id"), notices.c.state == WAITING)
+    given = [
+        {"row_id": row.id, "fate": state, "flush": flush_id, "reason": why, "at": now, "thread_is": thread or row.thread}
+        for row, state, flush_id, thread, why in rows
+    ]
+    return conn.execute(mine.values(**fate, thread=bindparam("thread_is")), given).rowcount
+
+
 def hold(conn: Connection, rows: Sequence[tuple[NoticeRow, datetime, str]]) -> None:
     """Let rows wait until an instant, and say what holds them back."""
     if rows:

@@ -19,6 +19,7 @@ from kpid.store.messages import delete_pictures, insert_new, load_message, pictu
 from kpid.store.tables import attempts, outbox
 
 _UNDONE = ("ready", "sending")
+_MANY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,36 @@ def enqueue(
     Raises:
         ValueError: the key is empty or longer than 64 characters.
     """
-    if not 0 < len(message.key) <= 64:
-        raise ValueError(f"a message's key has 1 to 64 characters, not {len(message.key)}")
+    _check_key(message)
     if conn.scalar(select(outbox.c.id).where(outbox.c.key == message.key)) is not None:
         return False
-    row = {
+    row = _new_row(conn, message, receiver, origin, now)
+    row["not_before"], row["expires_at"] = now if not_before is None else not_before, expires_at
+    return insert_new(conn, outbox, row)
+
+
+def enqueue_all(conn: Connection, told: Sequence[tuple[Message, str, str]], *, now: datetime) -> int:
+    """Write many messages down, each with its receiver and its origin; how many were new. See :func:`enqueue`."""
+    for message, _, _ in told:
+        _check_key(message)
+    known: set[str] = set()
+    keys = [message.key for message, _, _ in told]
+    for start in range(0, len(keys), _MANY):
+        known.update(conn.scalars(select(outbox.c.key).where(outbox.c.key.in_(keys[start : start + _MANY]))))
+    fresh = {message.key: (message, receiver, origin) for message, receiver, origin in told if message.key not in known}
+    rows = [_new_row(conn, message, receiver, origin, now) for message, receiver, origin in fresh.values()]
+    if rows:
+        conn.execute(outbox.insert(), rows)
+    return len(rows)
+
+
+def _check_key(message: Message) -> None:
+    if not 0 < len(message.key) <= 64:
+        raise ValueError(f"a message's key has 1 to 64 characters, not {len(message.key)}")
+
+
+def _new_row(conn: Connection, message: Message, receiver: str, origin: str, now: datetime) -> dict[str, Any]:
+    return {
         "key": message.key,
         "kind": message.kind,
         "receiver": receiver,
@@ -97,11 +123,10 @@ def enqueue(
         "state": "ready",
         "attempt": 0,
         "unknown": False,
-        "not_before": now if not_before is None else not_before,
-        "expires_at": expires_at,
+        "not_before": now,
+        "expires_at": None,
         "created_at": now,
     }
-    return insert_new(conn, outbox, row)
 
 
 def requeue(conn: Connection, outbox_id: int, now: datetime) -> bool:

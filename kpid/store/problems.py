@@ -55,6 +55,12 @@ def clear(connection: Connection, subject: str) -> bool:
     return connection.execute(delete(problems).where(problems.c.subject == subject[:300])).rowcount > 0
 
 
+def clear_all(connection: Connection, subjects: Collection[str]) -> int:
+    """These are well again; how many of them were problems."""
+    held = sorted({subject[:300] for subject in subjects})
+    return connection.execute(delete(problems).where(problems.c.subject.in_(held))).rowcount if held else 0
+
+
 def clear_others(connection: Connection, prefix: str, keep: Collection[str]) -> int:
     """Of the subjects that begin with ``prefix``, only ``keep`` are still wrong; how many were cleared."""
     held = {subject[:300] for subject in keep}
