@@ -5,24 +5,26 @@ The figures go through the walk that judges live (:mod:`kpid.alerting.replay`): 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from kpid.alerting.contracts import AlertingSetup
+from kpid.alerting.matchers import labels_of
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.replay import Judged, Replayed, replay
+from kpid.alerting.routes import ways_of
 from kpid.alerting.ruletests import DATA, ExpectedNotice, RuleTest, Suite
 from kpid.alerting.scenes import Scene, Stage
-from kpid.alerting.series import Data, SeriesState, Status
+from kpid.alerting.series import Data, EventKind, SeriesState, Status
 from kpid.config.alerting import Rule
 from kpid.config.problems import each_error, near_miss, raise_errors
 from kpid.errors import ConfigError
-from kpid.model import Dims, Level, Period
+from kpid.model import Dims, Level, Notice, NoticeItem, Period, segment_label
+from kpid.store.notices import ENDING, OPENING
 
 _LINE = "; "
 _WHOLE = "the rule"
-Ways = Callable[[Rule, Level, Dims], Sequence[str]]
-"""Who is told of a rule's series at a level, as in ``to:`` of a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,9 @@ class _Told:
 
 @dataclass(frozen=True)
 class RuleTester:
-    """Runs suites.
-
-    Attributes:
-        setup: KPIs, their settings, how time is cut.
-        ways: who is told; what the rule says itself if None.
-    """
+    """Runs suites. ``setup``: KPIs, their settings, routes, how time is cut."""
 
     setup: AlertingSetup
-    ways: Ways | None = None
 
     def run(self, suite: Suite) -> list[TestedRule]:
         """Run the tests of a file.
@@ -122,16 +118,43 @@ class RuleTester:
         places = {period.end: place for place, period in enumerate(scene.periods, 1)}
         told = []
         for story in found.stories:
+            heard: list[str] = []
             for slot, event in ((one.slot, event) for one in story.judged for event in one.told):
                 level = event.level if event.level is not Level.NONE else event.level_was
-                to = tuple(self._to(scene.plan.rule, level, story.dims))
-                told.append(_Told(places[slot.at], event.kind.value, scene.names[story.dims], level.value, to))
-        to = tuple(self._to(scene.plan.rule, Level.WARN, ()))
-        told += [_Told(places[turn.slot.at], turn.kind.value, "", "warn", to) for turn in found.health]
+                to = self._to(scene.plan.rule, event.kind.value, level, story.dims, slot.at)
+                if event.kind in OPENING:
+                    heard = [] if event.kind is EventKind.FIRED else heard
+                    heard += [way for way in to if way not in heard]
+                told.append(
+                    _Told(
+                        places[slot.at],
+                        event.kind.value,
+                        scene.names[story.dims],
+                        level.value,
+                        tuple(heard if event.kind in ENDING and heard else to),
+                    )
+                )
+        for turn in found.health:
+            to = self._to(scene.plan.rule, turn.kind.value, Level.WARN, (), turn.slot.at)
+            told.append(_Told(places[turn.slot.at], turn.kind.value, "", "warn", tuple(to)))
         return sorted(told, key=lambda one: (one.at, one.segment))
 
-    def _to(self, rule: Rule, level: Level, dims: Dims) -> Sequence[str]:
-        return rule.to if self.ways is None else self.ways(rule, level, dims)
+    def _to(self, rule: Rule, kind: str, level: Level, dims: Dims, at: datetime) -> list[str]:
+        """Who hears of it: by the first route that matches, or as the rule says."""
+        if not self.setup.routes:
+            return list(rule.to)
+        is_health = not dims and kind in {"unhealthy", "healthy"}
+        named = (*rule.labels.items(), *([("kind", "health")] if is_health else []))
+        about = "health" if is_health else "alert"
+        notice = Notice(
+            rule.name, rule.kpi, "", "", None, "none", "", (), rule.period, (), at, None, at,
+            labels=tuple(sorted(named)), kind=about, uid=rule.uid,
+        )  # fmt: skip
+        ids = tuple((segment.dimension, segment.id) for segment in dims)
+        item = NoticeItem(kind, "", segment_label(dims) if dims else "", level, 0, None, 0, "", None, None, "", "", "", dims=ids)
+        names = {segment.dimension: segment.name for segment in dims}
+        labels = labels_of(notice, item, self.setup.sources_of(rule.kpi), names)
+        return [way.to for way in ways_of(labels, rule.to, self.setup.routes)]
 
 
 def _lines(found: Replayed, scene: Scene) -> Iterator[Line]:

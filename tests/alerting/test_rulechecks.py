@@ -6,6 +6,7 @@ import pytest
 
 from kpid.alerting.rulechecks import RuleTester
 from kpid.alerting.ruletests import read_suite
+from kpid.config.alerting import Route
 from kpid.errors import ConfigError
 from kpid.registry import load_plugins
 from tests.alerting.world import World
@@ -58,10 +59,10 @@ def run(tmp_path):
     (tmp_path / "rules.yml").write_text(RULES)
     setup = replace(World(tmp_path).setup(), kpis=load_plugins().kpis)
 
-    def running(text, ways=None):
+    def running(text, **changes):
         file = tmp_path / "tests.yml"
         file.write_text(text)
-        return RuleTester(setup, ways).run(read_suite(file))
+        return RuleTester(replace(setup, **changes)).run(read_suite(file))
 
     return running
 
@@ -161,15 +162,28 @@ def test_the_rules_own_health_is_told_too(run):
     assert result.passed, "notices that are left out are not looked at"
 
 
-def test_who_is_told_can_depend_on_the_level(run):
-    def ways(rule, level, dims):
-        return [level.value, *(str(segment.id) for segment in dims)]
+ROUTES = [
+    Route.model_validate({"match": {"kind": "health"}, "to": ["ops"]}),
+    Route.model_validate({"match": {"severity": "critical", "owner": "ana", "team": "sales"}, "to": ["cro"]}),
+    Route.model_validate({"match": {"severity": "warn"}, "to": ["mail:lead@example.com"]}),
+]
 
-    (result,) = run(TEST.replace("kind: escalated, to: owner", "kind: escalated, to: [critical, ana]"), ways)
-    assert result.differences == tuple(
-        f"notices: {text}: expected to owner, it goes to {to}"
-        for text, to in (("fired warn of ana at 3", "warn, ana"), ("resolved critical of ana at 7", "critical, ana"))
+
+def test_who_is_told_is_said_by_routes(run):
+    text = TEST.replace("kind: fired, to: owner", 'kind: fired, to: "mail:lead@example.com"').replace(
+        "kind: escalated, to: owner", "kind: escalated, to: cro"
     )
+    (result,) = run(
+        text.replace("kind: resolved, to: owner", 'kind: resolved, to: ["mail:lead@example.com", cro]'), routes=ROUTES
+    )
+    assert result.differences == (), "those that heard of it hear that it is over"
+    (result,) = run(text, routes=ROUTES)
+    assert result.differences == (
+        "notices: resolved critical of ana at 7: expected to owner, it goes to mail:lead@example.com, cro",
+    )
+    bad = one_test(rule="close_rate_low", series="[{owner: ana, value: 0.3 !x2}]", notices="[{at: 3, kind: unhealthy, to: ops}]")
+    (result,) = run(bad, routes=ROUTES)
+    assert result.differences == ()
 
 
 @pytest.mark.parametrize(
