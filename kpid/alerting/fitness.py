@@ -238,9 +238,15 @@ def check_guards(rule: Rule, conditions: list[Condition], of: About) -> Iterator
     if rule.align == "working_days" and of.period not in TO_DATE.values():
         yield "align", f"align: working_days is for to-date periods ({', '.join(TO_DATE.values())}): take it out"
     if rule.rows is not None:
-        finds = all(isinstance(one, Threshold) and one.op[0] == ">" for one in conditions)
-        if of.unit != "count" or not finds:
+        if of.unit != "count" or not all(_finds(one) for one in conditions):
             yield "rows", "rows: lists the records behind a count: use a count KPI, and a condition such as `> 0`"
+
+
+def _finds(condition: Condition) -> bool:
+    """Whether it holds because there are many: then there are records to show."""
+    if isinstance(condition, Composite):
+        return any(not member.kpi and _finds(member.condition) for member in condition.members)
+    return isinstance(condition, Threshold | Change | Difference) and condition.side == "high"
 
 
 def _compares(condition: Condition) -> bool:

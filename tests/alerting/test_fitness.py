@@ -122,6 +122,7 @@ def test_every_form_fits_the_right_kind_of_kpi(given: Any, of: About) -> None:
         ({"align": "working_days"}, "drop > 5% vs previous", About("count", period="week"), "align"),
         ({"rows": {"show": ["name"]}}, "> 0", About("currency"), "rows"),
         ({"rows": {"show": ["name"]}}, "< 5", About("count"), "rows"),
+        ({"rows": {"show": ["name"]}}, "drop > 5% vs previous", About("count"), "rows"),
     ],
 )
 def test_rest_of_a_rule_must_fit_too(more: dict[str, Any], condition: str, of: About, key: str) -> None:
@@ -137,6 +138,7 @@ def test_rest_of_a_rule_must_fit_too(more: dict[str, Any], condition: str, of: A
         ({"disjoint": True}, {"any": ["< 5", "drop > 5% vs previous"]}, About("ratio")),
         ({"align": "working_days"}, "drop > 5% vs previous", About("count", period="mtd")),
         ({"rows": {"show": ["name"]}}, "> 0", About("count")),
+        ({"rows": {"show": ["name"]}}, "rise > 0% vs max(12)", About("count")),
         ({}, "< 5", About("count")),
     ],
 )
