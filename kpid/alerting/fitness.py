@@ -237,9 +237,8 @@ def check_guards(rule: Rule, conditions: list[Condition], of: About) -> Iterator
         yield "disjoint", "disjoint: needs another figure to compare with: add `vs previous` or the like to the condition"
     if rule.align == "working_days" and of.period not in TO_DATE.values():
         yield "align", f"align: working_days is for to-date periods ({', '.join(TO_DATE.values())}): take it out"
-    if rule.rows is not None:
-        if of.unit != "count" or not all(_finds(one) for one in conditions):
-            yield "rows", "rows: lists the records behind a count: use a count KPI, and a condition such as `> 0`"
+    if rule.rows is not None and (of.unit != "count" or not all(_finds(one) for one in conditions)):
+        yield "rows", "rows: lists the records behind a count: use a count KPI, and a condition such as `> 0`"
 
 
 def _finds(condition: Condition) -> bool:
