@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kpid.alerting.evaluate import EvaluateResult, evaluate_rules
+from kpid.alerting.absence import is_due
+from kpid.alerting.evaluate import EvaluateResult, evaluate_rules, watch
 from kpid.alerting.evaluate import needs_of as needs_of_rule
 from kpid.alerting.tending import Tended, has_work
 from kpid.alerting.tending import tend as tend_alerts
@@ -113,10 +114,16 @@ def publish(app: App, report: str, *, due: str, now: datetime, late_note: str = 
 
 
 def tend(app: App, now: datetime) -> Tended:
-    """See to what time brings: reminders, escalations, notices that were held back and are due. They go into the outbox."""
+    """See to what time brings: reminders, escalations, notices that were held back and are due. They go into the outbox.
+
+    And what does not come: rules on silence are judged every hour, whether or not anything was synced.
+    """
     with app.store.read() as conn:
-        if not has_work(conn, app.config.routes, now):
+        is_silence_due = is_due(conn, app.config.rules, app.calendar, now)
+        if not is_silence_due and not has_work(conn, app.config.routes, now):
             return Tended()
+    if is_silence_due:
+        watch(app.alerting_setup(), store=app.store, now=now)
     return tend_alerts(app.alerting_setup(), store=app.store, now=now)
 
 

@@ -20,7 +20,7 @@ from kpid.alerting.rules import RulePlan, meaning_of, policy_of
 from kpid.alerting.series import Spell
 from kpid.alerting.walk import Walk
 from kpid.analysis.durations import duration_from_text, span_from_text
-from kpid.analysis.periods import last_complete
+from kpid.analysis.periods import Calendar, last_complete
 from kpid.analysis.wording import age_text, when_text
 from kpid.config.alerting import Rule
 from kpid.errors import ConfigError
@@ -98,6 +98,15 @@ def load_facts(conn: Connection, plans: Sequence[RulePlan], setup: AlertingSetup
             episodes=unwell.get(plan.uid, 0),
         )
     return found
+
+
+def is_due(conn: Connection, rules: Sequence[Rule], calendar: Calendar, now: datetime) -> bool:
+    """Whether any of these rules has not been judged this hour; rules on KPIs and paused ones do not count."""
+    uids = [rule.uid for rule in rules if rule.absence is not None and not rule.paused]
+    if not uids:
+        return False
+    period, rows = last_complete(PERIOD, now, calendar)[-1], alerts.load_rules(conn, uids)
+    return any(_is_due(rows.get(uid), period) for uid in uids)
 
 
 class AbsenceWalk(Walk):

@@ -33,7 +33,7 @@ from kpid.model import Cause
 from kpid.store import alerts, problems
 from kpid.store.engine import Store
 
-__all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of", "needs_of"]
+__all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of", "needs_of", "watch"]
 
 _MOST_RULES = 200
 """So many rules are judged together at most ..."""
@@ -82,6 +82,23 @@ def evaluate_rules(setup: AlertingSetup, *, store: Store, now: datetime) -> Eval
         result = result.plus(work.judge(rules))
     for row in ended:
         result = result.plus(work.end(row))
+    return result.plus(EvaluateResult(messages=flush_notices(setup, store=store, now=now)))
+
+
+def watch(setup: AlertingSetup, *, store: Store, now: datetime) -> EvaluateResult:
+    """Judge the rules on what does not come, if an hour has passed: they wait for no sync, since none may come.
+
+    Args:
+        setup: rules and what they need.
+        store: holds state and outbox.
+        now: the current instant.
+    """
+    with store.read() as conn:
+        if not absence.is_due(conn, setup.rules, setup.calendar, now):
+            return EvaluateResult()
+        noted = {problem.subject for problem in problems.list_problems(conn)}
+    rules = [rule for rule in setup.rules if rule.absence is not None and not rule.paused]
+    result = _Work(setup, store, now, noted, Loader(setup.calendar, now)).judge(rules)
     return result.plus(EvaluateResult(messages=flush_notices(setup, store=store, now=now)))
 
 

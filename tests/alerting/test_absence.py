@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from kpid.alerting.evaluate import AlertingSetup, EvaluateResult, evaluate_rules
+from kpid.alerting.evaluate import watch as judge_silence
 from kpid.analysis.periods import Calendar
 from kpid.config.alerting import Rule
 from kpid.store import alerts, episodes, syncs
@@ -85,6 +86,20 @@ def test_each_hour_is_judged_once_and_missed_ones_never(watch: Watch) -> None:
     assert watch.at(1.2).evaluations == 1
     assert watch.at(1.9).evaluations == 0
     assert watch.at(9.1).evaluations == 1
+
+
+def test_silence_is_noticed_though_nothing_is_synced(watch: Watch) -> None:
+    watch.sync("crm", START)
+    watch.rules = [*watch.rules, rule(by=[]), silence(name="resting", paused=True)]
+    seen = [watch_only(watch, hours) for hours in (1, 1.5, 3, 3.9)]
+    assert [(result.evaluations, result.messages) for result in seen] == [(1, 0), (0, 0), (1, 1), (0, 0)]
+    assert watch.states() == {"crm": "firing warn"}
+    watch.rules = []
+    assert watch_only(watch, 5) == EvaluateResult()
+
+
+def watch_only(watch: Watch, hours: float) -> EvaluateResult:
+    return judge_silence(watch.setup(), store=watch.store, now=START + hours * HOUR)
 
 
 def test_failing_syncs_are_silence(watch: Watch) -> None:
