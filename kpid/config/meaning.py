@@ -25,6 +25,7 @@ def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
         *_periods(config, place),
         *_rule_names(config, place),
         *_receivers(config, place),
+        *_absences(config, place),
         *routing_errors(config, place),
         *table_errors(config.tables, config.warehouse, place, syncs=bool(config.sources)),
     ]
@@ -94,6 +95,20 @@ def _rule_names(config: Config, place: Place) -> Iterator[ConfigError]:
                     f"there are two rules called {name!r}", where=where, hint=f"The first is at {first}: rename one of them"
                 )
                 break
+
+
+def _absences(config: Config, place: Place) -> Iterator[ConfigError]:
+    """Rules on what does not come name what there is."""
+    for number, rule in enumerate(config.rules):
+        if rule.absence is None:
+            continue
+        key, named, known = "source", rule.absence.source, list(config.sources)
+        if rule.absence.report:
+            key, named, known = "report", rule.absence.report, list(config.reports)
+        for name in named:
+            if name != "all" and name not in known:
+                where, hint = place("rules", number, "absence", key), near_miss(name, [*known, "all"], what="There are")
+                yield ConfigError(f"there is no {key} {name!r}", where=where, hint=hint)
 
 
 def _receivers(config: Config, place: Place) -> Iterator[ConfigError]:
