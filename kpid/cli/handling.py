@@ -222,5 +222,7 @@ def why(
         say(f"moved by: {sentence}")
     say("")
     print_rows(found["slots"], dict.fromkeys(("period", "found")), none="no evaluation is written down")
+    if found["newest"].get("period") not in {None, found["period"]}:
+        say(f"newest: {found['newest']['period']}: {found['newest']['found']}")
     say(found["next"])
     return 0

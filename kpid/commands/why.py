@@ -19,6 +19,7 @@ from kpid.commands.plain import plain
 from kpid.config.model import Rule
 from kpid.model import Cause, Measurement, Period, SeriesNeed
 from kpid.store import alerts, history
+from kpid.store.alerts import EvaluationRow
 from kpid.store.handling import Episode
 
 _FIGURES = (
@@ -49,7 +50,7 @@ def why(app: App, *, number: int) -> dict[str, Any]:
 
     Returns:
         ``figures`` of the newest slot at which it fired or rose, ``baseline``, ``guards`` of the rule, ``causes`` and their
-        ``sentences``, ``slots`` (every evaluation up to then), and ``next`` (what to look at further).
+        ``sentences``, ``slots`` (every evaluation up to then), ``newest`` (what was found last), and ``next`` (where to go on).
 
     Raises:
         KpidError: there is no such alert.
@@ -77,12 +78,18 @@ def why(app: App, *, number: int) -> dict[str, Any]:
         "baseline": {name: found[name] for name in _BASELINE if found.get(name) not in (None, "")},
         "guards": {name: guards[name] for name in _GUARDS if guards.get(name) not in (None, False)},
         "causes": [plain(cause) for cause in causes],
+        "newest": _newest(story.evaluations),
         "sentences": [_sentence(plan, cause) for cause in causes] if plan else [],
         "slots": [
             {"slot": plain(row.slot), "period": row.period_label, "found": str(row.outcome.get("reason", ""))} for row in judged
         ],
         "next": _next(rule, judged[-1].period_label if judged else ""),
     }
+
+
+def _newest(rows: Sequence[EvaluationRow]) -> dict[str, str]:
+    """What was found last: an alert goes on with other figures than it began with."""
+    return {"period": rows[-1].period_label, "found": str(rows[-1].outcome.get("reason", ""))} if rows else {}
 
 
 def _plan(app: App, rule: Rule | None) -> RulePlan | None:

@@ -13,7 +13,9 @@ import pytest
 import requests
 
 from kpid.analysis.tokens import LASTS, Claim, token_of
+from kpid.app import open_app
 from kpid.clock import SystemClock
+from kpid.daemon import Daemon
 from kpid.reloading import read_again, tell_broken, tell_well
 from tests.commands.handled import CONFIG as SMALL
 from tests.commands.handled import opened
@@ -167,6 +169,31 @@ class Pulse:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+def test_heartbeat_is_pinged_after_a_good_cycle_only(tmp_path):
+    pulse = Pulse()
+    file = tmp_path / "kpid.yml"
+    file.write_text(f'timezone: Europe/Berlin\nheartbeat: {{url: "{pulse.url}"}}\n', encoding="utf-8")
+    app = open_app(file, SystemClock())
+    try:
+        daemon = Daemon(app, file, None)
+        daemon.tick()
+        daemon.beat()
+        assert len(pulse.calls) == 1
+        with app.store.write() as conn:
+            conn.exec_driver_sql("ALTER TABLE runs RENAME TO away")
+        daemon.tick()
+        daemon.beat()
+        assert len(pulse.calls) == 1, "what cannot plan its work does not say that it is well"
+        with app.store.write() as conn:
+            conn.exec_driver_sql("ALTER TABLE away RENAME TO runs")
+        daemon.tick()
+        daemon.beat()
+        assert len(pulse.calls) == 2
+    finally:
+        app.close()
+        pulse.close()
 
 
 def test_daemon_serves_pages_and_beats(tmp_path):
