@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from kpid.alerting.contracts import AlertingSetup
+from kpid.alerting.facts import Times
 from kpid.alerting.outcomes import OutcomeKind
 from kpid.alerting.replay import Judged, Past, Replayed, Story, facts_of, replay
 from kpid.alerting.rules import RulePlan
@@ -127,10 +128,10 @@ def backtest(
         calendar: how time is cut.
         setup: targets, working days and what flapping is.
     """
-    facts = facts_of(past, periods)
+    facts, times = facts_of(past, periods), Times(calendar)
 
     def run(name: str, changed: Rule) -> tuple[Run, Replayed]:
-        found = replay(plan_of(changed), facts, calendar, setup)
+        found = replay(plan_of(changed), facts, calendar, setup, times)
         return _run(name, found, periods), found
 
     own, found = run(CONFIGURED, rule)

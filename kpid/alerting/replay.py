@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.facts import Exclusion, Facts, Figures, Track, series_key_of
+from kpid.alerting.facts import Exclusion, Facts, Figures, Times, Track, series_key_of
 from kpid.alerting.notices import fold
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.rules import RulePlan
@@ -96,7 +96,9 @@ def facts_of(past: Past, periods: Sequence[Period]) -> Facts:
     )
 
 
-def replay(plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None) -> Replayed:
+def replay(
+    plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetup | None = None, times: Times | None = None
+) -> Replayed:
     """Judge the due periods one after the other, as if each had just ended.
 
     Args:
@@ -104,8 +106,9 @@ def replay(plan: RulePlan, facts: Facts, calendar: Calendar, setup: AlertingSetu
         facts: what is known (:func:`facts_of`).
         calendar: how time is cut.
         setup: targets, working days and what flapping is; None: nobody knows any.
+        times: what is known of periods already.
     """
-    walk = Walk(plan, facts, calendar, setup)
+    walk = Walk(plan, facts, calendar, setup, times)
     for period in facts.due:
         walk.take(period)
     return Replayed(tuple(_story(track) for track in walk.tracks if track.evaluations), tuple(walk.turns))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.matchers import labels_of
@@ -27,8 +28,7 @@ _LINE = "; "
 _WHOLE = "the rule"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One period of one series, as it was found."""
 
     at: int
@@ -94,7 +94,7 @@ class RuleTester:
 
     def _run(self, stage: Stage, number: int, test: RuleTest) -> TestedRule:
         scene, suite = stage.scene(number, test), stage.suite
-        found = replay(scene.plan, scene.facts, self.setup.calendar, scene.setup)
+        found = replay(scene.plan, scene.facts, self.setup.calendar, scene.setup, stage.times)
         differences = [*_states(suite, number, test, found, scene), *self._notices(test, found, scene)]
         return TestedRule(test.name, test.rule, suite.place("tests", number), tuple(differences), tuple(_lines(found, scene)))
 

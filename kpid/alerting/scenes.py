@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.facts import Facts
+from kpid.alerting.facts import Facts, Times
 from kpid.alerting.replay import Past, facts_of
 from kpid.alerting.rules import RulePlan, plan_of
 from kpid.alerting.ruletests import RuleTest, Suite
@@ -60,13 +60,18 @@ class Stage:
     Attributes:
         suite: the tests.
         setup: KPIs, their settings, how time is cut.
+        times: what is known of periods already.
     """
 
     suite: Suite
     setup: AlertingSetup
+    times: Times = field(init=False)
     _plans: dict[str, RulePlan] = field(default_factory=dict)
     _families: dict[SeriesNeed, Family] = field(default_factory=dict)
     _periods: dict[tuple[str, date], list[Period]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.times = Times(self.setup.calendar)
 
     def scene(self, number: int, test: RuleTest) -> Scene:
         """Make a test ready.
@@ -86,7 +91,8 @@ class Stage:
             past = self._past(plan, columns, periods)
         except ValueError as error:
             raise ConfigError(str(error), where=self.suite.place("tests", number, "series")) from None
-        setup = replace(self.setup, targets=_targets(columns.own, periods))
+        has_targets = any("target" in one.columns for one in columns.own)
+        setup = replace(self.setup, targets=_targets(columns.own, periods)) if has_targets else self.setup
         return Scene(plan, facts_of(past, periods), setup, periods, {one.dims: one.label for one in columns.own})
 
     def _plan(self, number: int, test: RuleTest) -> RulePlan:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.rulechecks import RuleTester, TestedRule
+from kpid.alerting.rulechecks import Line, RuleTester, TestedRule
 from kpid.alerting.ruletests import read_suite
 from kpid.config.load import Loaded, load_config
 from kpid.config.model import Config
@@ -23,6 +22,7 @@ from kpid.plugin.notifier import Message
 from kpid.registry import load_plugins
 
 _ENDINGS = (".yml", ".yaml")
+_LINE = Line._fields
 FOLDER = Path("rules/tests")
 """Where tests are looked for if none are named: in the configuration's folder."""
 
@@ -55,7 +55,20 @@ def run_tests(files: Sequence[Path], config_file: Path | None) -> dict[str, Any]
     return {
         "passed": len(results) - failed,
         "failed": failed,
-        "tests": [{"file": str(file), "passed": one.passed, **asdict(one)} for file, one in results],
+        "tests": [_told(file, one) for file, one in results],
+    }
+
+
+def _told(file: Path, one: TestedRule) -> dict[str, Any]:
+    lines = [{**dict(zip(_LINE, line, strict=True)), "events": list(line.events)} for line in one.lines]
+    return {
+        "file": str(file),
+        "name": one.name,
+        "rule": one.rule,
+        "where": one.where,
+        "passed": one.passed,
+        "differences": list(one.differences),
+        "lines": lines,
     }
 
 
