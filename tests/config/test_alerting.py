@@ -26,7 +26,7 @@ routes:
     group_by: []
     repeat: off
     hours: office
-    escalate: [{after: 4h, to: ["mail:cro@example.com"]}]
+    escalate: [{after: 4h, to: [team]}]
     continue: true
 inhibit: [{if: {rule: silent}, mute: {source: crm}, equal: [source]}]
 windows:
