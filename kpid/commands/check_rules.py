@@ -11,11 +11,15 @@ from kpid.alerting.mappings import Composite, Member, condition_from
 from kpid.config.load import Loaded
 from kpid.config.model import KpiSettings, Rule
 from kpid.config.problems import Key, near_miss
+from kpid.config.times import calendar_of
 from kpid.errors import ConfigError
 from kpid.metrics.aims import WHOLES
+from kpid.metrics.listing import check_columns
 from kpid.model import Finding
 from kpid.plugin.kpi import Kpi
 from kpid.registry import Plugins
+from kpid.reporting.alert_message import is_template
+from kpid.reporting.render import Renderer, shipped_templates
 
 
 def rule_findings(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
@@ -26,6 +30,29 @@ def rule_findings(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
             yield from param_findings(f"rule {rule.name}", kpi, rule.params, loaded, (*path, "params"))
             yield from _dimensions(rule, kpi, loaded, path)
             yield from _conditions(rule, kpi, loaded, plugins, path)
+            yield from _rows(rule, kpi, loaded, plugins, path)
+    yield from _summaries(loaded, plugins)
+
+
+def _rows(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tuple[Key, ...]) -> Iterator[Finding]:
+    """Columns of ``rows:`` that the records behind the KPI do not have."""
+    if rule.rows is None:
+        return
+    try:
+        check_columns(kpi, kpi.definition(rule.params), rule.rows, plugins.dimensions)
+    except ConfigError as error:
+        yield Finding(f"rule {rule.name}", False, error.what, error.hint or "", loaded.place(*path, "rows"))
+
+
+def _summaries(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    """Sentences that cannot be filled in."""
+    rules = [(number, rule) for number, rule in enumerate(loaded.config.rules) if is_template(rule.summary or "")]
+    if not rules:
+        return
+    renderer = Renderer(shipped_templates(), plugins.filters, calendar_of(loaded.config))
+    for number, rule in rules:
+        found = renderer.check_rule(rule, plugins.kpis.get(rule.kpi), loaded.place("rules", number, "summary"))
+        yield from (finding for finding in found if not finding.ok)
 
 
 def param_findings(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:

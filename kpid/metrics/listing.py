@@ -10,11 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.expression import FromClause
 
 from kpid.analysis.wording import value_text
 from kpid.config.alerting import RowsText
-from kpid.errors import ConfigError
+from kpid.errors import ConfigError, KpidError
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import NO_CUSTOM, Custom, dimension_of, labels_table
 from kpid.metrics.measure import MetricsSetup, _Run
@@ -33,6 +34,7 @@ _NAMED = {
 _THROUGH = ("deal", "ticket", "lead", "account", "contact")
 """Records of which a derived row is one: what the row itself does not have is theirs."""
 _MONEY = ("amount", "price", "mrr", "discount", "tax")
+UNREADABLE = "These records cannot be read"
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -51,12 +53,16 @@ def rows_behind(
         now: the instant that the figure was measured at.
 
     Returns:
-        The records as texts, and how many there are; None if the figure counts no records.
-
-    Raises:
-        ConfigError: the KPI or a column is unknown.
-        KpidError: the warehouse refused.
+        The records as texts, and how many there are; None if the figure counts no records. Where they cannot be read, one row
+        that says why, of 0: an alert goes out without its records.
     """
+    try:
+        return _read(need, period, dims, wanted, setup, now)
+    except (KpidError, SQLAlchemyError) as error:
+        return Rows((UNREADABLE,), ((str(error).partition("\n")[0],),), 0)
+
+
+def _read(need: SeriesNeed, period: Period, dims: Dims, wanted: RowsText, setup: MetricsSetup, now: datetime) -> Rows | None:
     run = _Run(setup, now)
     ask = run.ask(need)
     name = counted_measure(ask.definition)

@@ -198,7 +198,7 @@ def lists_of(notice: Notice, most: int) -> list[dict[str, Any]]:
     """The records behind the worst few series: a table each, at most ``most`` rows together."""
     found: list[dict[str, Any]] = []
     for item in notice.items:
-        if item.rows is None or not item.rows.columns or is_ended(item):
+        if item.rows is None or not (item.rows.columns and item.rows.rows) or is_ended(item):
             continue
         if len(found) == _MAX_LISTS or most <= 0:
             break
@@ -211,7 +211,7 @@ def lists_of(notice: Notice, most: int) -> list[dict[str, Any]]:
         part = f"the first {len(shown):,} of {count}" if len(shown) < total else count
         columns = [_column(name) for name in item.rows.columns[:MAX_COLUMNS]]
         rows = [[one_line(cell, 60) for cell in row[:MAX_COLUMNS]] for row in shown]
-        title = f"{whose}{part}"
+        title = f"{whose}{part}" if item.rows.total else f"{whose}{one_line(item.rows.columns[0], 60)}"
         found.append(
             {
                 "title": title[0].upper() + title[1:],
@@ -219,7 +219,7 @@ def lists_of(notice: Notice, most: int) -> list[dict[str, Any]]:
                 "short": [all(len(row[place]) <= _NOWRAP for row in rows if len(row) > place) for place in range(len(columns))],
                 "numbers": [all(_is_number(row[place]) for row in rows if len(row) > place) for place in range(len(columns))],
                 "rows": [row + [""] * (len(columns) - len(row)) for row in rows],
-                "more": total - len(shown),
+                "more": total - len(shown) if item.rows.total else 0,
             }
         )
     return found

@@ -104,9 +104,16 @@ def test_nothing_counted_gives_no_rows(setup) -> None:
 
 
 def test_unknown_column_is_refused_with_those_that_there_are(setup) -> None:
+    kpi = setup.kpis["won_deals"]
     with pytest.raises(ConfigError, match="no column 'shoe_size'") as caught:
-        listed(setup, show=("shoe_size",))
+        check_columns(kpi, kpi.definition({}), RowsText(show=("shoe_size",)))
     assert "amount" in (caught.value.hint or "")
+
+
+def test_records_that_cannot_be_read_say_why_and_keep_no_alert_back(setup) -> None:
+    found = listed(setup, show=("shoe_size",))
+    assert found.total == 0
+    assert "no column 'shoe_size'" in found.rows[0][0]
 
 
 @pytest.mark.parametrize("name", ["name", "owner", "amount", "expected_close_at", "reason", "account"])
