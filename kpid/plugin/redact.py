@@ -20,6 +20,8 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"://[^/\s@]+@")
+_SIGNED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
+"""The token of a link or a button: whoever reads it may press."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -35,6 +37,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text = _CONTROL.sub(" ", text)
     text = _BEARER.sub(rf"\1 {STARS}", text)
     text = _PAIR.sub(rf"\g<key>\g<sep>{STARS}", text)
+    text = _SIGNED.sub(STARS, text)
     text = _USERINFO.sub("://", text).strip()
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpid.analysis.tokens import LASTS, Claim, claim_from, fingerprint, offered, signing_key, token_of
+from kpid.plugin.redact import redact
 
 NOW = datetime(2026, 11, 10, 9, 0, tzinfo=UTC)
 KEY = "an-invented-secret-of-32-letters"
@@ -103,3 +104,10 @@ def test_actions_have_addresses_only_where_there_are_pages():
     assert claim_from(ack.token, KEY, NOW).subject == "episode:7"
     assert ack.token not in repr(ack), "a token is a capability"
     assert fingerprint(ack.token) not in ack.token
+
+
+def test_token_that_a_server_repeats_is_masked():
+    token = token_of(CLAIM, KEY)
+    told = redact(f"POST answered 400: unknown address https://kpid.example.com/a/{token}; {token}")
+    assert token not in told
+    assert told.count("***") == 2
