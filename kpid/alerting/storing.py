@@ -143,15 +143,18 @@ class EpisodeBook:
                 self.rows[key] = self._row(key, turn.slot, Level.WARN, since, labels, found.health.thread)
 
     def take(self, uid: str, track: Track, labels: Mapping[str, str]) -> None:
-        """All that has happened to one series."""
+        """All that has happened to one series. What fires while it flaps, flaps."""
+        flaps = track.start.flap_told
         for event in track.events:
+            flaps = _FLAPS.get(event.kind, flaps)
             key = EpisodeKey(uid, track.key, event.episode)
             if event.kind is EventKind.FIRED:
                 stands = track.state.status.is_on and track.state.episode == event.episode
                 since, thread = (track.state.since_at, track.state.thread) if stands else (None, "")
                 row = self._row(key, event.slot, event.level, since, labels, thread)
                 segment = {one.dimension: one.id for one in track.dims}
-                self.rows[key] = replace(row, segment=segment, names={one.dimension: one.name for one in track.dims})
+                names = {one.dimension: one.name for one in track.dims}
+                self.rows[key] = replace(row, segment=segment, names=names, flapping=flaps)
             else:
                 self._turn(_turn_of(key, event))
 

@@ -105,9 +105,10 @@ def test_alert_fires_again_after_it_recovered(world: World) -> None:
 def test_flapping_is_an_event_and_known_of_the_episode(world: World) -> None:
     weeks(world, *[{"ana": BAD if number % 2 else GOOD} for number in range(1, 6)])
     assert world.events().count("flapping") == 1
-    assert [row.flapping for row in all_of(world)] == [False, True, False]
+    assert [row.flapping for row in all_of(world)] == [False, True, True]  # it fires, and still flaps
     weeks(world, *[{"ana": GOOD}] * 6, first=7)
     assert world.events().count("steady") == 1
+    assert [row.flapping for row in all_of(world)] == [False, True, False]
 
 
 def test_rule_that_is_never_measured_becomes_unhealthy(tmp_path: Path) -> None:
