@@ -30,6 +30,7 @@ bench: $(VENV)/test.done ## prints the measured figures
 	$(BIN)/python tests/bench/bench_sync.py
 	$(BIN)/python -m tests.bench.bench_delivery
 	$(BIN)/python -m tests.bench.bench_alerting
+	$(BIN)/python -m tests.bench.bench_backtest
 	$(BIN)/python -m tests.bench.bench_false_alarms
 	$(BIN)/python -m tests.bench.bench_alerting_peers
 	$(BIN)/python tests/bench/bench_process.py

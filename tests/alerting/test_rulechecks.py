@@ -3,6 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kpid.alerting.rulechecks import RuleTester
 from kpid.alerting.ruletests import read_suite
@@ -215,3 +218,31 @@ def test_a_thousand_tests_make_the_rule_ready_once(run):
     results = run(TEST.split("  - name", maxsplit=1)[0] + many)
     assert len(results) == 100
     assert all(result.passed for result in results)
+
+
+_TEXT = st.text(alphabet="0123456789.%x_!?~ -anwrgm", max_size=14)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=st.one_of(_TEXT, st.integers(-5, 500), st.floats(0, 1), st.none(), st.lists(st.integers(), max_size=2)),
+    n=st.one_of(_TEXT, st.integers(-5, 500)),
+    owner=st.one_of(_TEXT, st.none(), st.integers()),
+    expect=st.dictionaries(st.integers(-1, 4), st.sampled_from(["ok", "firing warn", "insufficient", "~"]), max_size=2),
+)
+def test_whatever_is_written_is_run_or_refused_with_its_place(run, value, n, owner, expect):
+    test = {
+        "name": "it",
+        "rule": "close_rate_low",
+        "start": "2026-01-05",
+        "series": [{"owner": owner, "value": value, "n": n}],
+        "expect": {number: {"data": state} for number, state in expect.items()},
+    }
+    places = []
+    try:
+        (result,) = run(yaml.safe_dump({"rules": ["rules.yml"], "tests": [test]}))
+        places.append(result.where)
+    except ConfigError as error:
+        places.extend(str(one.where) for one in getattr(error, "errors", (error,)))
+    assert places
+    assert all("tests.yml:" in place for place in places)
