@@ -133,6 +133,8 @@ def _silence(app: App, found: list[Episode], hand: Hand, press: Press) -> str:
     rules = [names[uid] for uid in dict.fromkeys(one.rule_uid for one in found) if uid in names]
     if not rules:
         raise KpidError("the rules of these alerts are gone")
+    if any(name.startswith("!") or {"*", "?"} & set(name) for name in rules):
+        raise KpidError("the name of a rule would match others, too", hint="Use `kpid silence add` with another label")
     told = silencing.silence(
         app, match={"rule": rules}, until=press.until or SILENCE_LASTS, comment=hand.comment, by=hand.by, via=hand.via
     )

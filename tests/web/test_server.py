@@ -17,7 +17,7 @@ from kpid.errors import ConfigError
 from kpid.store import audit
 from kpid.store import handling as store
 from kpid.web.server import Answers, serving
-from tests.commands.handled import NOW, SECRET, end, fire, opened, tell
+from tests.commands.handled import CONFIG, NOW, SECRET, end, fire, opened, tell
 
 HOST = "kpid.example.com"
 
@@ -171,6 +171,16 @@ def test_silence_needs_its_comment(app, place):
     with app.store.read() as conn:
         (one,) = store.list_silences(conn)
     assert (one.matchers, one.via) == ({"rule": ["few-wins"]}, "web")
+
+
+@pytest.mark.parametrize("name", ["few*", "!few-wins", "few-win?"])
+def test_silence_of_a_rule_named_like_a_pattern_does_not_spread(tmp_path, name):
+    with opened(tmp_path, CONFIG.replace("name: few-wins", f'id: few-wins, name: "{name}"')) as app, served(app) as place:
+        number = alert(app)
+        answer = place.post(link(number, "silence"), do="silence", until="8h", comment="a move")
+        assert "would match others" in answer[2]
+        with app.store.read() as conn:
+            assert store.list_silences(conn) == []
 
 
 def test_health_is_said(app, place):
