@@ -20,11 +20,27 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
+from kpid_webhook import Webhook, WebhookSettings
 
+from kpid.alerting.evaluate import AlertingSetup, evaluate_rules
+from kpid.alerting.rules import need_of
+from kpid.clock import SystemClock
+from kpid.config.alerting import Route
+from kpid.config.model import Receiver, Rule
+from kpid.delivery.dispatch import deliver_due
+from kpid.model import Measurement, MeasurementState, Segment
+from kpid.plugin import NotifierContext
+from kpid.reporting.render import Renderer, shipped_templates
+from kpid.store import history
+from kpid.store.engine import Store
+from tests.alerting.world import CALENDAR, WIN_RATE, rule, week
+
+RENDERER = Renderer(shipped_templates(), {}, CALENDAR)
 MANY, FEW, TESTS = 10_000, 1_000, 1_000
 PATIENCE = 90
 BEFORE = {
@@ -299,6 +315,61 @@ def timed(command: list[str], folder: Path) -> str:
     return f"{took:.1f} s, {used:.1f} s CPU" if done.returncode == 0 else f"failed: {done.stdout[-300:]} {done.stderr[-300:]}"
 
 
+def kpid_webhook(what: str, count: int, group_by: tuple[str, ...]) -> None:
+    """A rule over so many series that all begin to fire: time until the webhook has them, from when judging began.
+
+    The webhook is in this process: its work is in the processor time, too.
+    """
+    with tempfile.TemporaryDirectory() as name, company() as sink:
+        one, receiver = rule(), Receiver(notifier="webhook")
+        route = Route.model_validate({"to": ["hook"], "group_by": group_by, "group_wait": "0s"})
+        store = Store(f"sqlite:///{name}/kpid.db")
+        store.create()
+        for number, won in ((2, 120), (3, 96)):
+            _measured(store, one, number, count, won)
+            context = NotifierContext("hook", Path(name), SystemClock())
+            notifier = Webhook(WebhookSettings.model_validate({"url": sink.url}), context)
+            setup = AlertingSetup(
+                [one],
+                {"win_rate": WIN_RATE},
+                CALENDAR,
+                {"hook": notifier.recipients()},
+                RENDERER.alert,
+                {},
+                RENDERER.bundle,
+                [route],
+            )
+            started, cpu = time.perf_counter(), time.process_time()
+            evaluate_rules(setup, store=store, now=week(number).end + timedelta(hours=1))
+            judged = time.perf_counter() - started
+            deliver_due(
+                store=store, notifiers={"hook": notifier}, receivers={"hook": receiver}, clock=SystemClock(), owner="bench"
+            )
+            took, used = time.perf_counter() - started, time.process_time() - cpu
+            notifier.close()
+        store.close()
+    sent = f"{took - judged:.2f} s to deliver, {sink.requests / max(took - judged, 0.001):,.0f} requests/s"
+    say(
+        "kpid",
+        what,
+        f"{took:.2f} s, {used:.2f} s CPU ({judged:.2f} s to judge, store and write, {sent}; {sink.requests:,} requests)",
+    )
+
+
+def _measured(store: Store, one: Rule, number: int, count: int, won: int) -> None:
+    period, need = week(number), need_of(one, WIN_RATE)
+    found = [
+        Measurement(
+            "win_rate", period, MeasurementState.OK, Decimal(won) / 400, 400, (Segment("owner", f"crm:{seller}", f"{seller}"),),
+            numerator=Decimal(won), denominator=Decimal(400), as_of=period.end, data_through=period.end,
+        )
+        for seller in range(count)
+    ]  # fmt: skip
+    with store.write() as conn:
+        history.append(conn, need, found, periods=[period], definition="d", now=period.end)
+        history.save_family(conn, need, "d", 1, period.end)
+
+
 def kpid_bench(module: str, *arguments: str) -> None:
     """A benchmark of kpid's own, in a process of its own: memory counts anew."""
     done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
@@ -318,7 +389,9 @@ def main() -> None:
     alertmanager("1,000 alerts, one by one", FEW, "'...'", "0s")
     alertmanager("10,000 alerts, one by one", MANY, "'...'", "0s")
     alertmanager("10,000 alerts in one group, waits 1 s", MANY, "alertname", "1s")
-    kpid_bench("tests.bench.bench_delivery")
+    kpid_webhook("1,000 alerts, one by one", FEW, ("owner",))
+    kpid_webhook("10,000 alerts, one by one", MANY, ("owner",))
+    kpid_webhook("10,000 alerts in one group", MANY, ("rule",))
     print("\nTests of rules")
     promtool("1,000 rule tests")
     kpid_tests("1,000 rule tests")
