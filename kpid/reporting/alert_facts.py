@@ -25,15 +25,16 @@ def facts_of_message(told: Told, calendar: Calendar, headline: str) -> dict[str,
         return {**_notice_facts(told.notices[0], calendar, MAX_KEPT), **frame}
     left, notices = MAX_KEPT, []
     for notice in told.notices:
-        notices.append(_notice_facts(notice, calendar, left))
-        left -= len(notices[-1]["items"])
+        if left > 0:
+            notices.append(_notice_facts(notice, calendar, left))
+            left -= len(notices[-1]["items"])
     kinds = Counter(item.kind for notice in told.notices for item in notice.items)
     return {
         **frame,
         "kind": "health" if all(notice.kind == "health" for notice in told.notices) else "alert",
         "total": sum(kinds.values()),
         "counts": dict(sorted(kinds.items())),
-        "left_out": sum(each["left_out"] for each in notices),
+        "left_out": sum(kinds.values()) - (MAX_KEPT - left),
         "notices": notices,
     }
 

@@ -13,7 +13,7 @@ from kpid.analysis.periods import Calendar
 from kpid.analysis.wording import when_text
 from kpid.model import Level, Notice, NoticeItem
 from kpid.plugin.notifier import Action
-from kpid.reporting.alert_bundle import bundle_base, bundle_headline, parts_of
+from kpid.reporting.alert_bundle import MAX_PARTS, bundle_base, bundle_headline, parts_of
 from kpid.reporting.alert_rows import facts_of, groups_of, lists_of
 from kpid.reporting.alert_words import (
     base_of,
@@ -71,7 +71,7 @@ class Plainly:
 class Told:
     """Notices made ready: worst first, harmless, each item of the kind that it is told as, no more than can be used.
 
-    ``notices`` have all their items, for counting; of the first :data:`MAX_KEPT` every text is harmless.
+    ``notices`` have all their items, for counting; every text that can be shown of them is harmless.
     """
 
     notices: tuple[Notice, ...]
@@ -96,10 +96,11 @@ def told_of(notices: Sequence[Notice], telling: Telling) -> Told:
     if not given:
         raise ValueError("a message needs a notice with at least one series")
     left, ready = MAX_KEPT, []
-    for notice in sorted((_in_order(notice, telling.kind) for notice in given), key=_worst_notice):
-        head = cleaned(replace(notice, items=notice.items[:left]))
-        ready.append(replace(head, items=(*head.items, *notice.items[left:])))
-        left -= len(head.items)
+    for place, notice in enumerate(sorted((_in_order(notice, telling.kind) for notice in given), key=_worst_notice)):
+        kept = max(left, ROWS[0] if place < MAX_PARTS else 0)
+        head = cleaned(replace(notice, items=notice.items[:kept])) if kept else replace(notice, items=())
+        ready.append(replace(head, items=(*head.items, *notice.items[kept:])))
+        left = max(0, left - len(head.items))
     actions = tuple(cleaned(telling.actions)[:MAX_ACTIONS])
     return Told(tuple(ready), telling.kind, actions, one_line(telling.held, 200), one_line(telling.route, 80))
 
