@@ -15,6 +15,7 @@ from kpid.app import open_app
 from kpid.commands.alerts import show_alert
 from kpid.commands.handling import ack, snooze, unack
 from kpid.commands.pressing import offer, pressed
+from kpid.commands.silencing import end_silence
 from kpid.plugin.notifier import Press
 from kpid.store.tables import outbox
 from kpid.testing import FakeClock
@@ -88,3 +89,23 @@ def test_acknowledged_alert_is_not_repeated(told, app):
 
 def test_snooze_from_the_command_line_takes_next(told, app):
     assert snooze(app, ids=[1], by="ada", until="next")["done"][0]["until"] == "2026-11-30T23:00:00+00:00"
+
+
+def test_silenced_alert_says_so_in_its_story_and_is_told_when_the_silence_ends(tmp_path):
+    shell = make_world(tmp_path, CONFIG + WEB)
+    shell.run("silence", "add", "rule=few-*", "--until", "30d", "-m", "moving house", "--as", "ada", now=NOW)
+    shell.run("run", "--once", now=NOW)
+    assert not [mail for mail in shell.mails() if "few-wins" in mail.name]
+    assert "silence 1" in shell.run("alerts", "show", "1", now=NOW).stdout
+    app = open_app(shell.config, FakeClock(datetime.fromisoformat(NOW)), warehouse="none")
+    try:
+        (told,) = show_alert(app, number=1)["told"]
+        assert (told["state"], told["held_by"]) == ("waiting", "silence 1")
+        before = messages(app)
+        end_silence(app, number=1, by="bob")
+        cycle.tend(app, app.clock.now() + timedelta(minutes=1))
+        assert messages(app) == before + 1
+        (told,) = show_alert(app, number=1)["told"]
+        assert told["state"] == "sent"
+    finally:
+        app.close()
