@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -42,12 +42,30 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that is written down and whose call is the next thing to do."""
+
+    row: Claimed
+    started: Started
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an attempt; ``fault``: the plugin broke its contract; ``pause``: the provider wants to be left alone."""
+    """What became of an attempt.
+
+    ``fault``: the plugin broke its contract; ``pause``: the provider wants to be left alone; ``begun``: the attempt that was
+    written down in the same transaction as the end of this one.
+    """
 
     result: Result
     fault: bool = False
     pause: timedelta | None = None
+    begun: Begun | None = None
+
+
+def nothing_next() -> Claimed | None:
+    """No message follows."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -66,13 +84,26 @@ class _PluginFaultError(DeliveryError):
     """The notifier raised something that is no DeliveryError."""
 
 
-def deliver_one(desk: Desk, row: Claimed) -> Outcome:
-    """Send one claimed message and mark what came of it. Raises only when the store fails."""
+def deliver_one(
+    desk: Desk, row: Claimed, begun: Begun | None = None, following: Callable[[], Claimed | None] = nothing_next
+) -> Outcome:
+    """Send one claimed message and mark what came of it. Raises only when the store fails.
+
+    Args:
+        desk: what an attempt needs.
+        row: the message.
+        begun: its attempt, if that is written down already.
+        following: the message whose turn it is next, asked for when this one was accepted: its attempt is then written down
+            together with the end of this one, so that each message takes one transaction. None: that is not to be.
+    """
     now = desk.clock.now()
-    if row.expires_at is not None and row.expires_at <= now:
+    if begun is None and row.expires_at is not None and row.expires_at <= now:
         return bury(desk, row, f"too late to be of use: it expired at {row.expires_at.isoformat()}")
-    with desk.store.write() as conn:
-        started = sending.start_attempt(conn, row, now)
+    if begun is None:
+        with desk.store.write() as conn:
+            started = sending.start_attempt(conn, row, now)
+    else:
+        started = begun.started
     if started is None:
         return Outcome(Result.LOST)
     notifier = desk.notifiers[row.receiver]
@@ -85,7 +116,7 @@ def deliver_one(desk: Desk, row: Claimed) -> Outcome:
     except DeliveryError as error:
         error.mask(mask)
         return _failed(desk, row, started, error)
-    return _sent(desk, row, replace(receipt, detail=mask(receipt.detail)))
+    return _sent(desk, row, replace(receipt, detail=mask(receipt.detail)), following())
 
 
 def bury(desk: Desk, row: Claimed, reason: str, *, fault: bool = False) -> Outcome:
@@ -133,15 +164,17 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
-def _sent(desk: Desk, row: Claimed, receipt: Receipt) -> Outcome:
+def _sent(desk: Desk, row: Claimed, receipt: Receipt, following: Claimed | None) -> Outcome:
+    now = desk.clock.now()
     with desk.store.write() as conn:
-        if not sending.mark_sent(conn, row, receipt, desk.clock.now()):
+        if not sending.mark_sent(conn, row, receipt, now):
             log.warning("message %d to %s was sent, but its lease had run out: it may be sent again", row.id, row.receiver)
             return Outcome(Result.LOST)
-        problems.clear(conn, _subject(row))
-        problems.clear(conn, outbox.problem_of(row.id))
+        problems.clear_all(conn, (_subject(row), outbox.problem_of(row.id)))
+        in_time = following is not None and (following.expires_at is None or following.expires_at > now)
+        started = sending.start_attempt(conn, following, now) if following is not None and in_time else None
     log.info("message %d to %s sent: %s", row.id, row.receiver, receipt.detail or receipt.provider_id)
-    return Outcome(Result.SENT)
+    return Outcome(Result.SENT, begun=Begun(following, started) if following is not None and started is not None else None)
 
 
 def _failed(desk: Desk, row: Claimed, started: Started, error: DeliveryError) -> Outcome:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from typing import Any
 
 from kpid.clock import Clock
 from kpid.config.model import Receiver
-from kpid.delivery.attempt import Desk, Outcome, Result, bury, deliver_one
+from kpid.delivery.attempt import Begun, Desk, Outcome, Result, bury, deliver_one
 from kpid.delivery.turns import Turns
 from kpid.delivery.undelivered import Compose, undelivered_message
 from kpid.plugin.notifier import Notifier
@@ -156,19 +157,42 @@ class _Round:
     def _send_batches(self, name: str) -> timedelta | None:
         failures = 0
         while rows := self._claim(name):
-            for row in rows:
+            waiting = deque(rows)
+            while waiting:
                 if self.stop() or self.failure:
                     return None
-                with self.turns.turn(name):
-                    with self.lock:
-                        self.lines[name].busy_since = self.desk.clock.monotonic()
-                    outcome = deliver_one(self.desk, row)
-                self._count(outcome)
-                failures = failures + 1 if outcome.result in {Result.RETRIED, Result.UNKNOWN} else 0
+                with self.turns.turn(name) as may_keep:
+                    outcome, accepted = self._send_in_turn(name, waiting, may_keep)
+                before = 0 if accepted else failures
+                failures = before + 1 if outcome.result in {Result.RETRIED, Result.UNKNOWN} else 0
                 if outcome.pause is not None or failures >= FAILURES:
                     self.left_alone.add(name)
                     return outcome.pause
         return None
+
+    def _send_in_turn(self, name: str, waiting: deque[sending.Claimed], may_keep: Callable[[], bool]) -> tuple[Outcome, bool]:
+        """Send one message, and the next ones while nobody else waits for the turn: whoever is killed leaves one in doubt.
+
+        Returns:
+            What became of the last one; and whether others were accepted before.
+        """
+
+        def following() -> sending.Claimed | None:
+            over = not waiting or self.stop() or self.failure is not None
+            return None if over or not may_keep() else waiting[0]
+
+        begun: Begun | None = None
+        accepted = False
+        while True:
+            row = waiting.popleft()
+            with self.lock:
+                self.lines[name].busy_since = self.desk.clock.monotonic()
+            outcome = deliver_one(self.desk, row, begun, following)
+            self._count(outcome)
+            begun = outcome.begun
+            if begun is None:
+                return outcome, accepted
+            accepted = True
 
     def _claim(self, name: str) -> list[sending.Claimed]:
         if self.stop() or self.failure:

@@ -7,7 +7,7 @@ server holds nobody else up for longer than that moment.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,20 +31,26 @@ class Turns:
     patience: float = PATIENCE
     _holder: _Turn | None = None
     _slow: set[str] = field(default_factory=set)
+    _waiting: int = 0
     _free: threading.Condition = field(default_factory=threading.Condition)
 
     @contextmanager
-    def turn(self, receiver: str) -> Iterator[None]:
-        """Wait for the turn and hold it for one send; a receiver that was slow last time neither waits nor is waited for."""
+    def turn(self, receiver: str) -> Iterator[Callable[[], bool]]:
+        """Wait for the turn and hold it for one send; a receiver that was slow last time neither waits nor is waited for.
+
+        Gives a question: may it be kept for one more send? Yes as long as it is ours, and nobody waits for it.
+        """
         mine = _Turn(receiver, 0.0)
         with self._free:
             if receiver not in self._slow:
+                self._waiting += 1
                 while self._holder is not None and self._is_worth_waiting(self._holder):
                     pass
+                self._waiting -= 1
                 self._holder = mine
             mine.since = self.clock.monotonic()
         try:
-            yield
+            yield lambda: self._may_keep(mine)
         finally:
             with self._free:
                 quick = self.clock.monotonic() - mine.since <= self.patience
@@ -52,6 +58,15 @@ class Turns:
                 if self._holder is mine:
                     self._holder = None
                     self._free.notify()
+
+    def _may_keep(self, mine: _Turn) -> bool:
+        """Go on with the turn, as if it had been given back and taken again."""
+        with self._free:
+            now = self.clock.monotonic()
+            if self._holder is not mine or self._waiting or now - mine.since > self.patience:
+                return False
+            mine.since = now
+            return True
 
     def _is_worth_waiting(self, holder: _Turn) -> bool:
         """Wait for the holder; False if it has used up its time, and lost its turn."""

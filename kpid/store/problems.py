@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from kpid.store.tables import problems
 
@@ -58,7 +58,10 @@ def clear(connection: Connection, subject: str) -> bool:
 def clear_all(connection: Connection, subjects: Collection[str]) -> int:
     """These are well again; how many of them were problems."""
     held = sorted({subject[:300] for subject in subjects})
-    return connection.execute(delete(problems).where(problems.c.subject.in_(held))).rowcount if held else 0
+    return connection.execute(_CLEAR_ALL, {"subjects": held}).rowcount if held else 0
+
+
+_CLEAR_ALL = delete(problems).where(problems.c.subject.in_(bindparam("subjects", expanding=True)))
 
 
 def clear_others(connection: Connection, prefix: str, keep: Collection[str]) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, select, update
 
 from kpid.plugin.notifier import Message, Receipt
 from kpid.store.outbox import is_blocked, is_due, message_from_row
@@ -72,9 +73,10 @@ def claim(
 
 def start_attempt(conn: Connection, row: Claimed, now: datetime) -> Started | None:
     """Write down that the notifier is about to be called. None: the lease is lost, do not send."""
-    if conn.execute(update(outbox).where(_fence(row)).values(attempt=outbox.c.attempt)).rowcount != 1:
+    if conn.execute(_START, {**_fenced(row), "row_at": now}).rowcount != 1:
         return None
-    conn.execute(attempts.insert().values(outbox_id=row.id, attempt=row.attempt, at=now))
+    if row.attempt == 1:
+        return Started(tries=1, since=now)
     tried = conn.execute(
         select(attempts.c.at, attempts.c.result).where(attempts.c.outbox_id == row.id).order_by(attempts.c.id)
     ).all()
@@ -158,21 +160,49 @@ def _claimed(conn: Connection, row: Row[Any], owner: str, now: datetime) -> Clai
     return Claimed(row.id, row.attempt + 1, owner, row.receiver, row.origin, unknown, row.expires_at, message_from_row(conn, row))
 
 
-def _fence(row: Claimed) -> ColumnElement[bool]:
-    return and_(
-        outbox.c.id == row.id, outbox.c.state == "sending", outbox.c.lease_owner == row.owner, outbox.c.attempt == row.attempt
-    )
+_IS_OURS = and_(
+    outbox.c.id == bindparam("row_id"),
+    outbox.c.state == "sending",
+    outbox.c.lease_owner == bindparam("row_owner"),
+    outbox.c.attempt == bindparam("row_attempt"),
+)
+_START = attempts.insert().from_select(
+    ["outbox_id", "attempt", "at"],
+    select(outbox.c.id, outbox.c.attempt, bindparam("row_at", type_=attempts.c.at.type)).where(_IS_OURS),
+)
+"""An attempt is written down only for a row whose lease is ours: one statement, so that nothing comes between."""
+
+
+@lru_cache(maxsize=16)
+def _change_to(names: tuple[str, ...]) -> Update:
+    """The statement that sets these columns of a row whose lease is ours; made once, for each message asks for it."""
+    return update(outbox).where(_IS_OURS).values({name: bindparam(f"new_{name}") for name in names})
+
+
+def _fenced(row: Claimed) -> dict[str, Any]:
+    return {"row_id": row.id, "row_owner": row.owner, "row_attempt": row.attempt}
 
 
 def _finish(conn: Connection, row: Claimed, result: str, detail: str, now: datetime, values: dict[str, Any]) -> bool:
     values = {**values, "lease_owner": None, "lease_until": None}
-    if conn.execute(update(outbox).where(_fence(row)).values(**values)).rowcount != 1:
+    given = {f"new_{name}": value for name, value in values.items()}
+    if conn.execute(_change_to(tuple(values)), {**_fenced(row), **given}).rowcount != 1:
         return False
     _close_attempt(conn, row.id, row.attempt, result, detail, now)
     return True
 
 
 def _close_attempt(conn: Connection, outbox_id: int, attempt: int, result: str, detail: str, now: datetime) -> bool:
-    still_open = and_(attempts.c.outbox_id == outbox_id, attempts.c.attempt == attempt, attempts.c.result.is_(None))
-    values = {"result": result, "detail": detail, "finished_at": now}
-    return conn.execute(update(attempts).where(still_open).values(**values)).rowcount > 0
+    values = {"row_id": outbox_id, "row_attempt": attempt, "new_result": result, "new_detail": detail, "new_finished_at": now}
+    return conn.execute(_CLOSE, values).rowcount > 0
+
+
+_CLOSE = (
+    update(attempts)
+    .where(
+        attempts.c.outbox_id == bindparam("row_id"),
+        attempts.c.attempt == bindparam("row_attempt"),
+        attempts.c.result.is_(None),
+    )
+    .values({name: bindparam(f"new_{name}") for name in ("result", "detail", "finished_at")})
+)
