@@ -154,13 +154,16 @@ class _Work:
             on_absence = [plan for plan in plans if plan.rule.absence is not None]
             facts |= absence.load_facts(conn, on_absence, self.setup, self.now) if on_absence else {}
             for plan in plans:
+                known = facts.pop(plan.uid, None)  # figures are many: they go as soon as they are judged
                 try:
-                    one = self._found(conn, plan, facts[plan.uid]) if plan.uid in facts else None
+                    one = None if known is None else self._found(conn, plan, known)
                 except KpidError as error:
                     failed[plan.uid] = error
                     continue
-                if one is not None:
-                    found.append((Judged(plan, facts[plan.uid], one[0], ()), one[1]))
+                if one is not None and known is not None:
+                    row = known.row
+                    last_slot = known.due[-1].end if known.due else (row.last_slot if row else None)
+                    found.append((Judged(plan, row, last_slot, one[0], ()), one[1]))
         return found
 
     def _found(self, conn: Connection, plan: RulePlan, facts: Facts) -> tuple[Round, list[ThreadNotice]] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.facts import Facts, Track
+from kpid.alerting.facts import Track
 from kpid.alerting.flush import Ready, write_notices
 from kpid.alerting.health import RuleHealth
 from kpid.alerting.rounds import Round
@@ -28,10 +28,11 @@ _FLAPS = {EventKind.FLAPPING: True, EventKind.STEADY: False}
 
 @dataclass(frozen=True)
 class Judged:
-    """A rule that has been judged: from what, with what result, and what people are told of it."""
+    """A rule that has been judged: from which row, up to which slot, with what result, and what people are told of it."""
 
     plan: RulePlan
-    facts: Facts
+    row: alerts.RuleRow | None
+    last_slot: datetime | None
     found: Round
     ready: Sequence[Ready]
 
@@ -61,7 +62,7 @@ def store_rounds(
         KpidError: a notice cannot be written.
     """
     rows = alerts.load_rules(conn, [one.plan.uid for one in judged])
-    mine = [one for one in judged if rows.get(one.plan.uid) == one.facts.row]
+    mine = [one for one in judged if rows.get(one.plan.uid) == one.row]
     book = EpisodeBook(now)
     for one in mine:
         book.take_round(one.plan, one.found)
@@ -222,10 +223,9 @@ def _write(
 
 
 def _rule_row(one: Judged, now: datetime) -> alerts.RuleRow:
-    facts, plan = one.facts, one.plan
-    last_slot = facts.due[-1].end if facts.due else (facts.row.last_slot if facts.row else None)
+    plan = one.plan
     rule: dict[str, Any] = plan.rule.model_dump(mode="json", by_alias=True)
-    return alerts.RuleRow(plan.uid, plan.meaning, last_slot, one.found.health.dump(), rule, now)
+    return alerts.RuleRow(plan.uid, plan.meaning, one.last_slot, one.found.health.dump(), rule, now)
 
 
 def _note_health(conn: Connection, rule: Rule, health: RuleHealth, now: datetime, noted: Callable[[str], bool]) -> None:

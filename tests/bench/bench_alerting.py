@@ -65,15 +65,18 @@ def judged(name: str, store: Store, rules: list[Rule], period: Period) -> Evalua
     return result
 
 
-def many_series(folder: Path, **more: object) -> None:
-    """One rule, 10,000 series: first quiet, then a tenth fires, then all of it again with nothing new."""
-    store = Store(f"sqlite:///{folder}/series{len(more)}.db")
+def many_series(folder: Path, what: str, earlier: int = 0, **more: object) -> None:
+    """One rule, 10,000 series: first quiet, then a tenth fires, then nearly all of them, then nothing new."""
+    store = Store(f"sqlite:///{folder}/{what}.db")
     store.create()
-    one = rule(critical="< 20%", **more)
-    for number, bad in ((2, None), (3, range(SERIES // 10)), (4, range(SERIES))):
+    one = rule(critical="< 20%", catch_up=1, **more)
+    for number in range(2, 2 + earlier):
+        put(store, one, week(number), None)
+    first = 2 + earlier
+    for number, bad in ((first, None), (first + 1, range(SERIES // 10)), (first + 2, range(SERIES))):
         put(store, one, week(number), bad)
-        judged(f"1 rule x {SERIES:,} series, week {number} {more or ''}", store, [one], week(number))
-    judged(f"1 rule x {SERIES:,} series, nothing new", store, [one], week(4))
+        judged(f"1 rule x {SERIES:,} series, {what}, week {number}", store, [one], week(number))
+    judged(f"1 rule x {SERIES:,} series, {what}, nothing new", store, [one], week(first + 2))
     store.close()
 
 
@@ -94,9 +97,9 @@ def main(what: str = "") -> None:
     """All of it, or one part: ``series``, ``guarded``, ``rules``."""
     with tempfile.TemporaryDirectory() as folder:
         if what in {"", "series"}:
-            many_series(Path(folder))
+            many_series(Path(folder), "plain")
         if what in {"", "guarded"}:
-            many_series(Path(folder), significance="5%", baseline=8)
+            many_series(Path(folder), "guarded", 8, significance="5%", baseline=8)
         if what in {"", "rules"}:
             many_rules(Path(folder))
 
