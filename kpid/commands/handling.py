@@ -6,7 +6,7 @@ one is told again when its time is over, if it still fires. What is told when is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -138,44 +138,68 @@ def _change(app: App, action: str, ids: Sequence[int], hand: Hand, until: str | 
     if not 0 < len(numbers) <= MANY:
         raise KpidError(f"1 to {MANY:,} alerts at once, not {len(numbers)}", hint="`kpid alerts list` shows their numbers")
     with app.store.read() as conn:
-        found = {number: store.load_episode(conn, number) for number in numbers}
-    unknown = [str(number) for number, one in found.items() if one is None]
+        found = store.load_episodes(conn, numbers)
+    unknown = [str(number) for number in numbers if number not in found]
     if unknown:
         raise KpidError(f"there is no alert {', '.join(unknown[:20])}", hint="`kpid alerts list` shows their numbers")
-    ends = {number: None if until is None else instant_of(app, until, one) for number, one in found.items()}
+    ends = {number: None if until is None else instant_of(app, until, found[number]) for number in numbers}
     now = app.clock.now()
     told: dict[str, Any] = {"done": [], "left": []}
     with app.store.write() as conn:
-        for number, end in ends.items():
-            told_one = apply(conn, action, number, hand, end, now)
-            told["done" if told_one["changed"] else "left"].append(_said(app, told_one, now))
+        for one in apply(conn, action, ends, hand, now):
+            told["done" if one.changed else "left"].append(_said(app, one, now))
     return told
 
 
-def apply(conn: Connection, action: str, number: int, hand: Hand, until: datetime | None, now: datetime) -> dict[str, Any]:
-    """Change how one episode is handled, and write it down, in one transaction.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An episode as it is after somebody did something about it; whether that changed it, and why not."""
 
-    Returns:
-        ``episode`` as it is now, ``changed``, and ``why`` not.
+    episode: Episode
+    changed: bool
+    why: str = ""
+
+
+def apply(conn: Connection, action: str, ends: Mapping[int, datetime | None], hand: Hand, now: datetime) -> list[Outcome]:
+    """Change how episodes are handled, and write it down, in one transaction.
+
+    Args:
+        conn: of the transaction.
+        action: ``ack``, ``snooze``, ``unack``.
+        ends: by the episode's number until when; None for ``unack``.
+        hand: who does it.
+        now: the current instant.
     """
-    before = store.load_episode(conn, number)
+    numbers = list(ends)
+    before = store.load_episodes(conn, numbers)
+    by_end: dict[datetime | None, list[int]] = {}
+    for number, end in ends.items():
+        by_end.setdefault(end, []).append(number)
+    changed: set[int] = set()
+    for end, some in by_end.items():
+        changed |= _store(conn, action, some, hand, end, now)
+    told = [
+        Outcome(one, one.id in changed, "" if one.id in changed else _why_not(one))
+        for one in store.load_episodes(conn, numbers).values()
+    ]
+    done = {subject_of(one.episode.id): _written(one, before[one.episode.id], ends[one.episode.id], hand) for one in told}
+    audit.record_all(conn, actor=hand.by, via=hand.via, action=action, done=done, now=now)
+    return told
+
+
+def _store(conn: Connection, action: str, numbers: Sequence[int], hand: Hand, until: datetime | None, now: datetime) -> set[int]:
     about: dict[str, Any] = {"by": hand.by, "via": hand.via, "comment": hand.comment, "now": now}
     if action == "unack":
-        changed = store.let_go(conn, number, **about)
-    elif until is None:
+        return store.let_go(conn, numbers, **about)
+    if until is None:
         raise ValueError(f"{action} needs an end")
-    elif action == "ack":
-        changed = store.take_up(conn, number, until=until, **about)
-    else:
-        changed = store.put_off(conn, number, until=until, **about)
-    one = store.load_episode(conn, number)
-    if one is None or before is None:
-        raise KpidError(f"there is no alert {number}", hint="`kpid alerts list` shows their numbers")
-    why = "" if changed else _why_not(one)
-    body = {"until": plain(until), "comment": hand.comment, "changed": changed, "why": why, "level": one.level}
-    body |= {"rule": one.rule_uid, "segment": one.label, "was": before.handling, "was_by": before.handled_by}
-    audit.record(conn, actor=hand.by, via=hand.via, action=action, subject=subject_of(number), body=body, now=now)
-    return {"episode": one, "changed": changed, "why": why}
+    return (store.take_up if action == "ack" else store.put_off)(conn, numbers, until=until, **about)
+
+
+def _written(told: Outcome, before: Episode, until: datetime | None, hand: Hand) -> dict[str, Any]:
+    one = told.episode
+    body = {"until": plain(until), "comment": hand.comment, "changed": told.changed, "why": told.why, "level": one.level}
+    return body | {"rule": one.rule_uid, "segment": one.label, "was": before.handling, "was_by": before.handled_by}
 
 
 def subject_of(number: int) -> str:
@@ -197,8 +221,8 @@ def handling_text(one: Episode, now: datetime, timezone: str) -> str:
     return f"{one.handling} by {one.handled_by}{until}"
 
 
-def _said(app: App, told: dict[str, Any], now: datetime) -> dict[str, Any]:
-    one: Episode = told["episode"]
+def _said(app: App, told: Outcome, now: datetime) -> dict[str, Any]:
+    one = told.episode
     text = handling_text(one, now, app.config.timezone)
     plainly = {"id": one.id, "rule": one.rule_uid, "segment": one.label, "handling": one.handling, "by": one.handled_by}
-    return plainly | {"until": plain(one.handled_until), "why": told["why"], "text": text or "open"}
+    return plainly | {"until": plain(one.handled_until), "why": told.why, "text": text or "open"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from kpid.analysis.tokens import Claim, claim_from, fingerprint
 from kpid.analysis.wording import count_text, when_text
 from kpid.app import App
 from kpid.commands import silencing
-from kpid.commands.handling import ACK_LASTS, Hand, apply, hand_of, handling_text, instant_of
+from kpid.commands.handling import ACK_LASTS, Hand, Outcome, apply, hand_of, handling_text, instant_of
 from kpid.config.signing import signing_key_of
 from kpid.errors import KpidError
 from kpid.plugin.notifier import Press
@@ -84,12 +85,9 @@ def pressed(app: App, press: Press, via: str) -> str:
     until = press.until or (ACK_LASTS if claim.verb == "ack" else SNOOZE_LASTS)
     ends = {one.id: instant_of(app, until, one) for one in found if one.ended_at is None}
     now = app.clock.now()
-    done: list[dict[str, Any]] = []
-    left: list[dict[str, Any]] = []
     with app.store.write() as conn:
-        for number, end in ends.items():
-            told = apply(conn, claim.verb, number, hand, end, now)
-            (done if told["changed"] else left).append(told)
+        told = apply(conn, claim.verb, ends, hand, now)
+        done, left = [one for one in told if one.changed], [one for one in told if not one.changed]
         body = {"verb": claim.verb, "about": claim.subject, "made_for": claim.who, "changed": len(done)}
         audit.record(
             conn, actor=hand.by, via=via, action="press", subject=f"token:{fingerprint(press.token)}", body=body, now=now
@@ -145,14 +143,14 @@ def _when(app: App, told: dict[str, Any]) -> str:
     return when_text(app.clock.now().fromisoformat(told["until"]), app.config.timezone, app.clock.now())
 
 
-def _sentence(app: App, done: list[dict[str, Any]], left: list[dict[str, Any]], over: int) -> str:
+def _sentence(app: App, done: Sequence[Outcome], left: Sequence[Outcome], over: int) -> str:
     now, zone = app.clock.now(), app.config.timezone
     parts = []
     if done:
-        text = handling_text(done[0]["episode"], now, zone)
+        text = handling_text(done[0].episode, now, zone)
         parts.append(text[:1].upper() + text[1:] if len(done) == 1 else f"{count_text(len(done), 'alert')} {text}")
     if left:
-        parts.append(f"{count_text(len(left), 'alert')} left as it was: {left[0]['why']}")
+        parts.append(f"{count_text(len(left), 'alert')} left as it was: {left[0].why}")
     if over:
         parts.append(f"{count_text(over, 'alert')} over already")
     return "; ".join(parts)

@@ -39,8 +39,17 @@ def record(conn: Connection, *, actor: str, via: str, action: str, subject: str,
         body: until when, comment, and what came of it.
         now: the current instant.
     """
-    row = {"at": now, "actor": actor[:MAX_ACTOR], "via": via, "action": action, "subject": subject[:MAX_SUBJECT]}
-    conn.execute(insert(audit).values(**row, body=dict(body)))
+    record_all(conn, actor=actor, via=via, action=action, done={subject: body}, now=now)
+
+
+def record_all(
+    conn: Connection, *, actor: str, via: str, action: str, done: Mapping[str, Mapping[str, Any]], now: datetime
+) -> None:
+    """Write the same deed down for many subjects, each with its own rest; see :func:`record`."""
+    row = {"at": now, "actor": actor[:MAX_ACTOR], "via": via, "action": action}
+    rows = [{**row, "subject": subject[:MAX_SUBJECT], "body": dict(body)} for subject, body in done.items()]
+    if rows:
+        conn.execute(insert(audit), rows)
 
 
 def list_audit(

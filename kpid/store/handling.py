@@ -1,19 +1,22 @@
 """What people do about alerts, in the state store: episodes taken up, silences, periods that do not count.
 
-An episode's handling changes by one conditional statement, so that of two who take it up at once one is the first.
+How episodes are handled changes by one conditional statement, so that of two who take one up at once one is the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, insert, or_, select, true, update
 
 from kpid.store.notices import wake, wake_episode
 from kpid.store.tables import attempts, episodes, exclusions, notices, outbox, silences
+
+_AT_ONCE = 500
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,16 @@ def _episodes() -> Select[Any]:
 
 def load_episode(conn: Connection, number: int) -> Episode | None:
     """An episode by its number; None if there is none."""
-    row = conn.execute(_episodes().where(episodes.c.id == number)).one_or_none()
-    return None if row is None else Episode(*row)
+    return load_episodes(conn, [number]).get(number)
+
+
+def load_episodes(conn: Connection, numbers: Sequence[int]) -> dict[int, Episode]:
+    """Episodes by their numbers; those that there are."""
+    found: dict[int, Episode] = {}
+    for some in _chunks([number for number in numbers if 0 < number <= _LARGEST]):
+        for row in conn.execute(_episodes().where(episodes.c.id.in_(some)).order_by(episodes.c.id)):
+            found[row.id] = Episode(*row)
+    return found
 
 
 def open_episodes(conn: Connection) -> list[Episode]:
@@ -137,37 +148,57 @@ def episodes_of_message(conn: Connection, flush_id: str) -> list[Episode]:
     return [Episode(*row) for row in conn.execute(_episodes().where(told).order_by(episodes.c.id))]
 
 
-def take_up(conn: Connection, number: int, *, by: str, via: str, until: datetime, comment: str, now: datetime) -> bool:
-    """Acknowledge an episode.
+def take_up(
+    conn: Connection, numbers: Sequence[int], *, by: str, via: str, until: datetime, comment: str, now: datetime
+) -> set[int]:
+    """Acknowledge episodes.
 
     Returns:
-        False: it is over, or somebody else has done it before, and that still holds.
+        Those that have changed: not those that are over, or that somebody else has taken up before, if that still holds.
     """
     free = or_(episodes.c.handling != "acked", episodes.c.handled_by == by, episodes.c.handled_until <= now)
-    return _handle(conn, number, free, "acked", by, via, until, comment, now)
+    return _handle(conn, numbers, free, "acked", by, via, until, comment, now)
 
 
-def put_off(conn: Connection, number: int, *, by: str, via: str, until: datetime, comment: str, now: datetime) -> bool:
-    """Snooze an episode. False: it is over."""
-    return _handle(conn, number, episodes.c.id == number, "snoozed", by, via, until, comment, now)
+def put_off(
+    conn: Connection, numbers: Sequence[int], *, by: str, via: str, until: datetime, comment: str, now: datetime
+) -> set[int]:
+    """Snooze episodes; those that have changed: not those that are over."""
+    return _handle(conn, numbers, true(), "snoozed", by, via, until, comment, now)
 
 
-def let_go(conn: Connection, number: int, *, by: str, via: str, comment: str, now: datetime) -> bool:
-    """Nobody has the episode in hand any more. False: it is over, or nobody had."""
-    if not _handle(conn, number, episodes.c.handling != "open", "open", by, via, None, comment, now):
-        return False
-    one = load_episode(conn, number)
-    if one is not None:
+def let_go(conn: Connection, numbers: Sequence[int], *, by: str, via: str, comment: str, now: datetime) -> set[int]:
+    """Nobody has the episodes in hand any more; those that have changed: not those that are over, or that nobody had."""
+    changed = _handle(conn, numbers, episodes.c.handling != "open", "open", by, via, None, comment, now)
+    for one in load_episodes(conn, sorted(changed)).values():
         wake_episode(conn, one.rule_uid, one.series_key, one.episode, now)
-    return True
+    return changed
 
 
 def _handle(
-    conn: Connection, number: int, free: Any, state: str, by: str, via: str, until: datetime | None, comment: str, now: datetime
-) -> bool:
+    conn: Connection,
+    numbers: Sequence[int],
+    free: ColumnElement[bool],
+    state: str,
+    by: str,
+    via: str,
+    until: datetime | None,
+    comment: str,
+    now: datetime,
+) -> set[int]:
     values = {"handling": state, "handled_by": by, "handled_via": via, "handled_at": now, "handled_until": until}
-    ours = update(episodes).where(episodes.c.id == number, episodes.c.ended_at.is_(None), free)
-    return conn.execute(ours.values(**values, comment=comment, updated_at=now)).rowcount == 1
+    changed: set[int] = set()
+    for some in _chunks(numbers):
+        ours = update(episodes).where(episodes.c.id.in_(some), episodes.c.ended_at.is_(None), free)
+        done = conn.execute(ours.values(**values, comment=comment, updated_at=now).returning(episodes.c.id))
+        changed.update(done.scalars())
+    return changed
+
+
+def _chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """So many at once that a statement stays within what databases take."""
+    for start in range(0, len(numbers), _AT_ONCE):
+        yield numbers[start : start + _AT_ONCE]
 
 
 def told_of_episode(conn: Connection, one: Episode) -> list[ToldRow]:
@@ -216,7 +247,7 @@ def add_silence(
 
 def end_silence(conn: Connection, number: int, *, by: str, now: datetime) -> bool:
     """End a silence before its time. False: there is none with this number, or it is over."""
-    running = and_(silences.c.id == number, silences.c.ended_at.is_(None), silences.c.ends_at > now)
+    running = and_(silences.c.id == min(number, _LARGEST), silences.c.ended_at.is_(None), silences.c.ends_at > now)
     if conn.execute(update(silences).where(running).values(ended_by=by, ended_at=now)).rowcount != 1:
         return False
     wake(conn, f"silence {number}", now)
@@ -251,7 +282,7 @@ def add_exclusion(
 
 def end_exclusion(conn: Connection, number: int, *, now: datetime) -> bool:
     """Let a span count again. False: there is none with this number that does not."""
-    standing = and_(exclusions.c.id == number, exclusions.c.removed_at.is_(None))
+    standing = and_(exclusions.c.id == min(number, _LARGEST), exclusions.c.removed_at.is_(None))
     return conn.execute(update(exclusions).where(standing).values(removed_at=now)).rowcount == 1
 
 

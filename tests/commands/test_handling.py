@@ -122,6 +122,27 @@ def test_unknown_number_changes_none_of_them(app):
     assert episode(app, number).handling == "open"
 
 
+@pytest.mark.parametrize("number", [0, -1, 10**30])
+def test_number_that_cannot_be_is_unknown(app, number):
+    with pytest.raises(KpidError, match="there is no alert"):
+        handling.ack(app, ids=[number], by="ada")
+    with pytest.raises(KpidError, match="there is no alert"):
+        show_alert(app, number=number)
+    with pytest.raises(KpidError, match="is over"):
+        silencing.end_silence(app, number=number, by="ada")
+    with pytest.raises(KpidError, match="nothing is left out"):
+        silencing.end_exclusion(app, number=number, by="ada")
+
+
+def test_many_are_taken_up_at_once(app):
+    numbers = [fire(app, owner=f"crm:{number}") for number in range(1, 601)]
+    end(app, numbers[0])
+    told = handling.ack(app, ids=numbers, by="ada")
+    assert ([one["id"] for one in told["left"]], len(told["done"])) == ([numbers[0]], 599)
+    with pytest.raises(KpidError, match="at once"):
+        handling.ack(app, ids=range(1, 1_100), by="ada")
+
+
 @pytest.mark.parametrize("by", ["", " \n\t", "x" * 400])
 def test_nobody_cannot_ack(app, by):
     with pytest.raises(KpidError):

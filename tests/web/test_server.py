@@ -334,7 +334,7 @@ def test_nothing_hostile_comes_back_as_markup(app, place):
     bad = '"><script>alert(1)</script>'
     number = alert(app, names={"owner": bad}, segment={"owner": "x"})
     with app.store.write() as conn:
-        store.put_off(conn, number, by=bad, via="web", until=NOW + LASTS, comment=bad, now=NOW)
+        store.put_off(conn, [number], by=bad, via="web", until=NOW + LASTS, comment=bad, now=NOW)
     path = link(number, who=bad)
     pages = [
         place.get(path)[2],
