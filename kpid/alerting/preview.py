@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from kpid.alerting.absence import AbsenceWalk
 from kpid.alerting.causes import load_causes
 from kpid.alerting.contracts import AlertingSetup, Telling
 from kpid.alerting.facts import Facts, Track
@@ -86,7 +87,8 @@ def preview(setup: AlertingSetup, plan: RulePlan, facts: Facts, *, store: Store,
         now: the instant that windows and silences are looked at.
         lived: the due periods were judged one by one, each when it had ended: only what the last one brings is told.
     """
-    found = _last_of(plan, facts, setup) if lived else run_round(plan, facts, setup.calendar, setup)
+    walk = Walk if plan.rule.absence is None else AbsenceWalk
+    found = _last_of(plan, facts, setup) if lived else run_round(plan, facts, setup.calendar, setup, None, walk)
     if found.newest is None or not facts.due:
         return Preview(None, (), (), ())
     with store.read() as conn:

@@ -50,12 +50,13 @@ def _tell(found: dict[str, Any], most: int | None) -> None:
     columns = dict.fromkeys(("guards", "breaches", "episodes", "notices", "per week", "messages", "saved"))
     print_rows(rows, columns, none="")
     say("")
+    none = "it would never have fired" if found["evaluations"] else "there are no figures in this time: nothing could be judged"
     episodes = found["episodes"] if most is None else found["episodes"][-most:]
     if len(episodes) < len(found["episodes"]):
         say(f"the newest {len(episodes)} of {len(found['episodes'])} episodes:")
     shown = [{**one, "ended": f"{one['ended']} ({one['end']})" if one["ended"] else "still firing"} for one in episodes]
     columns = dict.fromkeys(("segment", "level", "since", "fired", "ended", "worst", "n", "threshold"))
-    print_rows([{**one, "worst": one["shown"]} for one in shown], columns, none="it would never have fired")
+    print_rows([{**one, "worst": one["shown"]} for one in shown], columns, none=none)
 
 
 def _draw(found: dict[str, Any], file: Path) -> None:

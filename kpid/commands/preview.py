@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from kpid.alerting import absence
+from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Facts
 from kpid.alerting.loading import Loader
 from kpid.alerting.preview import Preview, PreviewLetter, Standing, preview
@@ -16,6 +18,7 @@ from kpid.app import App
 from kpid.commands.backtest import past_of, plan_for, rule_named
 from kpid.commands.measure import instant_from_text
 from kpid.commands.plain import plain
+from kpid.config.alerting import Rule
 from kpid.errors import KpidError
 from kpid.metrics.measure import Progress
 from kpid.model import segment_label
@@ -34,12 +37,11 @@ def preview_rule(app: App, *, rule: str, at: str | None = None, progress: Progre
     Raises:
         KpidError: there is no such rule, or nothing to judge.
     """
-    chosen = rule_named(app, rule)
-    if chosen.absence is not None:
-        hint = "`kpid doctor` says what is late; `kpid alerts` what fires"
-        raise KpidError(f"rule {chosen.name} has no figures to preview", hint=hint)
-    plan, setup = plan_for(app, chosen), app.alerting_setup()
+    chosen, setup = rule_named(app, rule), app.alerting_setup()
     now = instant_from_text(at, app.calendar) if at else app.clock.now()
+    if chosen.absence is not None:
+        return _absent(app, setup, chosen, now, is_past=at is not None)
+    plan = plan_for(app, chosen)
     with app.store.read() as conn:
         is_known = alerts.load_rule(conn, plan.uid) is not None
         facts = Loader(app.calendar, now).load(conn, [plan]).get(plan.uid) if is_known and at is None else None
@@ -49,6 +51,18 @@ def preview_rule(app: App, *, rule: str, at: str | None = None, progress: Progre
         how = f"as it would have been then (figures: {place})" if at else f"as its first round will (figures: {place})"
     found = preview(setup, plan, facts, store=app.store, now=now, lived=at is not None) if facts is not None else None
     return _told(app, plan, found or Preview(None, (), (), ()), how, now)
+
+
+def _absent(app: App, setup: AlertingSetup, rule: Rule, now: datetime, *, is_past: bool) -> dict[str, Any]:
+    """A rule on what does not come: by the clock, which leaves no history."""
+    if is_past:
+        hint = "Rules with absence: look at the clock, which leaves no history: leave --at out"
+        raise KpidError(f"rule {rule.name} cannot be judged in the past", hint=hint)
+    plan = absence.plan_of(rule)
+    with app.store.read() as conn:
+        facts = absence.load_facts(conn, [plan], setup, now).get(plan.uid)
+    found = preview(setup, plan, facts, store=app.store, now=now) if facts is not None else Preview(None, (), (), ())
+    return _told(app, plan, found, "as its next round will", now)
 
 
 def _replayed(app: App, plan: RulePlan, now: datetime, progress: Progress | None) -> tuple[Facts, str]:

@@ -110,6 +110,15 @@ def test_backtest_prints_guards_and_episodes(kpid, world):  # noqa: F811
     assert "still firing" in out
 
 
+def test_backtest_of_a_time_without_figures_says_so(kpid, world):  # noqa: F811
+    calls = world.folder / "calls.yml"
+    calls.write_text(
+        WEEKLY.replace("name: wins, kpi: won_deals, period: week,", "name: wins, kpi: win_rate, period: week, by: [owner],")
+    )
+    arguments = ("wins", "--from", "2025-01-01", "--to", "2025-03-01", "--config", calls)
+    assert "there are no figures in this time" in kpid("--now", NOW, "backtest", *arguments)[1]
+
+
 def test_backtest_uses_history_where_it_reaches_back(kpid, world):  # noqa: F811
     arguments = ("wins", "--from", "2026-10-05", "--to", "2026-11-09", "--format", "json")
     kept, new = (json.loads(tried(kpid, world, *arguments, *more)[1]) for more in ((), ("--recompute",)))
@@ -168,6 +177,14 @@ def test_preview_renders_what_would_have_been_sent(kpid, world):  # noqa: F811
     assert len(world.mails()) == mails
 
 
+def test_preview_of_what_does_not_come(kpid, world):  # noqa: F811
+    late = kpid("--now", "2026-11-11T09:12:00+01:00", "preview", "silent", "--config", world.config, "--format", "json")
+    found = json.loads(late[1])
+    (one,) = found["messages"]
+    assert one["receiver"] == "team"
+    assert "crm" in one["text"]
+
+
 def test_preview_of_a_new_rule_is_its_first_round(kpid, world):  # noqa: F811
     new = WEEKLY.replace(
         "  - {name: wins,", '  - {name: new, kpi: won_deals, period: day, warn: "< 2", to: [team]}\n  - {name: wins,'
@@ -187,7 +204,7 @@ def test_preview_of_a_new_rule_is_its_first_round(kpid, world):  # noqa: F811
     ("arguments", "says"),
     [
         (("wnis",), "Did you mean 'wins'?"),
-        (("silent",), "no figures to preview"),
+        (("silent", "--at", "2026-10-12"), "cannot be judged in the past"),
         (("wins", "--at", "soon"), "neither a day nor"),
     ],
 )
