@@ -121,19 +121,6 @@ def better_word(new: Decimal | None, old: Decimal | None, better: str) -> str:
     return "better" if (new > old) == (better == "up") else "worse"
 
 
-def condition_text(condition: str) -> str:
-    """A rule's condition in words: ``below 40%`` for ``< 40%``, ``a drop of more than 15%`` for ``drop > 15%``."""
-    simple = re.fullmatch(r"\s*(<=|>=|<|>|==|=|!=)\s*(.+)", condition)
-    if simple:
-        words = {"<": "below", "<=": "at or below", ">": "above", ">=": "at or above", "=": "at", "==": "at", "!=": "off"}
-        return f"{words[simple[1]]} {simple[2].strip()}"
-    moved = re.fullmatch(r"\s*(drop|rise)\s*(>=|>)\s*(\S+)\s*(.*)", condition)
-    if moved:
-        amount = "more than" if moved[2] == ">" else "at least"
-        return f"a {moved[1]} of {amount} {moved[3]} {moved[4]}".strip()
-    return condition.strip()
-
-
 def count_text(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: ``1 deal``, ``1,246 deals``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

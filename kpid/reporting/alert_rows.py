@@ -17,6 +17,7 @@ from kpid.reporting.alert_words import (
     ENDED,
     JUDGED,
     condition_of,
+    in_period,
     is_ended,
     label_text,
     mark_of,
@@ -146,7 +147,7 @@ def _before(item: NoticeItem, notice: Notice, calendar: Calendar) -> str:
     change = change_text(item.value, item.previous, notice.unit, notice.currency)
     word = better_word(item.value, item.previous, notice.better)
     label = label_text(item.previous_label, notice, calendar) if item.previous_label else ""
-    before = value_text(item.previous, notice.unit, notice.currency) + (f" in {label}" if label else "")
+    before = value_text(item.previous, notice.unit, notice.currency) + (f" {in_period(notice, label)}" if label else "")
     return before + (f" ({change}{f' {word}' if word else ''})" if change != "n/a" else "")
 
 

@@ -175,7 +175,7 @@ def _small_print(told: Told, notice: Notice, calendar: Calendar, *, several: boo
         "definition": "" if several else one_line(notice.definition, 400),
         "data_as_of": when_text(through, calendar.timezone, notice.now) if through else "",
         "runbook": "" if several else safe_url(notice.runbook or ""),
-        "route": told.route,
+        "route": "" if told.route.startswith("to:") else told.route,
         "labels": [(one_line(name, 60), one_line(value, 120)) for name, value in labels[:_MAX_LABELS]],
         "timezone": calendar.timezone,
     }

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 
+from kpid.analysis.condition_words import condition_text
 from kpid.analysis.periods import Calendar, last_complete, period_from_label
-from kpid.analysis.wording import condition_text, count_text, exact_text, period_text
+from kpid.analysis.wording import count_text, exact_text, period_text
 from kpid.errors import KpidError
 from kpid.model import Level, Notice, NoticeItem
 from kpid.reporting.cleaning import one_line
@@ -165,11 +166,11 @@ def headline_of(notice: Notice, period: str) -> str:
         return _single(notice, items[0], period)
     if len(kinds) == 1:
         return _several(notice, items, period)
-    return f"{one_line(notice.kpi_name)}{by_text(notice)} in {period}: {counted_text(kinds)}"
+    return f"{one_line(notice.kpi_name)}{by_text(notice)} {in_period(notice, period)}: {counted_text(kinds)}"
 
 
 def _single(notice: Notice, item: NoticeItem, period: str) -> str:
-    name = one_line(notice.kpi_name)
+    name, when = one_line(notice.kpi_name), in_period(notice, period)
     name = f"{name} of {one_line(item.segment)}" if item.segment not in {"", "all"} else f"{name}{by_text(notice)}"
     if item.kind in {"healthy", "config"}:
         return _configured(item) if item.kind == "config" else f"{name} can be judged again"
@@ -179,7 +180,7 @@ def _single(notice: Notice, item: NoticeItem, period: str) -> str:
         return f"{name}: {word}{f', {reason}' if reason else ''}"
     value = exact_text(item.value, item.limit, notice.unit, notice.currency)
     condition = condition_of(item)
-    at = f"{value} in {period}"
+    at = f"{value} {when}"
     if is_ended(item):
         was = f", no longer {condition}" if condition and item.kind == "resolved" else ""
         return f"{name} is {_ENDS.get(item.kind, 'at')} {at}{was}"
@@ -207,20 +208,22 @@ def _configured(item: NoticeItem) -> str:
 def _verb(item: NoticeItem) -> str:
     if item.previous is None or item.value is None:
         return "is"
+    if item.baseline is not None and (item.value > item.previous) != (item.value > item.baseline):
+        return "is"  # it fell, but is above what is usual: the rule is about the latter
     if item.previous == item.value:
         return "stayed at"
     return "rose to" if item.value > item.previous else "fell to"
 
 
 def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
-    kind, name = items[0].kind, one_line(notice.kpi_name)
+    kind, name, when = items[0].kind, one_line(notice.kpi_name), in_period(notice, period)
     who = count_text(len(items), *noun_of(notice))
     if kind not in JUDGED:
-        return f"{name}: {_STATE_WORDS.get(kind, kind.replace('_', ' ')).lower()} for {who} in {period}"
+        return f"{name}: {_STATE_WORDS.get(kind, kind.replace('_', ' ')).lower()} for {who} {when}"
     if kind == "flapping":
-        return f"{name} keeps crossing its limit for {who} in {period}"
+        return f"{name} keeps crossing its limit for {who} {when}"
     condition, worse = _conditions(items)
-    where = f"for {who} in {period}{worse}"
+    where = f"for {who} {when}{worse}"
     still = " still" if kind == "reminder" else ""
     end = ", and nobody has taken it up" if kind == "escalation" else ""
     verb = f"{still} shows" if condition.startswith("a ") else f" is{still}"
@@ -264,8 +267,15 @@ def period_of(notice: Notice, calendar: Calendar) -> str:
         return label_text(notice.period, notice, calendar)
 
 
+def in_period(notice: Notice, period: str) -> str:
+    """``in October 2026``, ``on Sun 22 Nov 2026``."""
+    return f"{'on' if notice.period == 'day' and period[:1].isalpha() and ' to ' not in period else 'in'} {period}"
+
+
 def label_text(label: str, notice: Notice, calendar: Calendar, *, short: bool = False) -> str:
-    """A period's label by name, or as it is if it names none of the notice's kind."""
+    """A period's label by name, or as it is if it names none of the notice's kind; of two the first and the last."""
+    if len(ends := label.split(" to ")) == 2:
+        return " to ".join(label_text(end, notice, calendar, short=True) for end in ends)
     try:
         text = period_text(period_from_label(notice.period, label, calendar), calendar)
     except KpidError:

@@ -12,7 +12,6 @@ from kpid.analysis.wording import (
     age_text,
     better_word,
     change_text,
-    condition_text,
     count_text,
     exact_text,
     limit_text,
@@ -150,19 +149,6 @@ def test_share_text_needs_a_positive_base() -> None:
     assert share_text(Decimal(112), Decimal(100)) == "+12%"
     assert share_text(Decimal(1), Decimal(0)) == ""
     assert share_text(Decimal(1), None) == ""
-
-
-@pytest.mark.parametrize(
-    ("condition", "text"),
-    [
-        ("< 40%", "below 40%"),
-        (">=55%", "at or above 55%"),
-        ("drop > 15% vs previous", "a drop of more than 15% vs previous"),
-        ("something else", "something else"),
-    ],
-)
-def test_condition_text_spells_the_comparison(condition: str, text: str) -> None:
-    assert condition_text(condition) == text
 
 
 @pytest.mark.parametrize(

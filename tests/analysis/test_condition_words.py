@@ -1,0 +1,49 @@
+"""Conditions as people say them: each form of the grammar, and what is none of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kpid.alerting.mappings import condition_from
+from kpid.analysis.condition_words import condition_text
+
+SAID = {
+    "< 40%": "below 40%",
+    ">=55%": "at or above 55%",
+    "> 30 days": "above 30 days",
+    "outside 20%..40%": "outside 20% to 40%",
+    "< 90% of target": "below 90% of the target",
+    ">= 110% of benchmark": "at or above 110% of the benchmark",
+    "pace < 75% of target": "a pace below 75% of the target",
+    "forecast < target": "a forecast below the target",
+    "forecast < 90% of target with 80%": "a forecast below 90% of the target, 80% sure",
+    "drop > 15% vs previous": "more than 15% below the period before",
+    "rise >= 30% vs median(8)": "at least 30% above the median of 8 periods",
+    "drop > 30% vs avg(8 same_weekdays)": "more than 30% below the average of 8 same weekdays",
+    "drop > 20% vs last_year": "more than 20% below the same period last year",
+    "change < -10pp vs avg(8)": "more than 10 pp below the average of 8 periods",
+    "change >= 5 points vs previous": "at least 5 points above the period before",
+    "change > -3pp vs total": "a change of above -3 pp from the total",
+    "falls 4x": "falling 4 times in a row",
+    "rises 3x": "rising 3 times in a row",
+    "slope < -2% over 6x": "a slope below -2% a period over 6 periods",
+    "something else": "something else",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("condition", SAID)
+def test_condition_text_spells_the_condition(condition: str) -> None:
+    assert condition_text(condition) == SAID[condition]
+
+
+@pytest.mark.parametrize("condition", [text for text in SAID if text not in {"", "something else"}])
+def test_what_is_spelt_is_what_may_be_written(condition: str) -> None:
+    assert condition_text(condition_from(condition).text) == SAID[condition]
+
+
+@given(st.text(max_size=80))
+def test_any_text_gives_a_text(condition: str) -> None:
+    assert isinstance(condition_text(condition), str)
