@@ -30,7 +30,9 @@ RECHECKED = 2
 _MAIN = ("owner", "team", "region", "pipeline", "lead_source", "product", "segment", "channel", "category", "group", "stage")
 """Dimensions that people think in, and of few values each."""
 _MOST_DIMENSIONS = 3
-_MOST_WITHIN = 2
+_SELLERS = {"owner", "team", "region"}
+"""Who sells where: one of them mostly has one value within another, so that cutting by it would tell nothing."""
+_MOST_WITHIN = 3
 _EXPLAINED = RECHECKED + 1
 """So many periods are kept of what only explains."""
 _ADDED = {"count", "count_distinct", "sum"}
@@ -231,6 +233,8 @@ def why_needs(rule: Rule, kpi: Kpi, definition: Definition) -> tuple[SeriesNeed,
         return ()
     taken = {*rule.by, *rule.where}
     dimensions = [name for name in _MAIN if name in kpi.dimensions and name not in taken]
+    if taken & _SELLERS:
+        dimensions.sort(key=lambda name: name in _SELLERS)
     own = need_of(rule, kpi)
     wanted = dimensions[: _MOST_WITHIN if rule.by else _MOST_DIMENSIONS]
     return tuple(replace(own, by=(*own.by, name), periods=_EXPLAINED) for name in wanted)

@@ -95,7 +95,8 @@ def _newest(rows: Sequence[EvaluationRow]) -> dict[str, str]:
 def _plan(app: App, rule: Rule | None) -> RulePlan | None:
     if rule is None or rule.absence is not None or rule.kpi not in app.plugins.kpis:
         return None
-    return plan_of(rule, app.plugins.kpis[rule.kpi], app.kpi_settings().get(rule.kpi))
+    settings = app.kpi_settings()
+    return plan_of(rule, app.plugins.kpis[rule.kpi], settings.get(rule.kpi), kpis=app.plugins.kpis, all_settings=settings)
 
 
 def _sentence(plan: RulePlan, cause: Cause) -> str:
