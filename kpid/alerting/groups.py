@@ -104,7 +104,7 @@ def plan_flush(rows: Sequence[NoticeRow], facts: FlushFacts) -> FlushPlan:
         held = facts.gate(row)
         if held is None:
             groups.setdefault(GroupId(row.receiver, row.recipient, row.group_key), []).append(chain)
-        elif held.drops and chain.line.kind not in ENDING:
+        elif held.drops and not any(one.kind in ENDING for one in (*chain.folded, row)):
             plan.dropped.extend((one, f"dropped: {held.by}") for one in (*chain.folded, row))
         else:
             plan.held.extend((one, held) for one in (*chain.folded, row) if _is_news_of(one, held, facts.now))
@@ -179,7 +179,8 @@ def _plan_group(key: GroupId, chains: list[_Chain], facts: FlushFacts, plan: Flu
     pace = facts.pace(chains[0].line.row)
     again = _too_early(group, chains, pace, facts.now)
     if again is not None:
-        plan.held.extend((chain.line.row, Held("", again)) for chain in chains if chain.line.row.not_before <= facts.now)
+        rows = (row for chain in chains for row in (*chain.folded, chain.line.row))
+        plan.held.extend((row, Held("", again)) for row in rows if row.not_before <= facts.now)
         return
     known = [_is_known_fault(chain, group, chains, facts) for chain in chains]
     told = [chain for chain, is_known in zip(chains, known, strict=True) if not is_known]
