@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kpid.alerting.backtest import UNGUARDED, backtest, first_needed, guards_off, periods_of
+from kpid.alerting.facts import Exclusion
 from kpid.alerting.replay import Past
 from kpid.alerting.rules import plan_of
 from kpid.analysis.periods import periods_between
@@ -135,3 +136,13 @@ def test_a_rule_looks_back_as_far_as_it_compares():
     assert found[0] >= 3, "where segments without rows were last seen"
     assert found[1] >= 3
     assert found[2] >= 16, "some of the eight may not be sound"
+
+
+def test_what_people_have_excluded_is_no_measure_of_what_is_usual():
+    values = {"ana": [*[WELL] * 6, *[(8, 30)] * 4, (10, 30), (10, 30)]}
+    own = rule(warn="drop > 30% vs avg(4)", **{"for": "20x"})
+    out = Exclusion("", WEEKS[6].start, WEEKS[9].end)
+    plain, excluded = (
+        backtest(own, plan, Past(list(figures(values)), excluded=spans), WEEKS, CALENDAR).run for spans in ((), (out,))
+    )
+    assert (plain.breaches, excluded.breaches) == (3, 6)
