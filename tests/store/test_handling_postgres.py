@@ -12,23 +12,12 @@ from sqlalchemy.exc import DBAPIError
 from kpid.store import audit, handling
 from kpid.store.engine import open_store
 from kpid.store.tables import episodes
-from tests.postgres import binaries, new_database, running_postgres
 
-pytestmark = [
-    pytest.mark.skipif(binaries() is None, reason="no PostgreSQL on this machine"),
-    pytest.mark.xdist_group("postgres"),
-]
 NOW = datetime(2026, 11, 10, 9, 0, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def url():
-    with running_postgres() as server:
-        yield new_database(server, "handling")
-
-
-def test_of_two_processes_one_is_first_and_the_log_stands(url):
-    one, other = open_store(url), open_store(url)
+def test_of_two_processes_one_is_first_and_the_log_stands(postgres):
+    one, other = open_store(postgres), open_store(postgres)
     row = {"rule_uid": "r", "series_key": "k", "episode": 1, "dedup_key": "d", "segment": {}, "names": {}, "labels": {}}
     row |= {"level": "warn", "opened_slot": NOW, "opened_at": NOW, "updated_at": NOW}
     with one.write() as conn:
