@@ -395,6 +395,49 @@ def test_two_dispatchers_on_one_store_send_everything_once(tmp_path: Path) -> No
         store.close()
 
 
+def test_500_then_ok_with_two_dispatchers_is_one_delivery(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    stores = [Store(url), Store(url)]
+    stores[0].create()
+    put(stores[0], "k1", "k2", "k3")
+    clock = FakeClock(NOW)
+    fakes = [{"team": Fake(clock=clock)} for _ in stores]
+    for pair in fakes:
+        pair["team"].script["k2"] = [DeliveryError("HTTP 500")]
+    receivers = {"team": Receiver(notifier="fake")}
+    for _ in range(4):
+        for number, store in enumerate(stores):
+            deliver_due(store=store, notifiers=fakes[number], receivers=receivers, clock=clock, owner=f"process {number}")
+        clock.advance(timedelta(minutes=5))
+    got = [key for pair in fakes for key in pair["team"].keys]
+    assert sorted(got) == ["k1", "k2", "k3"]
+    for store in stores:
+        store.close()
+
+
+def test_next_attempt_is_written_down_before_its_call_though_not_in_a_transaction_of_its_own(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/state.db")
+    store.create()
+    put(store, "k1", "k2", "k3")
+    fake = Fake()
+    open_: list[list[int]] = []
+
+    def look() -> None:
+        with store.read() as conn:
+            rows = conn.execute(
+                select(tables.attempts.c.outbox_id, tables.attempts.c.result).order_by(tables.attempts.c.id)
+            ).all()
+        open_.append([row.outbox_id for row in rows if row.result is None])
+
+    fake.script = {key: [look] for key in ("k1", "k2", "k3")}
+    clock = FakeClock(NOW)
+    receivers = {"team": Receiver(notifier="fake")}
+    done = deliver_due(store=store, notifiers={"team": fake}, receivers=receivers, clock=clock, owner="one")
+    assert done.sent == 3
+    assert open_ == [[1], [2], [3]]  # at each call one attempt is begun and not ended: its own
+    store.close()
+
+
 def test_failing_store_is_raised_to_the_caller(store: Store, clock: FakeClock) -> None:
     team = Fake()
 
