@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from decimal import Decimal
 from typing import Any
 
 from kpid.analysis.periods import Calendar, period_from_label
@@ -36,14 +37,14 @@ def line_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> Line | None
     known = [value for value in values if value is not None]
     if len(known) < LEAST_POINTS or values[-1] is None or max(map(abs, known)) > _LARGEST:
         return None
-    limit = item.limit if item.threshold.lstrip()[:1] in {"<", ">"} else None
+    limit = _limit(item, known)
     status = "on" if is_ended(item) else "off" if item.level is Level.CRITICAL else "watch"
     labels = [_foot(label, notice, calendar) for label, _ in trail]
     best = _best(values, notice.better)
     return Line(
         labels=labels,
         values=values,
-        target=None if limit is None or abs(limit) > _LARGEST else float(limit),
+        target=None if limit is None else float(limit),
         status=status,
         run=0 if is_ended(item) else _run(labels, _foot(item.since, notice, calendar)),
         end_text=exact_text(trail[-1][1], item.limit, notice.unit, notice.currency),
@@ -60,6 +61,17 @@ def alt_of(line: Line, notice: Notice, item: NoticeItem) -> str:
     span = f"{line.labels[0]} to {line.labels[-1]}"
     target = f", {line.target_text}" if line.target_text else ""
     return f"{name}{whose}, {span}: {trend_word(line.values)}, {line.end_text} at the end{target}"
+
+
+def _limit(item: NoticeItem, known: Sequence[float]) -> Decimal | None:
+    """The limit as a line; of conditions that compare it is this period's, and only shown where the values are near it."""
+    form, limit = item.threshold.lstrip(), item.limit
+    if limit is None or abs(limit) > _LARGEST or not form.startswith(("<", ">", "drop", "rise", "change")):
+        return None
+    if form[:1] in {"<", ">"}:
+        return limit
+    room = (max(known) - min(known)) * 1.5
+    return limit if min(known) - room <= float(limit) <= max(known) + room else None
 
 
 def _foot(label: str, notice: Notice, calendar: Calendar) -> str:

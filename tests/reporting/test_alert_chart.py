@@ -60,12 +60,22 @@ def test_several_series_have_no_chart() -> None:
     assert renderer().alert(alert(2, "fired")).images == ()
 
 
-def test_condition_that_is_no_line_draws_none() -> None:
-    item = replace(NOTICE.items[0], threshold="drop > 15% vs previous")
-    line = line_of(item, NOTICE, CALENDAR)
+@pytest.mark.parametrize(
+    ("threshold", "limit", "drawn"),
+    [
+        ("drop > 15% vs previous", "0.42", 0.42),
+        ("change < -3pp vs avg(8)", "0.42", 0.42),
+        ("drop > 15% vs previous", "12", None),
+        ("falls 4x", "0.42", None),
+        ("outside 20%..40%", "0.42", None),
+        ("< 40%", "12", 12.0),
+    ],
+)
+def test_limit_is_a_line_where_it_is_one(threshold: str, limit: str, drawn: float | None) -> None:
+    line = line_of(replace(NOTICE.items[0], threshold=threshold, limit=Decimal(limit)), NOTICE, CALENDAR)
     assert line is not None
-    assert line.target is None
-    assert line.target_text == ""
+    assert line.target == drawn
+    assert bool(line.target_text) == (drawn is not None)
 
 
 @pytest.mark.parametrize("error", [KpidError("no fonts"), MemoryError(), RuntimeError("pixel"), SystemExit(1)])
