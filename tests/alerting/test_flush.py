@@ -226,7 +226,7 @@ def test_acknowledged_alert_is_quiet_until_it_gets_worse_or_ends(tmp_path: Path)
     weeks(there, {"ana": BAD})
     with there.store.write() as conn:
         (one,) = episodes.list_open(conn)
-        handling.take_up(conn, one.id, by="ada", via="cli", until=week(9).end, comment="", now=week(2).end + HOUR)
+        handling.take_up(conn, [one.id], by="ada", via="cli", until=week(9).end, comment="", now=week(2).end + HOUR)
     weeks(there, {"ana": WORSE}, {"ana": BAD}, {"ana": GOOD}, first=3)
     assert there.told()[1:] == ["team ada@example.com: Ana escalated", "team ada@example.com: Ana resolved"]
     assert there.fates() == ["fired sent", "escalated sent", "eased folded", "resolved sent"]

@@ -27,7 +27,7 @@ def hand(world: Routed, kind: str, until: datetime, now: datetime = FIRED) -> No
     with world.store.write() as conn:
         (one,) = episodes.list_open(conn)
         act = handling.take_up if kind == "ack" else handling.put_off
-        assert act(conn, one.id, by="ada", via="cli", until=until, comment="", now=now)
+        assert act(conn, [one.id], by="ada", via="cli", until=until, comment="", now=now)
 
 
 def reminded(world: Routed, until: timedelta) -> list[float]:
