@@ -169,7 +169,7 @@ def _rows(
         slot = each.notice.slot
         facts = (rule.uid, item.series_key, str(item.episode), item.kind, item.level.value, slot.isoformat())
         yield NoticeRow(
-            key=digest(*facts, receiver, recipient, str(past.rows if past else 0), now.isoformat()),
+            key=digest(*facts, receiver, recipient, str(past.rows if past else 0)),
             kind=item.kind,
             rule_uid=rule.uid,
             series_key=item.series_key,

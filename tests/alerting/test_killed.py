@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.alerting.killed import deliver, live, told, world_in
-from tests.alerting.world import World, week
+from tests.alerting.world import week
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +21,6 @@ def run(folder: Path, kill_after: int) -> int:
     return -subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
 
 
-def story(world: World) -> list[tuple[str, str | None]]:
-    return sorted((title, thread) for _, title, thread in told(world))
-
-
 def sent(folder: Path) -> Counter[str]:
     return Counter(line.split()[0] for line in (folder / "sent.txt").read_text(encoding="utf-8").splitlines())
 
@@ -33,7 +29,7 @@ def test_killed_between_judging_and_flushing_and_anywhere_else_loses_nothing(tmp
     (tmp_path / "calm").mkdir()
     calm = world_in(tmp_path / "calm")
     live(calm, tmp_path / "calm")
-    assert len(story(calm)) == 4
+    assert len(told(calm)) == 4
     kills = 0
     for commits in range(100):
         folder = tmp_path / str(commits)
@@ -43,7 +39,7 @@ def test_killed_between_judging_and_flushing_and_anywhere_else_loses_nothing(tmp
         world = world_in(folder)
         live(world, folder)
         deliver(world, folder, week(3).end + timedelta(days=1))  # what the dead process had leased is free again
-        assert story(world) == story(calm), f"killed after {commits} commits"
+        assert told(world) == told(calm), f"killed after {commits} commits"
         assert world.events() == calm.events()
         assert world.states() == calm.states()
         handed = sent(folder)
