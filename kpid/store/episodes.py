@@ -134,19 +134,6 @@ def numbers_of(conn: Connection, keys: Collection[EpisodeKey]) -> dict[EpisodeKe
     return found
 
 
-def load(conn: Connection, number: int) -> EpisodeRow | None:
-    """The episode that people know by this number; None if there is none."""
-    row = conn.execute(_WANTED.where(episodes.c.id == number)).one_or_none()
-    return None if row is None else EpisodeRow(**row._mapping)
-
-
-def find(conn: Connection, rule_uid: str, series_key: str, episode: int) -> EpisodeRow | None:
-    """An episode of a series; None if there is none."""
-    e = episodes.c
-    row = conn.execute(_WANTED.where(e.rule_uid == rule_uid, e.series_key == series_key, e.episode == episode)).one_or_none()
-    return None if row is None else EpisodeRow(**row._mapping)
-
-
 def list_open(conn: Connection, *, rule_uid: str | None = None) -> list[EpisodeRow]:
     """Episodes that go on, oldest first; of one rule if given."""
     wanted = _WANTED.where(episodes.c.ended_at.is_(None))
@@ -169,30 +156,6 @@ def last_health(conn: Connection, uids: Collection[str]) -> dict[str, int]:
         select(e.rule_uid, func.max(e.episode)).where(e.rule_uid.in_(uids), e.series_key == "").group_by(e.rule_uid)
     )
     return {row[0]: row[1] for row in rows}
-
-
-def set_handling(
-    conn: Connection,
-    number: int,
-    handling: Handling,
-    *,
-    by: str,
-    via: str,
-    until: datetime | None,
-    comment: str,
-    now: datetime,
-) -> bool:
-    """Say who has taken an episode up, or let go of it; whether it was open and is now as said."""
-    values: dict[str, Any] = {
-        "handling": handling,
-        "handled_by": by,
-        "handled_via": via,
-        "handled_until": until,
-        "comment": comment,
-    }
-    mine = (episodes.c.id == number, episodes.c.ended_at.is_(None))
-    done = conn.execute(update(episodes).where(*mine).values(**values, handled_at=now, updated_at=now))
-    return done.rowcount > 0
 
 
 def told(conn: Connection, keys: Mapping[EpisodeKey, Level], now: datetime) -> None:

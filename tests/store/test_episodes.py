@@ -50,12 +50,9 @@ def test_episodes_are_numbered_as_they_begin(store: Store) -> None:
     found = opened(store, an_episode(), an_episode("other"), an_episode(episode=2))
     assert sorted(found.values()) == [1, 2, 3]
     with store.read() as conn:
-        row = episodes.load(conn, found[EpisodeKey("low", "k", 1)])
+        row = next(one for one in episodes.spans(conn, "low") if one.key == ("low", "k", 1))
         assert row == replace(an_episode(), id=found[EpisodeKey("low", "k", 1)])
-        assert row == episodes.find(conn, "low", "k", 1)
         assert (row.label, row.is_open) == ("Ana Example, no team", True)
-        assert episodes.load(conn, 99) is None
-        assert episodes.find(conn, "low", "k", 9) is None
         assert episodes.numbers_of(conn, [*found, EpisodeKey("no", "such", 1)]) == found
 
 
@@ -84,31 +81,11 @@ def test_what_becomes_of_episodes_is_written_down(store: Store) -> None:
     assert (second.level, second.end_kind, second.ended_slot, second.ended_at) == ("warn", "resolved", LATER, LATER)
 
 
-def test_people_take_up_what_is_open_and_nothing_else(store: Store) -> None:
-    number = opened(store)[an_episode().key]
-    with store.write() as conn:
-        said = {"by": "ada", "via": "cli", "until": LATER, "comment": "on it", "now": NOW}
-        assert episodes.set_handling(conn, number, "acked", **said)
-        row = episodes.load(conn, number)
-        assert row is not None
-        assert (row.handling, row.handled_by, row.handled_via, row.handled_until, row.comment) == (
-            "acked",
-            "ada",
-            "cli",
-            LATER,
-            "on it",
-        )
-        episodes.turn_rows(conn, [Turn(an_episode().key, end_kind="expired", end_slot=LATER)], LATER)
-        assert not episodes.set_handling(conn, number, "open", **said)
-        assert not episodes.set_handling(conn, 99, "acked", **said)
-
-
 def test_what_people_have_been_told_is_remembered(store: Store) -> None:
-    number = opened(store)[an_episode().key]
+    opened(store)
     with store.write() as conn:
         episodes.told(conn, {an_episode().key: Level.CRITICAL}, LATER)
-        row = episodes.load(conn, number)
-    assert row is not None
+        (row,) = episodes.spans(conn, "low")
     assert row.told_level == "critical"
 
 
