@@ -119,8 +119,15 @@ def refuses_changes(store, change):
 
 
 def test_postgresql_has_the_same_schema_and_refuses_the_same(postgres):
-    store = open_store(postgres)
+    store = Store(postgres)
     with store.write() as connection:
+        command.upgrade(alembic_config(connection), "0002")
+        for statement in (FIRING, FIRED, RULE):
+            connection.exec_driver_sql(statement)
+    assert bring_up_to_date(store) == "0002"
+    with store.write() as connection:
+        (row,) = connection.execute(select(episodes)).all()
+        assert (row.id, row.segment, row.labels, row.thread) == (1, {"owner": "crm:ana"}, {"team": "sales"}, "low@2018-01-01")
         context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
         assert compare_metadata(context, metadata) == []
         connection.execute(text(AUDITED))
