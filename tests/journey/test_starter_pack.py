@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, tuple[str, str, int | None]] = {
     "lead_conversion_rate": ("month", "drop > 25% vs previous", 30),
     "avg_deal_size": ("month", "drop > 30% vs median(6)", 10),
     "sales_cycle_days": ("quarter", "rise > 25% vs median(4)", 10),
-    "sales_velocity": ("rolling_90d", "drop > 20% vs last_year", 10),
+    "sales_velocity": ("quarter", "drop > 20% vs last_year", 10),
     "won_amount": ("quarter", "pace < 90% of target", None),
     "pipeline_open_amount": ("week", "< 300% of target", None),
     "pipeline_created": ("week", "drop > 30% vs avg(8)", None),
