@@ -73,8 +73,9 @@ def claim(
 
 def start_attempt(conn: Connection, row: Claimed, now: datetime) -> Started | None:
     """Write down that the notifier is about to be called. None: the lease is lost, do not send."""
-    if conn.execute(_START, {**_fenced(row), "row_at": now}).rowcount != 1:
+    if conn.execute(_KEEP, _fenced(row)).rowcount != 1:
         return None
+    conn.execute(_START, {"outbox_id": row.id, "attempt": row.attempt, "at": now})
     if row.attempt == 1:
         return Started(tries=1, since=now)
     tried = conn.execute(
@@ -147,9 +148,19 @@ def postpone(conn: Connection, receiver: str, until: datetime) -> int:
 
 
 def _take(conn: Connection, row: Row[Any], owner: str, now: datetime, until: datetime) -> bool:
-    values = {"state": "sending", "lease_owner": owner, "lease_until": until, "attempt": row.attempt + 1}
-    unchanged = and_(outbox.c.id == row.id, outbox.c.attempt == row.attempt, is_due(now))
-    return conn.execute(update(outbox).where(unchanged).values(**values)).rowcount == 1
+    found = {"row_id": row.id, "row_attempt": row.attempt, "row_now": now}
+    given = {"new_owner": owner, "new_until": until, "new_attempt": row.attempt + 1}
+    return conn.execute(_TAKE, {**found, **given}).rowcount == 1
+
+
+_NOW: Any = bindparam("row_now", type_=outbox.c.not_before.type)
+_TAKE = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("row_id"), outbox.c.attempt == bindparam("row_attempt"), is_due(_NOW))
+    .values(
+        state="sending", lease_owner=bindparam("new_owner"), lease_until=bindparam("new_until"), attempt=bindparam("new_attempt")
+    )
+)
 
 
 def _claimed(conn: Connection, row: Row[Any], owner: str, now: datetime) -> Claimed:
@@ -166,11 +177,8 @@ _IS_OURS = and_(
     outbox.c.lease_owner == bindparam("row_owner"),
     outbox.c.attempt == bindparam("row_attempt"),
 )
-_START = attempts.insert().from_select(
-    ["outbox_id", "attempt", "at"],
-    select(outbox.c.id, outbox.c.attempt, bindparam("row_at", type_=attempts.c.at.type)).where(_IS_OURS),
-)
-"""An attempt is written down only for a row whose lease is ours: one statement, so that nothing comes between."""
+_KEEP = update(outbox).where(_IS_OURS).values(attempt=outbox.c.attempt)
+_START = attempts.insert()
 
 
 @lru_cache(maxsize=16)
