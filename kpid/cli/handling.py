@@ -212,10 +212,10 @@ def why(
         return 0
     say(f"{found['id']}: {found['rule']} - {found['segment']}: {found['level']} in {found['period']}")
     say(str(found["figures"].get("reason", "")))
-    for title in ("figures", "baseline", "guards"):
-        shown = {name: text for name, text in found[title].items() if name not in {"reason", "warnings", "kind", "level"}}
-        if shown:
-            say(f"{title}: {_body(shown)}")
+    for line in found["said"]:
+        say(line)
+    if found["guards"]:
+        say(f"guards: {_body(found['guards'])}")
     for warning in found["figures"].get("warnings", ()):
         say(f"note: {warning}")
     for sentence in found["sentences"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from kpid.alerting.rules import RulePlan, plan_of
 from kpid.analysis.causes import cause_text, causes_of
 from kpid.analysis.explain import explain
 from kpid.analysis.periods import last_complete, previous_period
+from kpid.analysis.wording import value_text
 from kpid.app import App
 from kpid.commands.alerts import find_episode
 from kpid.commands.plain import plain
@@ -49,8 +51,9 @@ def why(app: App, *, number: int) -> dict[str, Any]:
         number: the alert's number.
 
     Returns:
-        ``figures`` of the newest slot at which it fired or rose, ``baseline``, ``guards`` of the rule, ``causes`` and their
-        ``sentences``, ``slots`` (every evaluation up to then), ``newest`` (what was found last), and ``next`` (where to go on).
+        ``figures`` of the newest slot at which it fired or rose, ``baseline``, both in words (``said``), ``guards`` of the rule,
+        ``causes`` and their ``sentences``, ``slots`` (every evaluation up to then), ``newest`` (what was found last), and
+        ``next`` (where to go on).
 
     Raises:
         KpidError: there is no such alert.
@@ -79,12 +82,36 @@ def why(app: App, *, number: int) -> dict[str, Any]:
         "guards": {name: guards[name] for name in _GUARDS if guards.get(name) not in (None, False)},
         "causes": [plain(cause) for cause in causes],
         "newest": _newest(story.evaluations),
+        "said": _said(plan, found) if plan else [],
         "sentences": [_sentence(plan, cause) for cause in causes] if plan else [],
         "slots": [
             {"slot": plain(row.slot), "period": row.period_label, "found": str(row.outcome.get("reason", ""))} for row in judged
         ],
         "next": _next(rule, judged[-1].period_label if judged else ""),
     }
+
+
+def _said(plan: RulePlan, found: Mapping[str, Any]) -> list[str]:
+    """The figures and what is usual, in words."""
+
+    def text(name: str) -> str:
+        given = found.get(name)
+        return "" if given in (None, "") else value_text(Decimal(str(given)), plan.kpi.unit)
+
+    sample = f" on {found['n']} {plan.kpi.sample_noun(plan.rule.params)}" if found.get("n") else ""
+    margin = f" ({text('low')} to {text('high')}, 95 %)" if text("low") and text("high") else ""
+    lines = [f"value: {text('value') or 'none'}{margin}{sample}; threshold: {found.get('threshold') or 'none'}"]
+    if text("previous"):
+        lines.append(f"before: {text('previous')} in {found.get('previous_label')}")
+    if text("baseline"):
+        effect = found.get("effect")
+        by = (
+            f", {abs(round(100 * Decimal(str(effect))))}% {'below' if Decimal(str(effect)) < 0 else 'above'} it" if effect else ""
+        )
+        lines.append(f"usual: {text('baseline')}, {found.get('baseline_label')}{by}")
+    if found.get("p") not in (None, ""):
+        lines.append(f"by chance: p {float(found['p']):.2g} if nothing had changed")
+    return lines
 
 
 def _newest(rows: Sequence[EvaluationRow]) -> dict[str, str]:
