@@ -153,7 +153,7 @@ def plan_of(
         settle=settle,
         meaning=meaning_of(rule),
         nothing=nothing_of(definition) if rule.by else None,
-        why=why_needs(rule, kpi, definition),
+        why=why_needs(rule, kpi, definition, need),
         recheck=recheck,
         total=_total(need, conditions),
         days=_days(need, conditions),
@@ -221,10 +221,10 @@ def needs_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> list[
     except (KpidError, ValueError):  # told by `kpid check`, and when it is measured
         return [need]
     beside = [one for one in (_total(need, conditions), _days(need, conditions)) if one is not None]
-    return [need, *beside, *_members(rule, conditions), *why_needs(rule, kpi, definition)]
+    return [need, *beside, *_members(rule, conditions), *why_needs(rule, kpi, definition, need)]
 
 
-def why_needs(rule: Rule, kpi: Kpi, definition: Definition) -> tuple[SeriesNeed, ...]:
+def why_needs(rule: Rule, kpi: Kpi, definition: Definition, own: SeriesNeed | None = None) -> tuple[SeriesNeed, ...]:
     """The cuts by which a change of the rule's series is explained: by the KPI's main dimensions, within each series.
 
     Rules by dimensions of many values have none: that would be a figure for each pair of them.
@@ -235,7 +235,7 @@ def why_needs(rule: Rule, kpi: Kpi, definition: Definition) -> tuple[SeriesNeed,
     dimensions = [name for name in _MAIN if name in kpi.dimensions and name not in taken]
     if taken & _SELLERS:
         dimensions.sort(key=lambda name: name in _SELLERS)
-    own = need_of(rule, kpi)
+    own = own or need_of(rule, kpi)
     wanted = dimensions[: _MOST_WITHIN if rule.by else _MOST_DIMENSIONS]
     return tuple(replace(own, by=(*own.by, name), periods=_EXPLAINED) for name in wanted)
 
