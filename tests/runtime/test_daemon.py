@@ -108,12 +108,12 @@ def test_reload_takes_the_whole_new_configuration_or_none(tmp_path):
         daemon.send(signal.SIGHUP)
         daemon.wait_for("the new configuration is not used")
         assert f"{daemon.shell.config}:" in daemon.text()
-        assert any(one["subject"] == "configuration" for one in _problems(daemon))
+        wait_until("a problem", lambda: any(one["subject"] == "configuration" for one in _problems(daemon)))
         daemon.shell.config.write_text(CONFIG.replace("mon 07:30", "tue 08:15"))
         daemon.send(signal.SIGHUP)
         daemon.wait_for("the configuration was read again")
         assert "report weekly: every Tuesday at 08:15" in daemon.text()
-        assert not any(one["subject"] == "configuration" for one in _problems(daemon))
+        wait_until("no problem", lambda: not any(one["subject"] == "configuration" for one in _problems(daemon)))
         assert len([run for run in daemon.shell.json("runs") if run["schedule"] == "report:weekly"]) == 1, (
             "a change sends nothing"
         )
