@@ -68,7 +68,7 @@ def _is_one_of_many(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the large tables every twelfth case, always the same ones, unless ``KPID_KPIS=all``: so the suite ends within minutes."""
+    """Of the large tables every twelfth case, always the same ones, unless ``KPID_KPIS=all``: the suite ends within minutes."""
     if os.environ.get("KPID_KPIS") == "all" or len({item.path for item in items}) < 20:
         return  # all of them, or whoever asks for single files wants them whole
     left_out = [item for item in items if _is_one_of_many(item) and crc32(item.nodeid.encode()) % 12]
