@@ -2,7 +2,7 @@
 
 An expression is a column (``amount``, ``"Close Date"``, ``props.amount``), a constant (``'EUR'``, ``true``,
 ``date '2026-01-31'``), or made of them with comparisons, arithmetic, ``and``, ``or``, ``not``, ``in``, ``between``, ``is null``,
-``like`` and the functions in :data:`FUNCTIONS`.
+``like``, ``case when ... then ... end`` and the functions in :data:`FUNCTIONS`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from kpid.analysis.language.tree import (
     Between,
     Binary,
     Call,
+    Case,
     Constant,
     In,
     IsNull,
@@ -116,9 +117,18 @@ def _made_of(node: Node, parts: list[str]) -> str:
             text = f"BETWEEN {parts[1]} AND {parts[2]}"
         case IsNull():
             return f"{parts[0]} IS {'NOT ' if node.negated else ''}NULL"
+        case Case():
+            return _case(parts)
         case _:
             text = f"LIKE {parts[1]}"
     return f"{parts[0]} {'NOT ' if getattr(node, 'negated', False) else ''}{text}"
+
+
+def _case(parts: list[str]) -> str:
+    """A case of its conditions and values in turn; a last one without a value is the ``else``."""
+    pairs = zip(parts[::2], parts[1::2], strict=False)
+    branches = " ".join(f"WHEN {condition} THEN {value}" for condition, value in pairs)
+    return f"CASE {branches}{f' ELSE {parts[-1]}' if len(parts) % 2 else ''} END"
 
 
 def _call(name: str, arguments: list[str], grammar: Grammar) -> str:

@@ -15,6 +15,7 @@ from kpid.analysis.language.tree import (
     Between,
     Binary,
     Call,
+    Case,
     Constant,
     In,
     IsNull,
@@ -61,6 +62,17 @@ def number(text: str) -> Constant:
         ("a like 'x%'", Like(A, Constant("x%"))),
         ("win_rate(weight=amount)", Call("win_rate", (Binary("=", Name(("weight",)), Name(("amount",))),))),
         ("coalesce(a, b, 0)", Call("coalesce", (A, B, number("0")))),
+        ("case when a = b then 1 end", Case(((Binary("=", A, B), number("1")),))),
+        ("CASE WHEN a THEN b WHEN b THEN c ELSE 0 END", Case(((A, B), (B, C)), number("0"))),
+        ("case a when 'x' then 1 else 2 end", Case(((Binary("=", A, Constant("x")), number("1")),), number("2"))),
+        ("case when a then case when b then 1 end end - 5", Binary("-", Case(((A, Case(((B, number("1")),))),)), number("5"))),
+        ("case = 5", Binary("=", Name(("case",)), number("5"))),
+        (
+            "end is null and when <> then",
+            Several("and", (IsNull(Name(("end",))), Binary("<>", Name(("when",)), Name(("then",))))),
+        ),
+        ("case in (1)", In(Name(("case",)), (number("1"),))),
+        ('case when "end" then "case" end', Case(((Name(("end",)), Name(("case",))),))),
     ],
 )
 def test_text_becomes_a_tree(text, tree):
@@ -94,6 +106,10 @@ def test_text_becomes_a_tree(text, tree):
         ("a or " * 400 + "a", "a", "more than 600 words"),
         ("a" * 5000, "a", "5,000 characters"),
         ("extra.5", "5|.5", "not expected|a name is wanted"),
+        ("case when a then 1", "", "'end' is wanted instead of the end"),
+        ("case when a 1 end", "1", "'then' is wanted instead of '1'"),
+        ("case a else 1 end", "else", "'when' is wanted instead of 'else'"),
+        ("case when a then 1 else 2 else 3 end", "else", "'end' is wanted"),
     ],
 )
 def test_what_is_no_expression_is_told_with_its_place(text, part, says):
@@ -105,7 +121,7 @@ def test_what_is_no_expression_is_told_with_its_place(text, part, says):
 
 
 def names() -> st.SearchStrategy[Name]:
-    part = st.one_of(st.sampled_from(["amount", "state", "and", "null", "in", "date", "x1"]), st.text(max_size=6))
+    part = st.one_of(st.sampled_from(["amount", "state", "and", "null", "in", "date", "x1", "case", "end"]), st.text(max_size=6))
     return st.lists(part, min_size=1, max_size=2).map(lambda parts: Name(tuple(parts)))
 
 
@@ -127,6 +143,7 @@ def bigger(tree: st.SearchStrategy) -> st.SearchStrategy:
         st.builds(IsNull, tree, st.booleans()),
         st.builds(Like, tree, tree, st.booleans()),
         st.builds(Call, st.sampled_from(["coalesce", "win_rate", "date"]), st.lists(tree, max_size=3).map(tuple)),
+        st.builds(Case, st.lists(st.tuples(tree, tree), min_size=1, max_size=2).map(tuple), st.one_of(st.none(), tree)),
     )
 
 
@@ -137,7 +154,7 @@ def test_what_is_printed_parses_to_the_same_tree(tree):
     assert printed(parse(printed(tree))) == printed(tree)
 
 
-PIECES = "a b and or not in between is null like ( ) ( ) , . + - * / = <> < 1 0.5 'x' '' \" ' ; -- /* date '2017-01-01' extra %"
+PIECES = "a b and or not in between is null like ( ) ( ) , . + - * / = <> < 1 0.5 'x' '' \" ' ; -- /* date '2017-01-01' extra % case when then else end"
 WORDS = st.sampled_from(PIECES.split())
 
 

@@ -40,6 +40,24 @@ kpis:
   moments: {unit: seconds, measures: {m: {entity: deals, at: closed_at, sum: "seconds_between(moment, closed_at)"}}}
   by_moment: {unit: count, measures: {m: {entity: deals, at: moment}}}
   by_day: {unit: count, measures: {m: {entity: deals, at: day}}}
+  weighed:
+    unit: count
+    measures:
+      m:
+        entity: deals
+        at: closed_at
+        sum: case when state = 'won' and amount > 500 then 1.5 when state = 'won' then 1 when seats > 3 then seats / 4 end
+  cases:
+    unit: count
+    measures: {m: {entity: deals, at: closed_at, where: "case when flag then state else extra.tier end in ('won', 'gold')"}}
+  whole: {unit: count, measures: {m: {entity: deals, at: closed_at, sum: case state when 'won' then 1 else 0 end}}}
+  capped:
+    unit: currency
+    measures:
+      m: {entity: deals, at: closed_at, sum: case when amount > 500 then 500 else amount end, money: currency}
+  moved:
+    unit: count
+    measures: {m: {entity: deals, at: "case when state = 'won' then closed_at else moment end"}}
   texts: {unit: count, measures: {m: {entity: deals, at: closed_at, where: "extra.x like '%2017%' or extra.x in ('', 'ä')"}}}
   sizes:
     unit: currency

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from kpid.analysis.language import printed
-from kpid.analysis.language.tree import Between, Binary, Call, Constant, In, IsNull, Like, Name, Several, Unary
+from kpid.analysis.language.tree import Between, Binary, Call, Case, Constant, In, IsNull, Like, Name, Several, Unary
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.written.meaning import condition
 from kpid.metrics.written.typed import Columns, Field
@@ -89,7 +89,18 @@ def sums(tree):
     )
 
 
-COUNTS = st.recursive(NUMBERS.filter(lambda node: node != Name(("amount",))), sums, max_leaves=3)
+STATES = st.sampled_from(["won", "lost", "open"]).map(lambda state: Binary("=", Name(("state",)), Constant(state)))
+SIMPLE = st.one_of(STATES, st.just(Name(("renewal",))), st.just(Binary(">", Name(("seats",)), Constant(Decimal(3)))))
+
+
+def cases(value):
+    return st.builds(Case, st.lists(st.tuples(SIMPLE, value), min_size=1, max_size=2).map(tuple), st.one_of(st.none(), value))
+
+
+COUNTS = st.recursive(
+    NUMBERS.filter(lambda node: node != Name(("amount",))), lambda tree: st.one_of(sums(tree), cases(tree)), max_leaves=3
+)
+TEXTS = st.one_of(TEXTS, cases(TEXTS))
 ORDER = st.sampled_from(["=", "<>", "<", "<=", ">", ">="])
 EQUAL = st.sampled_from(["=", "<>"])
 LEAVES = st.one_of(
@@ -141,6 +152,9 @@ def of(node, row):  # noqa: C901 - one line per kind of node
         case Call():
             value = of(node.arguments[0], row)
             return None if value is None else {"lower": str.lower, "abs": abs, "local_date": local}[node.name](value)
+        case Case():
+            chosen = next((value for condition, value in node.branches if of(condition, row) is True), node.otherwise)
+            return None if chosen is None else of(chosen, row)
         case Several():
             found = {of(one, row) for one in node.operands}
             decisive = node.operator == "or"

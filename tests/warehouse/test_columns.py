@@ -30,6 +30,16 @@ CASES = {
         "(CASE WHEN ((`stage` IN ('Won', 'Paid')) AND (NOT `lost`)) THEN 'won' ELSE lower(`stage`) END)",
         "(CASE WHEN ((`stage` IN ('Won', 'Paid')) AND (NOT `lost`)) THEN 'won' ELSE lower(`stage`) END)",
     ),
+    "case when stage = 'Won' then 'won' when lost then 'lost' else stage end": (
+        """(CASE WHEN ("stage" = 'Won') THEN 'won' WHEN "lost" THEN 'lost' ELSE "stage" END)""",
+        "(CASE WHEN (`stage` = 'Won') THEN 'won' WHEN `lost` THEN 'lost' ELSE `stage` END)",
+        "(CASE WHEN (`stage` = 'Won') THEN 'won' WHEN `lost` THEN 'lost' ELSE `stage` END)",
+    ),
+    "case a when 1 then b end": (
+        '(CASE WHEN ("a" = 1) THEN "b" END)',
+        "(CASE WHEN (`a` = 1) THEN `b` END)",
+        "(CASE WHEN (`a` = 1) THEN `b` END)",
+    ),
     "a between 1 and 2 or b is not null": (
         '(("a" BETWEEN 1 AND 2) OR ("b" IS NOT NULL))',
         "((`a` BETWEEN 1 AND 2) OR (`b` IS NOT NULL))",

@@ -12,6 +12,7 @@ from kpid.analysis.language.tree import (
     Between,
     Binary,
     Call,
+    Case,
     Constant,
     In,
     IsNull,
@@ -28,6 +29,8 @@ _STRENGTHS = {"or": 1, "and": 2, "+": 5, "-": 5, "*": 6, "/": 6}
 _NOT, _COMPARES, _SIGN = 3, 4, 7
 _VALUES = {"null": None, "true": True, "false": False}
 _PREDICATES = frozenset({"in", "between", "is", "like", "not"})
+_WORDS = frozenset(("keyword", value) for value in _VALUES)
+_CASE_HINT = "Write case when state = 'won' then amount else 0 end"
 
 
 def parse(text: str) -> Node:
@@ -133,6 +136,8 @@ class _Parser:
         return constant
 
     def _named(self, token: Token) -> Node:
+        if token.kind == "name" and token.value.lower() == "case" and self._begins_case():
+            return self._case(token)
         if token.kind == "name" and self.next.kind == "text" and token.value.lower() in ("date", "instant"):
             return _moment(token, self._take())
         if token.kind == "name" and self._is("("):
@@ -145,6 +150,39 @@ class _Parser:
                 raise Mistake(f"a name is wanted after the dot, not {part}", part.span)
             parts.append(part.value)
         return Name(tuple(parts), span=(token.start, self._ended()))
+
+    def _begins_case(self) -> bool:
+        """Whether what follows ``case`` is no operator: else it is a column's name."""
+        return self.next.kind in ("name", "quoted", "text", "number") or (self.next.kind, self.next.value) in _WORDS
+
+    def _case(self, token: Token) -> Node:
+        """A case; that of ``case x when 1 then`` is one of ``when x = 1 then``."""
+        operand = None if self._is_word("when") else self.expression(0)
+        branches = []
+        while self._is_word("when"):
+            self._take()
+            start = self.next.start
+            condition = self.expression(0)
+            if operand is not None:
+                condition = Binary("=", operand, condition, span=(start, self._ended()))
+            self._want_word("then", "each `when` has one")
+            branches.append((condition, self.expression(0)))
+        if not branches:
+            raise Mistake(f"'when' is wanted instead of {self.next}", self.next.span, _CASE_HINT)
+        otherwise = None
+        if self._is_word("else"):
+            self._take()
+            otherwise = self.expression(0)
+        self._want_word("end", "a `case` ends with it")
+        return Case(tuple(branches), otherwise, span=(token.start, self._ended()))
+
+    def _is_word(self, word: str) -> bool:
+        return self.next.kind == "name" and self.next.value.lower() == word
+
+    def _want_word(self, word: str, why: str) -> None:
+        if not self._is_word(word):
+            raise Mistake(f"{word!r} is wanted instead of {self.next}: {why}", self.next.span, _CASE_HINT)
+        self._take()
 
     def _call(self, token: Token) -> Node:
         self._take()

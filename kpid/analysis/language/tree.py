@@ -107,7 +107,18 @@ class Like(_Written):
     negated: bool = False
 
 
-Node: TypeAlias = "Constant | Name | Call | Unary | Binary | Several | In | Between | IsNull | Like"
+@dataclass(frozen=True)
+class Case(_Written):
+    """``case when a then b [when c then d ...] [else e] end``; without an ``else`` it is null."""
+
+    branches: tuple[tuple[Node, Node], ...]
+    otherwise: Node | None = None
+
+
+Node: TypeAlias = "Constant | Name | Call | Unary | Binary | Several | In | Between | IsNull | Like | Case"
+
+CASE_WORDS = frozenset({"case", "when", "then", "else", "end"})
+"""Words with a meaning of their own only where a case can stand: columns may be called so."""
 
 COMPARISONS = frozenset({"=", "<>", "<", "<=", ">", ">="})
 _OR, _AND, _NOT, _COMPARES, _SUM, _PRODUCT, _SIGN, _WORD = range(8)
@@ -133,6 +144,11 @@ def parts_of(node: Node) -> Iterator[Node]:
             yield from (node.operand, node.pattern)
         case Unary() | IsNull():
             yield node.operand
+        case Case():
+            for branch in node.branches:
+                yield from branch
+            if node.otherwise is not None:
+                yield node.otherwise
 
 
 def nodes_of(node: Node) -> Iterator[Node]:
@@ -155,7 +171,7 @@ def _text(node: Node, least: int) -> str:
 
 def _text_and_strength(node: Node) -> tuple[str, int]:
     match node:
-        case Constant() | Name() | Call():
+        case Constant() | Name() | Call() | Case():
             return _word(node), _WORD
         case Several():
             strength = _STRENGTH[node.operator]
@@ -173,7 +189,7 @@ def _text_and_strength(node: Node) -> tuple[str, int]:
             return _predicate(node), _COMPARES
 
 
-def _word(node: Constant | Name | Call) -> str:
+def _word(node: Constant | Name | Call | Case) -> str:
     match node:
         case Constant():
             return _constant(node.value)
@@ -181,6 +197,10 @@ def _word(node: Constant | Name | Call) -> str:
             return str(node)
         case Call():
             return f"{node.name}({_list(node.arguments)})"
+        case Case():
+            branches = " ".join(f"when {printed(condition)} then {printed(value)}" for condition, value in node.branches)
+            otherwise = "" if node.otherwise is None else f" else {printed(node.otherwise)}"
+            return f"case {branches}{otherwise} end"
 
 
 def _predicate(node: Binary | In | Between | IsNull | Like) -> str:
@@ -204,7 +224,7 @@ def _list(nodes: tuple[Node, ...]) -> str:
 
 
 def _name(part: str) -> str:
-    is_plain = part.isascii() and part.isidentifier() and part.lower() not in KEYWORDS
+    is_plain = part.isascii() and part.isidentifier() and part.lower() not in KEYWORDS | CASE_WORDS
     return part if is_plain else '"' + part.replace('"', '""') + '"'
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import cast, func, literal_column
+from sqlalchemy import ColumnElement, Integer, case, cast, func, literal_column
 
 from kpid.analysis.language import Mistake, printed
-from kpid.analysis.language.tree import Call, Constant
+from kpid.analysis.language.tree import Call, Case, Constant, Node
 from kpid.config.problems import near_miss
 from kpid.metrics.written.typed import KIND_WORDS, Kind, Typed
 from kpid.plugin.casts import EXACT, Midnight
@@ -80,21 +80,46 @@ def _count(node: Call, least: int, most: int) -> None:
         raise Mistake(f"{node.name} has {wanted} arguments, not {len(node.arguments)}", node.span)
 
 
+def chosen(node: Case, branches: Sequence[tuple[ColumnElement[bool], Typed]], otherwise: Typed | None) -> Typed:
+    """What a case means: the value of the first branch whose condition holds.
+
+    Raises:
+        Mistake: its values are of different kinds, or none has any.
+    """
+    parts = [value for _, value in node.branches] + ([] if node.otherwise is None else [node.otherwise])
+    values = [typed for _, typed in branches] + ([] if otherwise is None else [otherwise])
+    first, unit = _common(node, "case", "values", parts, values)
+    if first.kind == "json":
+        raise Mistake("case chooses between single values, and this is a JSON object", node.span)
+    sql = [typed.sql for typed in values]
+    if first.kind == "number" and not all(typed.kind == "null" or isinstance(typed.sql.type, Integer) for typed in values):
+        sql = [cast(typed.sql, EXACT) for typed in values]
+    conditions = [condition for condition, _ in branches]
+    found = case(*zip(conditions, sql, strict=False), else_=sql[-1] if otherwise is not None else None)
+    return Typed(first.kind, found, unit)
+
+
 def _alike(node: Call, name: str, arguments: Sequence[Typed]) -> Typed:
     _count(node, 2, 2 if name == "nullif" else 99)
+    first, unit = _common(node, name, "arguments", node.arguments, arguments)
+    function: Any = func.coalesce if name == "coalesce" else func.nullif
+    return Typed(first.kind, function(*(typed.sql for typed in arguments), type_=first.sql.type), unit)
+
+
+def _common(node: Call | Case, name: str, noun: str, parts: Sequence[Node], arguments: Sequence[Typed]) -> tuple[Typed, str]:
+    """The first of the values that go together which is not null, and the unit of all."""
     known = [typed for typed in arguments if typed.kind != "null"]
     if not known:
         raise Mistake(f"{name} of nothing but null has no kind of value", node.span)
     first = known[0]
-    for part, typed in zip(node.arguments, arguments, strict=True):
+    for part, typed in zip(parts, arguments, strict=True):
         if typed.kind not in (first.kind, "null"):
             words = f"{printed(part)} is {KIND_WORDS[typed.kind]}, not {KIND_WORDS[first.kind]}"
-            raise Mistake(f"the arguments of {name} are of one kind: {words}", part.span)
+            raise Mistake(f"the {noun} of {name} are of one kind: {words}", part.span)
     units = {typed.unit for typed in known if not typed.is_constant}
     if len(units) > 1:
         raise Mistake(f"{name} mixes {' and '.join(sorted(unit or 'plain numbers' for unit in units))}", node.span)
-    function: Any = func.coalesce if name == "coalesce" else func.nullif
-    return Typed(first.kind, function(*(typed.sql for typed in arguments), type_=first.sql.type), next(iter(units), ""))
+    return first, next(iter(units), "")
 
 
 def _rounded(node: Call, arguments: Sequence[Typed]) -> Typed:

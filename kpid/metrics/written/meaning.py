@@ -18,6 +18,7 @@ from kpid.analysis.language.tree import (
     Between,
     Binary,
     Call,
+    Case,
     Constant,
     In,
     IsNull,
@@ -26,7 +27,7 @@ from kpid.analysis.language.tree import (
     Several,
     Unary,
 )
-from kpid.metrics.written.functions import called
+from kpid.metrics.written.functions import called, chosen
 from kpid.metrics.written.typed import KIND_WORDS, Columns, Kind, Typed
 from kpid.plugin.casts import EXACT
 from kpid.plugin.expressions import local_date
@@ -93,6 +94,9 @@ def meaning(node: Node, columns: Columns) -> Typed:
             return called(node, [meaning(argument, columns) for argument in node.arguments])
         case Unary(operator="-"):
             return _negative(node, columns)
+        case Case():
+            branches = [(_truth(condition, columns), meaning(value, columns)) for condition, value in node.branches]
+            return chosen(node, branches, None if node.otherwise is None else meaning(node.otherwise, columns))
         case Binary() if node.operator not in COMPARISONS:
             return _arithmetic(node, meaning(node.left, columns), meaning(node.right, columns))
         case _:
