@@ -154,8 +154,8 @@ def test_what_is_printed_parses_to_the_same_tree(tree):
     assert printed(parse(printed(tree))) == printed(tree)
 
 
-PIECES = "a b and or not in between is null like ( ) ( ) , . + - * / = <> < 1 0.5 'x' '' \" ' ; -- /* date '2017-01-01' extra % case when then else end"
-WORDS = st.sampled_from(PIECES.split())
+PIECES = "a b and or not in between is null like ( ) ( ) , . + - * / = <> < 1 0.5 'x' '' \" ' ; -- /* date '2017-01-01' extra %"
+WORDS = st.sampled_from([*PIECES.split(), "case", "when", "then", "else", "end"])
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=25).map(" ".join)))

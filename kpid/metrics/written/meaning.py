@@ -90,17 +90,21 @@ def meaning(node: Node, columns: Columns) -> Typed:
             return _constant(node)
         case Name():
             return columns.find(node)
-        case Call():
-            return called(node, [meaning(argument, columns) for argument in node.arguments])
+        case Call() | Case():
+            return _made(node, columns)
         case Unary(operator="-"):
             return _negative(node, columns)
-        case Case():
-            branches = [(_truth(condition, columns), meaning(value, columns)) for condition, value in node.branches]
-            return chosen(node, branches, None if node.otherwise is None else meaning(node.otherwise, columns))
         case Binary() if node.operator not in COMPARISONS:
             return _arithmetic(node, meaning(node.left, columns), meaning(node.right, columns))
         case _:
             return Typed("boolean", _truth_of(node, columns))
+
+
+def _made(node: Call | Case, columns: Columns) -> Typed:
+    if isinstance(node, Call):
+        return called(node, [meaning(argument, columns) for argument in node.arguments])
+    branches = [(_truth(condition, columns), meaning(value, columns)) for condition, value in node.branches]
+    return chosen(node, branches, None if node.otherwise is None else meaning(node.otherwise, columns))
 
 
 def _truth_of(node: Several | Unary | Binary | In | Between | IsNull | Like, columns: Columns) -> Expression:
