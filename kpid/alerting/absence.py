@@ -6,7 +6,8 @@ long follows from how often each is expected. All else is as with any rule: epis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 from kpid.alerting.assessing import RuleConditions
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Facts, SpanKey, Track, series_key_of
-from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.outcomes import Outcome, OutcomeKind, outcome_from_dump
 from kpid.alerting.rules import RulePlan, meaning_of, policy_of
 from kpid.alerting.series import Spell
 from kpid.alerting.walk import Walk
@@ -30,6 +31,8 @@ from kpid.store import alerts, arrivals, episodes
 
 PERIOD = "hour"
 ALL = "all"
+NEVER = "was never synced"
+"""What a figure says of a source that nobody has asked for anything yet."""
 SILENCE = Kpi(
     id="absence",
     name="Time without news",
@@ -70,26 +73,28 @@ def load_facts(conn: Connection, plans: Sequence[RulePlan], setup: AlertingSetup
     due = [plan for plan in plans if _is_due(rows.get(plan.uid), period)]
     if not due:
         return {}
-    gaps = {name.removeprefix("source:"): gap for name, gap in setup.expected.items() if name.startswith("source:")}
-    came = arrivals.delivered_until(conn, gaps)
-    overdue = arrivals.overdue_since(conn)
+    came = arrivals.delivered_until(conn, _gaps(setup))
+    overdue = arrivals.overdue_since(conn, now)
     known = alerts.load_series_of(conn, [plan.uid for plan in due])
     unwell = episodes.last_health(conn, [plan.uid for plan in due])
     found = {}
     for plan in due:
-        dimension = _dimension(plan.rule)
-        since: Mapping[str, datetime | None] = came if dimension == "source" else overdue
+        dimension, mine = _dimension(plan.rule), known.get(plan.uid, {})
         figures: dict[str, dict[SpanKey, Measurement]] = {}
         dims: dict[str, Dims] = {}
         for name in _names(plan.rule, setup):
-            if name in since or dimension == "report":
-                place = (Segment(dimension, name, name),)
-                key = series_key_of(place)
-                figures[key], dims[key] = {(period.start, period.end): _figure(period, place, since.get(name), now)}, place
-        row = rows.get(plan.uid)
+            place = (Segment(dimension, name, name),)
+            key = series_key_of(place)
+            if dimension == "report":
+                figure = _figure(period, place, overdue.get(name), now)
+            elif name in came:
+                figure = _figure(period, place, came[name], now)
+            else:
+                figure = _never(period, place, mine.get(key), now)
+            figures[key], dims[key] = {(period.start, period.end): figure}, place
         found[plan.uid] = Facts(
-            row=row,
-            series=known.get(plan.uid, {}),
+            row=rows.get(plan.uid),
+            series=mine,
             due=[period],
             recheck=[],
             figures=figures,
@@ -98,6 +103,33 @@ def load_facts(conn: Connection, plans: Sequence[RulePlan], setup: AlertingSetup
             episodes=unwell.get(plan.uid, 0),
         )
     return found
+
+
+def past_figures(conn: Connection, plan: RulePlan, periods: Sequence[Period], setup: AlertingSetup) -> list[Measurement]:
+    """How late everything was at the end of hours of the past, by the syncs and reports that are kept.
+
+    What had not been asked for at all by then is left out: nobody knows since when it was in the configuration.
+
+    Args:
+        conn: where to read.
+        plan: of a rule on absence.
+        periods: hours, oldest first.
+        setup: what is expected how often.
+    """
+    dimension, names = _dimension(plan.rule), _names(plan.rule, setup)
+    ends = [period.end for period in periods]
+    late: Iterable[Mapping[str, datetime | None]]
+    if dimension == "source":
+        late = arrivals.delivered_at(conn, _gaps(setup), ends)
+    else:
+        known, began = arrivals.report_runs(conn), arrivals.first_sync(conn)
+        late = (arrivals.overdue_at(known, began, end) for end in ends)
+    return [
+        _figure(period, (Segment(dimension, name, name),), since[name], period.end)
+        for period, since in zip(periods, late, strict=True)
+        for name in names
+        if name in since
+    ]
 
 
 def is_due(conn: Connection, rules: Sequence[Rule], calendar: Calendar, now: datetime) -> bool:
@@ -129,20 +161,22 @@ class AbsenceWalk(Walk):
             found = Outcome(
                 OutcomeKind.BREACH,
                 level,
-                reason=self._reason(segment, late, period.end, expected),
+                reason=self._reason(segment, late, figure, expected),
                 value=figure.value,
                 threshold=text,
                 limit=Decimal(int(limit.total_seconds())),
             )
             if late > limit:
                 return found
-        return Outcome(OutcomeKind.CLEAR, reason=self._reason(segment, late, period.end, expected), value=figure.value)
+        return Outcome(OutcomeKind.CLEAR, reason=self._reason(segment, late, figure, expected), value=figure.value)
 
-    def _reason(self, segment: Segment, late: timedelta, at: datetime, expected: timedelta | None) -> str:
+    def _reason(self, segment: Segment, late: timedelta, figure: Measurement, expected: timedelta | None) -> str:
         usual = f", expected every {age_text(expected)}" if expected is not None else ""
         if segment.dimension == "report":
             return f"{segment.label} was due {age_text(late)} ago{usual}" if late else f"{segment.label} is not overdue{usual}"
-        since = when_text(at - late, self.calendar.timezone)
+        since = when_text(figure.period.end - late, self.calendar.timezone)
+        if figure.reason == NEVER:
+            return f"{segment.label} {NEVER} in the {age_text(late)} since it is configured ({since}){usual}"
         return (
             f"nothing from {segment.label} for {age_text(late)} (since {since}){usual}"
             if late
@@ -170,6 +204,20 @@ def _figure(period: Period, dims: Dims, since: datetime | None, now: datetime) -
     late = timedelta(0) if since is None else max(period.end - since, timedelta(0))
     value = Decimal(int(late.total_seconds()))
     return Measurement(SILENCE.id, period, MeasurementState.OK, value, 0, dims, as_of=period.end, data_through=now)
+
+
+def _never(period: Period, dims: Dims, row: alerts.SeriesRow | None, now: datetime) -> Measurement:
+    """Of a source that was never synced: how long it has been seen in the configuration, counted on from the last judgement."""
+    late = timedelta(0)
+    if row is not None and row.last_slot is not None and row.state.get("last"):
+        last = outcome_from_dump(row.state["last"])
+        if last.kind is not OutcomeKind.MISSING:  # else it is there anew
+            late = period.end - row.last_slot + timedelta(seconds=int(last.value or 0))
+    return replace(_figure(period, dims, period.end - late, now), reason=NEVER)
+
+
+def _gaps(setup: AlertingSetup) -> dict[str, timedelta]:
+    return {name.removeprefix("source:"): gap for name, gap in setup.expected.items() if name.startswith("source:")}
 
 
 def _names(rule: Rule, setup: AlertingSetup) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from kpid.alerting.absence import AbsenceWalk
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Exclusion, Facts, Figures, Times, Track, series_key_of
 from kpid.alerting.notices import fold
@@ -108,7 +109,8 @@ def replay(
         setup: targets, working days and what flapping is; None: nobody knows any.
         times: what is known of periods already.
     """
-    walk = Walk(plan, facts, calendar, setup, times)
+    kind = Walk if plan.rule.absence is None else AbsenceWalk
+    walk = kind(plan, facts, calendar, setup, times)
     for period in facts.due:
         walk.take(period)
     return Replayed(tuple(_story(track) for track in walk.tracks if track.evaluations), tuple(walk.turns))

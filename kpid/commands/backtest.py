@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from kpid.alerting.absence import past_figures
+from kpid.alerting.absence import plan_of as plan_of_absence
 from kpid.alerting.backtest import Backtest, Episode, Run, backtest, first_needed, periods_of
+from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Exclusion
 from kpid.alerting.replay import Past
 from kpid.alerting.rules import RulePlan, plan_of
@@ -16,12 +19,14 @@ from kpid.analysis.wording import value_text
 from kpid.app import App
 from kpid.commands.measure import instant_from_text
 from kpid.commands.plain import number, plain
-from kpid.config.alerting import Rule
+from kpid.commands.rounds import KEEP_SYNC_RUNS
+from kpid.config.alerting import Absence, Rule
 from kpid.config.problems import near_miss
 from kpid.errors import KpidError
 from kpid.metrics.measure import Progress, figures
 from kpid.model import Measurement, Period, SeriesNeed, segment_label
 from kpid.store import alerts, history
+from kpid.store.arrivals import report_runs
 
 _TICK = timedelta(microseconds=1)
 
@@ -31,7 +36,8 @@ def backtest_rule(
 ) -> dict[str, Any]:
     """Judge past periods with a rule as it is configured now, and with each of its guards off.
 
-    The figures are those of history where it has kept all of them; else they are measured now. Nothing is written.
+    The figures are those of history where it has kept all of them; else they are measured now. Rules on absence are judged by
+    the syncs that are kept, or by when reports were due and written. Nothing is written.
 
     Args:
         app: everything.
@@ -45,20 +51,37 @@ def backtest_rule(
         KpidError: there is no such rule, or nothing to judge.
     """
     chosen = rule_named(app, rule)
-    if chosen.absence is not None:
-        hint = "Rules with absence: look at the clock, which leaves no history"
-        raise KpidError(f"rule {chosen.name} cannot be tried on the past", hint=hint)
     setup = app.alerting_setup()
     made = partial(plan_for, app)
     plan, now = made(chosen), app.clock.now()
     first, last = (instant_from_text(text, app.calendar) if text else now for text in (start, end))
+    if chosen.absence is not None:
+        first = max(first, _kept_since(app, chosen.absence))
     periods = periods_of(plan, first, min(last, now), app.calendar)
     if not periods:
         hint = "Give an earlier --from or a later --to: only periods that are over are judged"
-        raise KpidError(f"no {plan.rule.period} lies between {first:%Y-%m-%d} and {min(last, now):%Y-%m-%d}", hint=hint)
-    past, place = past_of(app, plan, periods, recompute=recompute, progress=progress)
+        raise KpidError(f"no {plan.need.period} lies between {first:%Y-%m-%d} and {min(last, now):%Y-%m-%d}", hint=hint)
+    if chosen.absence is not None:
+        past, place = _arrivals(app, plan, periods, setup), "syncs" if chosen.absence.source else "runs of reports"
+    else:
+        past, place = past_of(app, plan, periods, recompute=recompute, progress=progress)
     found = backtest(chosen, made, past, periods, app.calendar, setup)
     return _told(chosen, plan, found, place)
+
+
+def _kept_since(app: App, absence: Absence) -> datetime:
+    """From when on the store knows what came and what did not: older syncs are forgotten."""
+    now = app.clock.now()
+    if absence.source:
+        return now - KEEP_SYNC_RUNS
+    with app.store.read() as conn:
+        return min((run.due_at for run in report_runs(conn)), default=now)
+
+
+def _arrivals(app: App, plan: RulePlan, periods: Sequence[Period], setup: AlertingSetup) -> Past:
+    """What a rule on absence is judged by: what the store has kept of syncs, and of reports that were due."""
+    with app.store.read() as conn:
+        return Past(figures=past_figures(conn, plan, periods, setup))
 
 
 def rule_named(app: App, name: str) -> Rule:
@@ -80,6 +103,8 @@ def plan_for(app: App, rule: Rule) -> RulePlan:
     Raises:
         KpidError: it cannot be judged.
     """
+    if rule.absence is not None:
+        return plan_of_absence(rule)
     kpi = app.plugins.kpis.get(rule.kpi)
     if kpi is None:
         raise KpidError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", hint="`kpid kpis` lists them")
@@ -150,7 +175,7 @@ def _told(rule: Rule, plan: RulePlan, found: Backtest, place: str) -> dict[str, 
         "kpi": plan.kpi.id,
         "kpi_name": plan.kpi.name,
         "unit": plan.conditions.kpi_unit,
-        "period": rule.period,
+        "period": plan.need.period,
         "periods": [period.label for period in found.periods],
         "from": plain(found.periods[0].start),
         "to": plain(found.periods[-1].end),

@@ -144,13 +144,33 @@ def test_backtest_draws_a_picture(kpid, world, ending):  # noqa: F811
         (("wins", "--from", "soon"), 1, "neither a day nor an instant"),
         (("wins", "--from", "2026-11-09"), 1, "no week lies between"),
         (("wins", "--from", "2026-10-05", "--picture", "x.gif"), 2, ".png"),
-        (("silent", "--from", "2026-10-05"), 1, "cannot be tried on the past"),
+        (("silent", "--from", "2026-12-05"), 1, "no hour lies between"),
     ],
 )
 def test_wrong_backtests_are_explained(kpid, world, arguments, code, says):  # noqa: F811
     found, _, err = tried(kpid, world, *arguments)
     assert found == code
     assert says in " ".join(err.split())
+
+
+def test_backtest_of_a_silent_source(kpid, tmp_path):  # noqa: F811
+    silent = "rules:\n  - {name: silent, absence: {source: all}, to: [team]}"
+    world = make_world(tmp_path, CONFIG_OF_THE_WORLD.replace("rules:", silent))
+    for hour in ("09:12", "10:12", "15:12"):
+        assert kpid("--now", f"2026-11-10T{hour}:00+01:00", "sync", "--config", world.config)[0] == 0
+    now = "2026-11-10T16:12:00+01:00"
+    code, out, err = kpid("--now", now, "backtest", "silent", "--from", "2026-11-01", "--config", world.config)
+    assert (code, err) == (0, "")
+    assert "silent (Time without news, hour): 2026-11-01 00:00 to 2026-11-10 15:00, 1 series" in out
+    assert "figures: syncs" in out
+    assert "2026-11-10 15:00 (resolved)" in out
+    picture = world.folder / "silent.png"
+    arguments = ("silent", "--from", "2026-11-01", "--picture", picture, "--format", "json", "--config", world.config)
+    found = json.loads(kpid("--now", now, "backtest", *arguments)[1])
+    assert [(one["fired"], one["end"], one["threshold"]) for one in found["episodes"]] == [
+        ("2026-11-10 12:00", "resolved", "> 2 h")
+    ]
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 # ---- preview
