@@ -182,6 +182,8 @@ class Cause:
     score: float
     weight: Decimal | None = None
     weight_was: Decimal | None = None
+    is_aim: bool = False
+    """``value_was`` is what it should have been, not what it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ class NoticeItem:
     high: Decimal | None = None
     """The 95 % interval of ``value``, where there is one."""
     causes: tuple[Cause, ...] = ()
-    """What moved the value since ``previous``, the surest first; empty where that cannot be said."""
+    """What moved the value away from ``moved_from``, the surest first; empty where that cannot be said."""
     event_id: int = 0
     """The episode's number for people (``kpid alerts show 17``); 0 where there is none yet."""
     dims: tuple[tuple[str, str | None], ...] = ()
@@ -240,6 +242,8 @@ class NoticeItem:
     trail: tuple[tuple[str, Decimal | None], ...] = ()
     """The newest periods' labels and values, oldest first, for a chart; at most 14."""
     rows: Rows | None = None
+    moved_from: str = ""
+    """What the causes explain the distance from: ``the average of 8 weeks``; empty: from ``previous``."""
 
 
 @dataclass(frozen=True, slots=True)

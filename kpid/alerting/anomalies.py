@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -113,7 +113,10 @@ class Anomaly(OfOneFigure):
         if isinstance(found, Verdict):
             return found
         limits, p = found
-        return self._judged(value, limits, p, len(figures), terms)
+        found = self._judged(value, limits, p, len(figures), terms)
+        own = season_of(sight.period, self.season)
+        made_of = tuple(one.period for one in figures if season_of(one.period, self.season) == own)
+        return replace(found, baseline=replace(found.baseline, periods=made_of)) if found.baseline else found
 
     def _scored(self, value: Fraction, sight: Sight, terms: Terms, figures: Sequence[Measurement]) -> _Found | Verdict:
         """Limits from the scatter of earlier figures."""

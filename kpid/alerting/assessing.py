@@ -204,6 +204,8 @@ class _Bench:
             value = value_of(self.current, self.sight, self.conditions)
             effect = None if value is None else effect_of(value, baseline)
             found = replace(found, baseline=to_decimal(baseline.value), baseline_label=baseline.label, effect=effect)
+            if verdict.holds:
+                found = replace(found, usual=tuple(period.label for period in baseline.periods))
         if p is None:
             return Judged(found)
         q = verdict.q if self.guards.significance is None else float(self.guards.significance)

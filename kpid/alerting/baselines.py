@@ -207,7 +207,7 @@ def _single(measured: Measurement | None, period: Period, label: str, terms: Ter
     if value is None:
         return unsure(OutcomeKind.INSUFFICIENT, f"{label} had no working day: nothing to compare with")
     low, high = (None if end is None or terms.per_day else float(end) for end in (measured.low, measured.high))
-    return Baseline(value, label, measured.n, low, high)
+    return Baseline(value, label, measured.n, low, high, periods=(period,) if period != sight.period else ())
 
 
 def _window(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:
@@ -228,7 +228,8 @@ def _window(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:
         return unsure(OutcomeKind.INSUFFICIENT, reason)
     if len(figures) < against.count:
         label += f" ({len(figures)} are sound)"
-    return Baseline(_made(against.name, values), label, n, *_ends(against.name, figures, terms))
+    made_of = _makes_up(against.name, figures, values)
+    return Baseline(_made(against.name, values), label, n, *_ends(against.name, figures, terms), periods=made_of)
 
 
 def _made(name: str, values: Sequence[Fraction]) -> Fraction:
@@ -237,6 +238,16 @@ def _made(name: str, values: Sequence[Fraction]) -> Fraction:
     if name == "median":
         return Fraction(median(values))
     return max(values) if name == "max" else min(values)
+
+
+def _makes_up(name: str, figures: Sequence[Measurement], values: Sequence[Fraction]) -> tuple[Period, ...]:
+    """The periods whose average it is: all of them, or of a median the middle ones, of a maximum the newest one that has it."""
+    if name == "avg" or len(values) != len(figures):
+        return tuple(one.period for one in figures)
+    ranked = sorted(range(len(values)), key=lambda at: (values[at], at if name != "min" else -at))
+    middle = (len(values) - 1) // 2
+    chosen = {"median": ranked[middle : len(values) - middle], "max": ranked[-1:], "min": ranked[:1]}[name]
+    return tuple(figures[at].period for at in sorted(chosen))
 
 
 def _ends(name: str, figures: Sequence[Measurement], terms: Terms) -> tuple[float | None, float | None]:

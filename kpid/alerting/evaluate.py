@@ -21,7 +21,7 @@ from kpid.alerting.ending import close_series, closing_notices
 from kpid.alerting.facts import Facts
 from kpid.alerting.flush import flush_notices, ready_notices
 from kpid.alerting.loading import Loader
-from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, notices_of, told_of
+from kpid.alerting.notices import Explained, ThreadNotice, frame_of, health_notice, notices_of, told_of
 from kpid.alerting.rounds import Round, run_round
 from kpid.alerting.rules import RulePlan, need_of, needs_of, plan_of
 from kpid.alerting.series import EventKind, Slot
@@ -29,7 +29,6 @@ from kpid.alerting.storing import Judged, Stored, store_end, store_rounds
 from kpid.alerting.walk import Walk
 from kpid.config.model import Rule
 from kpid.errors import ConfigError, KpidError
-from kpid.model import Cause
 from kpid.store import alerts, problems
 from kpid.store.engine import Store
 
@@ -176,9 +175,9 @@ class _Work:
         if found.newest is None or (found.is_empty and not facts.due):
             return None
         told = told_of(plan, found.tracks, found.newest)
-        causes: Mapping[str, tuple[Cause, ...]] = {}
+        causes: Mapping[str, Explained] = {}
         if told and plan.why:
-            causes = load_causes(conn, plan, facts, told, setup.calendar)
+            causes = load_causes(conn, plan, facts, told, setup)
         notices = notices_of(plan, told, facts, found.newest, now, causes) if told else []
         if found.health_events:
             frame = frame_of(plan, facts, found.newest, now)

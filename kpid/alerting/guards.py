@@ -80,7 +80,8 @@ def usual_of(sight: Sight, terms: Terms, count: int) -> Usual | None:
             one.n for one in figures
         )
     label = f"{len(figures)} periods before ({figures[0].period.label} to {figures[-1].period.label})"
-    return Usual(Baseline(value, label, sum(one.n for one in figures)), tuple(figures))
+    made_of = tuple(one.period for one in figures)
+    return Usual(Baseline(value, label, sum(one.n for one in figures), periods=made_of), tuple(figures))
 
 
 def chance_of(sight: Sight, terms: Terms, usual: Usual, side: Side) -> float | None:

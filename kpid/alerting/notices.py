@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from kpid.alerting.health import HealthStatus
 from kpid.alerting.outcomes import OutcomeKind
@@ -19,7 +20,6 @@ from kpid.alerting.series import Event, EventKind, SeriesState, Slot
 from kpid.alerting.slots import PATIENCE
 from kpid.model import Cause, Dims, Level, Measurement, Notice, NoticeItem, segment_label
 
-_NO_CAUSES: Mapping[str, tuple[Cause, ...]] = {}
 _EXPLAINED = {EventKind.FIRED, EventKind.ESCALATED}
 _LEVEL_EVENTS = {EventKind.ESCALATED, EventKind.EASED, EventKind.RESTATED}
 _FLAP_EVENTS = {EventKind.FLAPPING, EventKind.STEADY}
@@ -27,6 +27,17 @@ TRAIL = 14
 """So many of the newest values are told, for a chart."""
 _EXPLAINED_ROWS = 200
 """In a notice of more series than this, none has a trail."""
+
+
+class Explained(NamedTuple):
+    """What moved a series, and away from what: ``the average of 8 weeks``; empty: the period before."""
+
+    causes: tuple[Cause, ...] = ()
+    moved_from: str = ""
+
+
+NOT_EXPLAINED = Explained()
+_NO_CAUSES: Mapping[str, Explained] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,7 @@ def notices_of(
     facts: Facts,
     newest: Slot,
     now: datetime,
-    causes: Mapping[str, tuple[Cause, ...]] = _NO_CAUSES,
+    causes: Mapping[str, Explained] = _NO_CAUSES,
 ) -> list[ThreadNotice]:
     """One notice per thread, the oldest thread first; worst first within each. ``causes`` by series key."""
     threads: dict[str, list[Told]] = {}
@@ -179,10 +190,9 @@ def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -
     )
 
 
-def _item(
-    told: Told, causes: Mapping[str, tuple[Cause, ...]], figures: Mapping[tuple[datetime, datetime], Measurement]
-) -> NoticeItem:
+def _item(told: Told, causes: Mapping[str, Explained], figures: Mapping[tuple[datetime, datetime], Measurement]) -> NoticeItem:
     event, outcome = told.event, told.event.outcome
+    why = causes.get(told.series_key, NOT_EXPLAINED) if event.kind in _EXPLAINED else NOT_EXPLAINED
     return NoticeItem(
         kind=event.kind.value,
         series_key=told.series_key,
@@ -200,7 +210,7 @@ def _item(
         warnings=outcome.warnings,
         low=outcome.low,
         high=outcome.high,
-        causes=causes.get(told.series_key, ()) if event.kind in _EXPLAINED else (),
+        causes=why.causes,
         dims=tuple((segment.dimension, segment.id) for segment in told.dims),
         p=outcome.p,
         baseline=outcome.baseline,
@@ -208,6 +218,7 @@ def _item(
         effect=outcome.effect,
         compared=outcome.baseline_label,
         trail=_trail(figures, event.slot),
+        moved_from=why.moved_from if why.causes else "",
     )
 
 

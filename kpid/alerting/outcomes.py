@@ -35,6 +35,7 @@ class Outcome:
         baseline_label: over which periods.
         effect: how far the value is from the baseline, relative to it.
         unguarded: the verdict before the guards, if they changed it.
+        usual: of a breach the labels of the periods whose average was compared with; none of what was never measured (a target).
     """
 
     kind: OutcomeKind
@@ -54,6 +55,7 @@ class Outcome:
     baseline_label: str = ""
     effect: Decimal | None = None
     unguarded: OutcomeKind | None = None
+    usual: tuple[str, ...] = ()
 
     def is_same_as(self, other: Outcome) -> bool:
         """Whether the state machine cannot tell them apart."""
@@ -74,8 +76,9 @@ class Outcome:
             data["unguarded"] = self.unguarded.value
         if self.level is not Level.NONE:
             data["level"] = self.level.value
-        if self.warnings:
-            data["warnings"] = list(self.warnings)
+        for name in ("warnings", "usual"):
+            if getattr(self, name):
+                data[name] = list(getattr(self, name))
         return data
 
 
@@ -103,4 +106,5 @@ def outcome_from_dump(data: Mapping[str, Any]) -> Outcome:
         baseline_label=data.get("baseline_label", ""),
         effect=number("effect"),
         unguarded=OutcomeKind(data["unguarded"]) if "unguarded" in data else None,
+        usual=tuple(data.get("usual", ())),
     )

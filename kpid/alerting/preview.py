@@ -132,7 +132,7 @@ def _notices(
     if found.newest is None:
         return []
     told = told_of(plan, found.tracks, found.newest)
-    causes = load_causes(conn, plan, facts, told, setup.calendar) if told else {}
+    causes = load_causes(conn, plan, facts, told, setup) if told else {}
     written = notices_of(plan, told, facts, found.newest, now, causes) if told else []
     if found.health_events:
         frame = frame_of(plan, facts, found.newest, now)

@@ -34,7 +34,11 @@ _SELLERS = {"owner", "team", "region"}
 """Who sells where: one of them mostly has one value within another, so that cutting by it would tell nothing."""
 _MOST_WITHIN = 3
 _EXPLAINED = RECHECKED + 1
-"""So many periods are kept of what only explains."""
+"""So many periods are kept of what only explains, and those that the rule compares with ..."""
+_FURTHEST = {"day": 400, "hour": 0}
+_FURTHEST_OF_PARTS = {"day": 130, "hour": 0}
+"""... up to so many; of rules that have several series less. Of kinds that begin anew every day (rolling) there are too many."""
+_FURTHEST_ELSE = 110
 _ADDED = {"count", "count_distinct", "sum"}
 _MARGIN = 4
 """Periods more than that in history: what the first is compared with, and where segments without rows were last seen."""
@@ -153,7 +157,7 @@ def plan_of(
         settle=settle,
         meaning=meaning_of(rule),
         nothing=nothing_of(definition) if rule.by else None,
-        why=why_needs(rule, kpi, definition, need),
+        why=why_needs(rule, kpi, definition, need, conditions.reach(need.period)),
         recheck=recheck,
         total=_total(need, conditions),
         days=_days(need, conditions),
@@ -221,13 +225,16 @@ def needs_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> list[
     except (KpidError, ValueError):  # told by `kpid check`, and when it is measured
         return [need]
     beside = [one for one in (_total(need, conditions), _days(need, conditions)) if one is not None]
-    return [need, *beside, *_members(rule, conditions), *why_needs(rule, kpi, definition, need)]
+    return [need, *beside, *_members(rule, conditions), *why_needs(rule, kpi, definition, need, conditions.reach(need.period))]
 
 
-def why_needs(rule: Rule, kpi: Kpi, definition: Definition, own: SeriesNeed | None = None) -> tuple[SeriesNeed, ...]:
+def why_needs(
+    rule: Rule, kpi: Kpi, definition: Definition, own: SeriesNeed | None = None, reach: int = 0
+) -> tuple[SeriesNeed, ...]:
     """The cuts by which a change of the rule's series is explained: by the KPI's main dimensions, within each series.
 
-    Rules by dimensions of many values have none: that would be a figure for each pair of them.
+    Rules by dimensions of many values have none: that would be a figure for each pair of them. They are kept for as many periods
+    as the rule compares with (``reach``), unless those are too many: then the period before has to do.
     """
     if not can_be_split(definition) or len(rule.by) > 1 or any(name not in _MAIN for name in rule.by):
         return ()
@@ -237,7 +244,15 @@ def why_needs(rule: Rule, kpi: Kpi, definition: Definition, own: SeriesNeed | No
         dimensions.sort(key=lambda name: name in _SELLERS)
     own = own or need_of(rule, kpi)
     wanted = dimensions[: _MOST_WITHIN if rule.by else _MOST_DIMENSIONS]
-    return tuple(replace(own, by=(*own.by, name), periods=_EXPLAINED) for name in wanted)
+    kept = _EXPLAINED + (reach if reach <= _furthest(own) else 0)
+    return tuple(replace(own, by=(*own.by, name), periods=kept) for name in wanted)
+
+
+def _furthest(need: SeriesNeed) -> int:
+    """So many periods back figures that only explain are kept at most."""
+    if need.period != "day" and is_daily(need.period):
+        return 0
+    return (_FURTHEST_OF_PARTS if need.by else _FURTHEST).get(need.period, _FURTHEST_ELSE)
 
 
 def policy_of(rule: Rule) -> RulePolicy:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from kpid.model import Measurement, MeasurementState
+from kpid.model import Measurement, MeasurementState, Period
 
 Side: TypeAlias = Literal["low", "high", ""]
 """On which side of what is usual a condition finds fault; empty: on any."""
@@ -40,6 +40,7 @@ class Baseline:
         high: upper end.
         is_previous: it is simply the period before.
         warnings: what a reader should know of the comparison (week 53 is compared with week 52).
+        periods: those whose figures, on average, make it up; none of what was never measured (a target).
     """
 
     value: Fraction
@@ -49,6 +50,7 @@ class Baseline:
     high: float | None = None
     is_previous: bool = False
     warnings: tuple[str, ...] = ()
+    periods: tuple[Period, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

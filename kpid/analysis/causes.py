@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from fractions import Fraction
 
 from kpid.analysis.explain import Cut, Effect
 from kpid.analysis.wording import NOTHING, change_text, noun_text, value_text
 from kpid.model import Cause
+from kpid.plugin.quantity import decimal_from_fraction
 
 SURE = 2.0
 """Standard errors from which on an effect is not put down to chance."""
-_EXACT = Context(prec=28)
 
 
 def causes_of(cut: Cut, most: int = 3, *, along: bool = False) -> tuple[Cause, ...]:
@@ -38,15 +38,15 @@ def _columns(effects: Sequence[Effect]) -> tuple[list[tuple[Decimal, Decimal | N
 def _cause(dimension: str, effect: Effect, scale: Fraction, wholes: Sequence[Fraction]) -> Cause:
     values = [_value(side, scale) for side in (effect.new, effect.old)]
     weights = [
-        _decimal(Fraction(side[1] or 0) / whole) if whole else None
+        decimal_from_fraction(Fraction(side[1] or 0) / whole) if whole else None
         for side, whole in zip((effect.new, effect.old), wholes, strict=True)
     ]
     return Cause(
         dimension=dimension,
         segment=effect.segment,
-        effect=_decimal(effect.effect),
-        rate=_decimal(effect.rate),
-        mix=_decimal(effect.mix),
+        effect=decimal_from_fraction(effect.effect),
+        rate=decimal_from_fraction(effect.rate),
+        mix=decimal_from_fraction(effect.mix),
         value=values[0],
         value_was=values[1],
         n=effect.n,
@@ -61,11 +61,7 @@ def _value(side: tuple[Decimal, Decimal | None], scale: Fraction) -> Decimal | N
     above, below = side
     if below is None:
         return above
-    return _decimal(scale * Fraction(above) / Fraction(below)) if below else None
-
-
-def _decimal(number: Fraction) -> Decimal:
-    return _EXACT.divide(Decimal(number.numerator), Decimal(number.denominator))
+    return decimal_from_fraction(scale * Fraction(above) / Fraction(below)) if below else None
 
 
 def moved_text(
@@ -100,6 +96,9 @@ def cause_text(cause: Cause, unit: str, currency: str | None = None, sample: str
 def detail_text(cause: Cause, unit: str, currency: str | None = None, sample: str = "records") -> str:
     """How a segment moved the whole: its own figures, or its weight. ``from 61.0% to 44.0% on 120 closed deals``."""
     after, before = value_text(cause.value, unit, currency), value_text(cause.value_was, unit, currency)
+    if cause.is_aim:
+        now = after if cause.value is not None else value_text(Decimal(0), unit, currency)
+        return f"{now} instead of {before}{_on(cause.n, unit, sample)}" if cause.value_was is not None else f"{now}, not expected"
     if cause.value_was is None:
         return f"new: {after}{_on(cause.n, unit, sample)}"
     if cause.value is None:
@@ -113,9 +112,12 @@ def detail_text(cause: Cause, unit: str, currency: str | None = None, sample: st
     return f"from {before} to {after}{_on(cause.n, unit, sample)}"
 
 
-def causes_text(causes: Sequence[Cause], unit: str, currency: str | None = None, sample: str = "records") -> str:
-    """The causes in one clause; what may be chance is said to be."""
+def causes_text(
+    causes: Sequence[Cause], unit: str, currency: str | None = None, sample: str = "records", moved_from: str = ""
+) -> str:
+    """The causes in one clause; what may be chance is said to be. ``moved_from`` names what they are the distance from."""
     told = "; ".join(cause_text(cause, unit, currency, sample) for cause in causes)
+    told = f"vs {moved_from}: {told}" if moved_from and told else told
     return f"{told}; none of it beyond chance" if causes and all(cause.score < SURE for cause in causes) else told
 
 

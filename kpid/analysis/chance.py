@@ -85,7 +85,8 @@ def _rate_variances(new: Side, old: Side, scale: float) -> tuple[float, float]:
 
 
 def _is_share(side: Side) -> bool:
-    return side.denominator is not None and 0 <= side.numerator <= side.denominator and side.denominator == side.n
+    """Whether its rows are cases of which each counts or not; means of several periods have nearly whole numbers of them."""
+    return side.denominator is not None and 0 <= side.numerator <= side.denominator and abs(side.denominator - side.n) < 1
 
 
 def _rate_variance(side: Side, scale: float) -> float:

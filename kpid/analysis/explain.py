@@ -190,7 +190,7 @@ def explain_change(new: Iterable[Measurement], old: Iterable[Measurement]) -> Ex
         return None
     parts = [*now.values(), *then.values()]
     kind: Kind = "ratio" if any(side.denominator is not None for side in parts) else "additive"
-    scale = _scale(parts) if kind == "ratio" else Fraction(1)
+    scale = scale_of(parts) if kind == "ratio" else Fraction(1)
     found = _ratio_effects(names, now, then, scale) if kind == "ratio" else _additive_effects(names, now, then)
     if found is None:
         return None
@@ -218,7 +218,7 @@ def _sides(measurements: Iterable[Measurement]) -> tuple[dict[str, Side], dict[s
     return sides, names
 
 
-def _scale(sides: Iterable[Side]) -> Fraction:
+def scale_of(sides: Iterable[Side | Measurement]) -> Fraction:
     """What the ratio is multiplied with to make the value: 1, or 100 for scores."""
     for side in sides:
         if side.value and side.numerator and side.denominator:

@@ -218,8 +218,9 @@ def why(
         say(f"guards: {_body(found['guards'])}")
     for warning in found["figures"].get("warnings", ()):
         say(f"note: {warning}")
+    told = f"vs {found['moved_from']}: " if found["moved_from"] else ""
     for sentence in found["sentences"]:
-        say(f"moved by: {sentence}")
+        say(f"moved by: {told}{sentence}")
     say("")
     print_rows(found["slots"], dict.fromkeys(("period", "found")), none="no evaluation is written down")
     if found["newest"].get("period") not in {None, found["period"]}:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
+from kpid.alerting.causes import Search, Subject
+from kpid.alerting.notices import NOT_EXPLAINED, Explained
+from kpid.alerting.outcomes import outcome_from_dump
 from kpid.alerting.rules import RulePlan, plan_of
-from kpid.analysis.causes import cause_text, causes_of
-from kpid.analysis.explain import explain
-from kpid.analysis.periods import last_complete, previous_period
+from kpid.analysis.causes import cause_text
+from kpid.analysis.periods import last_complete
 from kpid.analysis.wording import value_text
 from kpid.app import App
 from kpid.commands.alerts import find_episode
 from kpid.commands.plain import plain
 from kpid.config.model import Rule
-from kpid.model import Cause, Measurement, Period, SeriesNeed
+from kpid.model import Cause, Dims, Measurement, Period, Segment, SeriesNeed, segment_key
 from kpid.store import alerts, history
 from kpid.store.alerts import EvaluationRow
 from kpid.store.handling import Episode
@@ -52,7 +54,8 @@ def why(app: App, *, number: int) -> dict[str, Any]:
 
     Returns:
         ``figures`` of the newest slot at which it fired or rose, ``baseline``, both in words (``said``), ``guards`` of the rule,
-        ``causes`` and their ``sentences``, ``slots`` (every evaluation up to then), ``newest`` (what was found last), and
+        ``causes`` and their ``sentences``, ``moved_from`` (what they are the distance from; empty: the period before),
+        ``slots`` (every evaluation up to then), ``newest`` (what was found last), and
         ``next`` (where to go on).
 
     Raises:
@@ -68,7 +71,8 @@ def why(app: App, *, number: int) -> dict[str, Any]:
         found = judged[-1].outcome if judged else (turns[-1].body if turns else {})
         rule = rules.get(one.rule_uid)
         plan = _plan(app, rule)
-        causes = _causes(app, conn, plan, one, slot) if plan is not None and one.series_key else ()
+        about_series = plan is not None and one.series_key
+        causes, moved_from = _explained(app, conn, plan, one, slot, found) if plan and about_series else NOT_EXPLAINED
     guards = {} if rule is None else rule.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "id": one.id,
@@ -81,6 +85,7 @@ def why(app: App, *, number: int) -> dict[str, Any]:
         "baseline": {name: found[name] for name in _BASELINE if found.get(name) not in (None, "")},
         "guards": {name: guards[name] for name in _GUARDS if guards.get(name) not in (None, False)},
         "causes": [plain(cause) for cause in causes],
+        "moved_from": moved_from,
         "newest": _newest(story.evaluations),
         "said": _said(plan, found) if plan else [],
         "sentences": [_sentence(plan, cause) for cause in causes] if plan else [],
@@ -130,45 +135,24 @@ def _sentence(plan: RulePlan, cause: Cause) -> str:
     return cause_text(cause, plan.kpi.unit, None, plan.kpi.sample_noun(plan.rule.params))
 
 
-def _causes(app: App, conn: Connection, plan: RulePlan, one: Episode, slot: datetime) -> tuple[Cause, ...]:
-    """What moved the series in the period that ends with the slot, from the families that the rule keeps for that."""
+def _explained(app: App, conn: Connection, plan: RulePlan, one: Episode, slot: datetime, found: Mapping[str, Any]) -> Explained:
+    """What moved the series in the period that ends with the slot, against what it was compared with then."""
+    if not plan.why or "kind" not in found:
+        return NOT_EXPLAINED
     period = last_complete(plan.need.period, slot, app.calendar, 1)[-1]
-    periods = (period, previous_period(period, app.calendar))
-    new, old = (_figure(conn, plan.need, one.segment, each) for each in periods)
-    if new is None or old is None or new.value is None or old.value is None:
-        return ()
-    cuts = {}
-    for need in plan.why:
-        dimension = next((name for name in need.by if name not in one.segment), None)
-        if dimension is not None:
-            new_side, old_side = (_within(conn, need, one.segment, dimension, each) for each in periods)
-            cuts[dimension] = (new_side, old_side)
-    best = explain(new, old, cuts).best
-    return causes_of(best, along=True) if best is not None else ()
+    dims = tuple(Segment(name, key, one.names.get(name)) for name, key in sorted(one.segment.items()))
+    search = Search(conn, plan, app.alerting_setup())
+    return search.explained(Subject(dims, period, outcome_from_dump(found), partial(_figure, conn, plan.need, dims)))
 
 
-def _figures(conn: Connection, need: SeriesNeed, period: Period) -> list[Measurement]:
+def _figure(conn: Connection, need: SeriesNeed, dims: Dims, period: Period) -> Measurement | None:
     found = history.current(conn, need, start=period.start, end=period.end)
-    return [one for one in found if (one.period.start, one.period.end) == (period.start, period.end)]
+    span = (period.start, period.end)
+    return next((one for one in found if segment_key(one.dims) == segment_key(dims) and _span(one) == span), None)
 
 
-def _ids(figure: Measurement, leave_out: str = "") -> Mapping[str, str | None]:
-    return {part.dimension: part.id for part in figure.dims if part.dimension != leave_out}
-
-
-def _figure(conn: Connection, need: SeriesNeed, segment: Mapping[str, str | None], period: Period) -> Measurement | None:
-    return next((one for one in _figures(conn, need, period) if _ids(one) == dict(segment)), None)
-
-
-def _within(
-    conn: Connection, need: SeriesNeed, segment: Mapping[str, str | None], dimension: str, period: Period
-) -> Sequence[Measurement]:
-    """The parts of the series along a dimension, each with the segment of that dimension alone."""
-    return [_alone(one, dimension) for one in _figures(conn, need, period) if _ids(one, leave_out=dimension) == dict(segment)]
-
-
-def _alone(figure: Measurement, dimension: str) -> Measurement:
-    return replace(figure, dims=tuple(part for part in figure.dims if part.dimension == dimension))
+def _span(one: Measurement) -> tuple[datetime, datetime]:
+    return one.period.start, one.period.end
 
 
 def _next(rule: Rule | None, period: str) -> str:

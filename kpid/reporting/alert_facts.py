@@ -92,6 +92,7 @@ def _item_facts(item: NoticeItem) -> dict[str, Any]:
         "held": item.held,
         "handling": item.handling,
         "causes": [_cause_facts(cause) for cause in item.causes],
+        "moved_from": item.moved_from or item.previous_label,
         "trail": [[label, _number(value)] for label, value in item.trail],
         "rows": None if item.rows is None else _rows_facts(item.rows),
     }
@@ -102,7 +103,10 @@ def _rows_facts(rows: Rows) -> dict[str, Any]:
 
 
 def _cause_facts(cause: Cause) -> dict[str, Any]:
-    """``weight`` is the segment's share of what a ratio divides by; ``score`` the effect in standard errors."""
+    """``weight`` is the segment's share of what a ratio divides by; ``score`` the effect in standard errors.
+
+    ``is_aim``: ``value_was`` is what it should have been.
+    """
     return {
         "dimension": cause.dimension,
         "segment": cause.segment,
@@ -113,6 +117,7 @@ def _cause_facts(cause: Cause) -> dict[str, Any]:
         "n": cause.n,
         "n_was": cause.n_was,
         "score": _rounded(cause.score, 2),
+        "is_aim": cause.is_aim,
     }
 
 

@@ -43,6 +43,7 @@ _GROUP_TITLES = {
     "digest": "Coming and going",
     "unhealthy": "Cannot be judged",
     "resolved": "Resolved",
+    "new_level": "Ended at a new level, which counts as usual now (not recovered)",
     "restated": "Ended because the figures were restated",
     "expired": "No longer reported (not known to have recovered)",
     "rule_changed": "Ended because the rule was changed",
@@ -94,7 +95,7 @@ def row_of(item: NoticeItem, notice: Notice, calendar: Calendar, *, told: bool, 
     since = label_text(item.since, notice, calendar, short=True) if item.since else ""
     threshold = condition_of(item)
     story = [threshold if not told or ended else "", f"since {since}" if since else ""]
-    driven = f"; {moved_by(replace(item, causes=item.causes[:1]), notice)}" if item.causes and not ended else ""
+    driven = f"; {moved_by(replace(item, causes=item.causes[:1]), notice, calendar)}" if item.causes and not ended else ""
     if ended and item.kind in _VALUELESS:
         story = [f"not judged since {since}" if since else ""]
     elif ended:
@@ -134,7 +135,7 @@ def facts_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple
         ("By chance", "" if is_ended(item) else _chance(item)),
         ("Began" if is_ended(item) else "Since", label_text(item.since, notice, calendar) if item.since else ""),
         ("Why", "" if is_one and item.kind == "config" else one_line(item.reason, 300)),
-        ("Moved by", moved_by(item, notice)),
+        ("Moved by", moved_by(item, notice, calendar)),
         ("Taken up", one_line(item.handling, 200)),
         *(("Mind", one_line(warning, 240)) for warning in item.warnings[:3]),
     ]
@@ -183,10 +184,11 @@ def _margin(item: NoticeItem, notice: Notice) -> str:
     return f"{told} (95 %)" if told else ""
 
 
-def moved_by(item: NoticeItem, notice: Notice) -> str:
-    """What moved the value since the period before, the surest three."""
+def moved_by(item: NoticeItem, notice: Notice, calendar: Calendar) -> str:
+    """What moved the value away from what it was compared with: ``vs the average of 8 weeks: owner Bob accounts for ...``."""
     causes = [replace(cause, segment=one_line(cause.segment, 60)) for cause in item.causes[:3]]
-    return one_line(causes_text(causes, notice.unit, notice.currency, one_line(notice.sample, 40)), 500)
+    moved_from = label_text(item.moved_from, notice, calendar) if item.moved_from else ""
+    return one_line(causes_text(causes, notice.unit, notice.currency, one_line(notice.sample, 40), moved_from), 500)
 
 
 def _sample(item: NoticeItem, notice: Notice) -> str:

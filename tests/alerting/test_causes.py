@@ -166,3 +166,131 @@ def test_several_series_tell_their_first_cause_in_a_line(tmp_path: Path) -> None
     said = " ".join(Renderer(shipped_templates(), {}, CALENDAR).alert(two).text.split())
     assert said.count("accounts for") == 1
     assert "33.0% to 43.0% (95 %)" in said
+
+
+# ---- against what the rule compares with
+NAMES = ("ada", "bob")
+
+
+def _told(folder: Path, weeks: list[tuple[Any, Any]], **given: Any) -> tuple[Story, tuple[Cause, ...]]:
+    """The story of these weeks by owner, and the causes told in the last one."""
+    story = Story(folder, **given)
+    for number, pairs in enumerate(weeks, 1):
+        story.put(number, _week_of(*pairs))
+    return story, story.judge(len(weeks))
+
+
+def _week_of(*parts: Any) -> dict[tuple[str, ...], dict[tuple[str, ...], Any]]:
+    owners = dict(zip(NAMES, parts, strict=True))
+    if isinstance(parts[0], tuple):
+        return _weeks(**owners)
+    return {(): {(): sum(parts)}, ("owner",): {(name,): value for name, value in owners.items()}}
+
+
+def test_drop_against_an_average_is_explained_against_that_average(tmp_path: Path) -> None:
+    """Bob has been falling for weeks: against the week before Ada seems to be the cause, against the average it is Bob."""
+    weeks = [((30, 50), (30, 50)), ((30, 50), (30, 50)), ((31, 50), (30, 50)), ((40, 50), (14, 50)), ((30, 50), (14, 50))]
+    story, causes = _told(tmp_path, weeks, warn="drop > 15% vs avg(4)")
+    (item,) = story.notices[-1].items
+    assert item.moved_from == "the average of 4 weeks"
+    assert causes[0].segment == "Bob"
+    assert sum((cause.effect for cause in causes), Decimal(0)) == Decimal("0.44") - (item.baseline or 0)
+    assert causes[0].value_was == Decimal("0.52")
+    assert causes[0].n_was == 50, "what one of these weeks had on average"
+    text = Renderer(shipped_templates(), {}, CALENDAR).alert(story.notices[-1]).text
+    assert "vs the average of 4 weeks: owner Bob accounts for −12.0 pt (from 52.0% to 28.0% on 50" in " ".join(text.split())
+
+
+def test_count_against_a_median_is_explained_against_the_weeks_in_the_middle(tmp_path: Path) -> None:
+    weeks = [(60, 40), (50, 40), (90, 70), (52, 40), (50, 5)]
+    story, causes = _told(tmp_path, weeks, kpi="deals", warn="drop > 30% vs median(4)")
+    (item,) = story.notices[-1].items
+    assert item.baseline == 96
+    assert item.moved_from == "the median of 4 weeks"
+    assert {cause.segment: cause.effect for cause in causes} == {"Bob": -35, "Ada": -6}
+
+
+def test_pool_that_a_guard_tests_against_is_named_by_its_weeks(tmp_path: Path) -> None:
+    weeks = [((30, 50), (30, 50))] * 8 + [((29, 50), (8, 50))]
+    story, causes = _told(tmp_path, weeks, warn="< 50%", significance="5%")
+    assert story.notices[-1].items[0].moved_from == "8 periods before (2026-W01 to 2026-W08)"
+    assert causes[0].segment == "Bob"
+
+
+def test_what_is_unusual_is_explained_against_the_average_of_the_weeks_before(tmp_path: Path) -> None:
+    weeks = [(50 + number % 3, 40 + number % 5) for number in range(12)] + [(50, 2)]
+    story, causes = _told(tmp_path, weeks, kpi="deals", warn={"anomaly": "down"})
+    assert story.notices[-1].items[0].moved_from == "the average of 12 periods, 2026-W01 to 2026-W12"
+    assert causes[0].segment == "Bob"
+
+
+def test_cuts_that_reach_less_far_than_the_average_explain_against_the_week_before_and_say_so(tmp_path: Path) -> None:
+    story = Story(tmp_path, warn="drop > 15% vs avg(4)")
+    for number in range(1, 5):
+        found = _weeks(ada=(30, 50), bob=(30, 50))
+        story.put(number, found if number == 4 else {(): found[()]})
+    story.put(5, _weeks(ada=(29, 50), bob=(8, 50)))
+    causes = story.judge(5)
+    assert causes[0].segment == "Bob"
+    assert story.notices[-1].items[0].moved_from == "2026-W04"
+
+
+def test_band_is_explained_against_its_nearer_end(tmp_path: Path) -> None:
+    weeks = [((25, 50), (25, 50)), ((26, 50), (8, 50))]
+    story, causes = _told(tmp_path, weeks, warn="outside 40%..70%")
+    (item,) = story.notices[-1].items
+    assert item.moved_from == "the lower end of its band"
+    (cause,) = causes
+    assert (cause.segment, cause.effect, cause.is_aim) == ("Bob", Decimal("-0.12"), True)
+    text = " ".join(Renderer(shipped_templates(), {}, CALENDAR).alert(story.notices[-1]).text.split())
+    assert "vs the lower end of its band: owner Bob accounts for −12.0 pt (16.0% instead of 40.0% on 50" in text
+
+
+def test_band_of_a_count_is_shared_out_as_the_week_before_was(tmp_path: Path) -> None:
+    story, causes = _told(tmp_path, [(60, 40), (58, 10)], kpi="deals", warn="outside 80..200")
+    assert story.notices[-1].items[0].moved_from == "the lower end of its band, shared out as in 2026-W01"
+    assert {cause.segment: cause.effect for cause in causes} == {"Bob": -22}
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "bob"),
+    [
+        ({}, ", shared out as in 2026-W01", "-50"),
+        ({"crm:ada": 60, "crm:bob": 60}, "", "-50"),
+        ({"crm:ada": 80, "crm:bob": 40}, "", "-30"),
+    ],
+)
+def test_target_of_a_count_is_that_of_each_owner_or_shared_out(
+    tmp_path: Path, own: dict[str, int], shared: str, bob: str
+) -> None:
+    def targets(need: Any, period: Any, dims: Any, at: Any) -> Decimal | None:
+        return Decimal(120) if not dims else Decimal(own[dims[0].id]) if dims[0].id in own else None
+
+    story = Story(tmp_path, kpi="deals", warn="< 90% of target")
+    plain = story.world.setup
+    story.world.setup = lambda: replace(plain(), targets=targets)  # type: ignore[method-assign]
+    story.put(1, _week_of(50, 50))
+    story.put(2, _week_of(60, 10))
+    causes = story.judge(2)
+    assert story.notices[-1].items[0].moved_from == f"the target{shared}"
+    assert next(cause.effect for cause in causes if cause.segment == "Bob") == Decimal(bob)
+    assert sum(cause.effect for cause in causes) == Decimal(-50) or own == {"crm:ada": 80, "crm:bob": 40}
+
+
+def test_rate_below_its_target_is_explained_by_who_is_below_it(tmp_path: Path) -> None:
+    story = Story(tmp_path, warn="< 90% of target")
+    plain = story.world.setup
+    story.world.setup = lambda: replace(plain(), targets=lambda *_: Decimal("0.6"))  # type: ignore[method-assign]
+    story.put(1, _weeks(ada=(25, 50), bob=(25, 50)))
+    story.put(2, _weeks(ada=(30, 50), bob=(10, 50)))
+    (cause,) = story.judge(2)
+    assert (cause.segment, cause.effect, cause.value_was) == ("Bob", Decimal("-0.2"), Decimal("0.6"))
+
+
+def test_cuts_are_kept_as_far_back_as_the_rule_compares() -> None:
+    back = {need.by: need.periods for need in needs_of(rule(by=[], warn="drop > 15% vs avg(8)"), WIN_RATE)}
+    assert back["owner",] >= 17, "eight sound weeks are looked for in twice as many"
+    near = {need.by: need.periods for need in needs_of(rule(by=[], warn="< 25%"), WIN_RATE)}
+    assert near["owner",] == 3
+    rolling = rule(by=[], period="rolling_90d", warn="drop > 15% vs avg(4)")
+    assert {need.by: need.periods for need in needs_of(rolling, WIN_RATE)}["owner",] == 3, "a figure a day is too many"

@@ -59,6 +59,7 @@ def item_of(number: int, kind: str) -> NoticeItem:
         compared="average of 8 months",
         effect=((value - Decimal("0.452")) / Decimal("0.452")).quantize(effect),
         causes=(cause,),
+        moved_from="the average of 8 months",
         trail=(*zip(_LABELS, map(Decimal, _PAST), strict=False), (_LABELS[-1], value)),
         dims=(("owner", f"crm:{number}"),),
     )
@@ -72,6 +73,7 @@ def item_of(number: int, kind: str) -> NoticeItem:
             effect=None,
             baseline=None,
             causes=(),
+            moved_from="",
             p=None,
         )
     return found
