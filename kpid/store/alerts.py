@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Row, Table, delete, func, select
 
 from kpid.model import Dims, Segment, segment_label
+from kpid.store.many import add_rows
 from kpid.store.tables import evaluations, events, exclusions, outbox, rules, series
 
 
@@ -133,15 +134,12 @@ def load_rules_but(conn: Connection, uids: Collection[str]) -> list[RuleRow]:
 
 def save_rules(conn: Connection, rows: Sequence[RuleRow]) -> None:
     """Write rules' rows, in place of those before."""
-    if rows:
-        conn.execute(delete(rules).where(rules.c.rule_uid == bindparam("uid")), [{"uid": row.rule_uid} for row in rows])
-        _add(conn, rules, rows)
+    add_rows(conn, rules, RuleRow.__slots__, rows, replace=True)
 
 
 def save_rule(conn: Connection, row: RuleRow) -> None:
     """Write a rule's row, in place of the one before."""
-    forget_rule(conn, row.rule_uid)
-    conn.execute(insert(rules).values(**asdict(row)))
+    save_rules(conn, [row])
 
 
 def forget_rule(conn: Connection, rule_uid: str) -> None:
@@ -171,23 +169,17 @@ def count_series(conn: Connection) -> dict[str, int]:
 
 def save_series(conn: Connection, rows: Sequence[SeriesRow]) -> None:
     """Write series, in place of what was there."""
-    if not rows:
-        return
-    conn.execute(
-        delete(series).where(series.c.rule_uid == bindparam("uid"), series.c.series_key == bindparam("key")),
-        [{"uid": row.rule_uid, "key": row.series_key} for row in rows],
-    )
-    _add(conn, series, rows)
+    add_rows(conn, series, SeriesRow.__slots__, rows, replace=True)
 
 
 def add_evaluations(conn: Connection, rows: Sequence[EvaluationRow]) -> None:
     """Write evaluations down; a later one of the same series and slot counts instead of the earlier."""
-    _add(conn, evaluations, rows)
+    add_rows(conn, evaluations, EvaluationRow.__slots__, rows)
 
 
 def add_events(conn: Connection, rows: Sequence[EventRow]) -> None:
     """Write events down, numbered in this order."""
-    _add(conn, events, rows, leave_out="seq")
+    add_rows(conn, events, [name for name in EventRow.__slots__ if name != "seq"], rows)
 
 
 def load_evaluations_of(
@@ -287,9 +279,3 @@ def _notice(row: Row[Any]) -> NoticeRow:
 
 def _wanted(table: Table, kind: type[Any]) -> Any:
     return select(*(table.c[name] for name in kind.__slots__))
-
-
-def _add(conn: Connection, table: Table, rows: Sequence[Any], leave_out: str = "") -> None:
-    if rows:
-        names = [name for name in type(rows[0]).__slots__ if name != leave_out]
-        conn.execute(insert(table), [{name: getattr(row, name) for name in names} for row in rows])

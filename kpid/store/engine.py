@@ -19,9 +19,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from kpid.errors import PlaceError, StoreError
+from kpid.store.jsons import from_json_text, json_text
 from kpid.store.tables import metadata
 
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")
+_SETTINGS: dict[str, Any] = {"hide_parameters": True, "json_serializer": json_text, "json_deserializer": from_json_text}
 
 
 class Store:
@@ -67,7 +69,7 @@ class Store:
     def _open(self) -> tuple[Engine, Engine]:
         if not self.is_sqlite:
             try:
-                engine = create_engine(self.url, hide_parameters=True, pool_pre_ping=True)
+                engine = create_engine(self.url, **_SETTINGS, pool_pre_ping=True)
             except (NoSuchModuleError, ImportError) as error:
                 hint = "Install the driver: pip install 'kpid[postgres]'"
                 raise StoreError("no driver for this state store", where=self.where, hint=hint) from error
@@ -76,12 +78,12 @@ class Store:
             _make_folder(self.file.parent)
         args: dict[str, Any] = {"timeout": 30, "check_same_thread": False}
         if self._memory:
-            engine = create_engine(self.url, hide_parameters=True, connect_args=args, poolclass=StaticPool)
+            engine = create_engine(self.url, **_SETTINGS, connect_args=args, poolclass=StaticPool)
             _prepare(engine, begin="BEGIN", pragmas=_PRAGMAS)
             return engine, engine
-        engine = create_engine(self.url, hide_parameters=True, connect_args=args, pool_size=1, max_overflow=0)
+        engine = create_engine(self.url, **_SETTINGS, connect_args=args, pool_size=1, max_overflow=0)
         _prepare(engine, begin="BEGIN IMMEDIATE", pragmas=("journal_mode=WAL", *_PRAGMAS))
-        reader = create_engine(self.url, hide_parameters=True, connect_args=args, pool_size=4, max_overflow=12)
+        reader = create_engine(self.url, **_SETTINGS, connect_args=args, pool_size=4, max_overflow=12)
         _prepare(reader, begin="BEGIN", pragmas=(*_PRAGMAS, "wal_autocheckpoint=0", "query_only=ON"))
         return engine, reader
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, func, select, tuple_, update
 
 from kpid.model import Level, canonical_json
+from kpid.store.many import add_rows, change_rows
 from kpid.store.tables import episodes
 
 Handling: TypeAlias = Literal["open", "acked", "snoozed"]
@@ -48,6 +49,11 @@ class EpisodeRow:
     told_level: str = "none"
     flapping: bool = False
     id: int = 0
+
+    @property
+    def dedup_key(self) -> str:
+        """64 hex digits that stand for it."""
+        return self.key.digest
 
     @property
     def key(self) -> EpisodeKey:
@@ -93,10 +99,12 @@ def open_rows(conn: Connection, rows: Sequence[EpisodeRow]) -> dict[EpisodeKey, 
     """Write episodes that have begun; returns the numbers that people know them by."""
     if not rows:
         return {}
-    statement = insert(episodes).returning(episodes.c.id, episodes.c.rule_uid, episodes.c.series_key, episodes.c.episode)
+    e, ours = episodes.c, {row.key for row in rows}
+    last = conn.execute(select(func.max(e.id))).scalar_one() or 0
     names = [name for name in EpisodeRow.__slots__ if name != "id"]
-    given = [{**{name: getattr(row, name) for name in names}, "dedup_key": row.key.digest} for row in rows]
-    return {EpisodeKey(*key): number for number, *key in conn.execute(statement, given)}
+    add_rows(conn, episodes, [*names, "dedup_key"], rows)
+    found = conn.execute(select(e.id, e.rule_uid, e.series_key, e.episode).where(e.id > last).order_by(e.id)).all()
+    return {key: number for number, *rest in found if (key := EpisodeKey(*rest)) in ours}
 
 
 def turn_rows(conn: Connection, turns: Sequence[Turn], now: datetime) -> None:
@@ -119,7 +127,7 @@ def _change(
     mine = (e.rule_uid == bindparam("uid"), e.series_key == bindparam("key"), e.episode == bindparam("number"))
     statement = update(episodes).where(*mine).values(**values, updated_at=bindparam("now"))
     keys = ({"uid": turn.key.rule_uid, "key": turn.key.series_key, "number": turn.key.episode, "now": now} for turn in turns)
-    conn.execute(statement, [{**key, **more} for key, more in zip(keys, given, strict=True)])
+    change_rows(conn, statement, [{**key, **more} for key, more in zip(keys, given, strict=True)])
 
 
 def numbers_of(conn: Connection, keys: Collection[EpisodeKey]) -> dict[EpisodeKey, int]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from kpid.model import Notice
 from kpid.store.frames import frame_dump, frame_from_dump
+from kpid.store.many import add_rows, change_rows
 from kpid.store.messages import insert_new
 from kpid.store.tables import frames, notices
 
@@ -102,7 +103,7 @@ def add(conn: Connection, rows: Sequence[NoticeRow]) -> int:
         known.update(conn.scalars(select(notices.c.key).where(notices.c.key.in_(chunk))))
     fresh = {row.key: row for row in rows if row.key not in known}
     if fresh:
-        conn.execute(insert(notices), [{name: getattr(row, name) for name in _WRITTEN} for row in fresh.values()])
+        add_rows(conn, notices, _WRITTEN, fresh.values())
     return len(fresh)
 
 
@@ -188,7 +189,7 @@ def settle_each(conn: Connection, rows: Sequence[tuple[NoticeRow, str, str, str 
         {"row_id": row.id, "fate": state, "flush": flush_id, "reason": why, "at": now, "thread_is": thread or row.thread}
         for row, state, flush_id, thread, why in rows
     ]
-    return conn.execute(mine.values(**fate, thread=bindparam("thread_is")), given).rowcount
+    return change_rows(conn, mine.values(**fate, thread=bindparam("thread_is")), given)
 
 
 def hold(conn: Connection, rows: Sequence[tuple[NoticeRow, datetime, str]]) -> None:
@@ -221,7 +222,7 @@ def count_by_state(conn: Connection) -> dict[str, int]:
 
 
 def _rows(conn: Connection, wanted: Any) -> list[NoticeRow]:
-    return [NoticeRow(*row) for row in conn.execute(wanted.order_by(notices.c.id))]
+    return [NoticeRow(*row) for row in conn.execute(wanted.order_by(notices.c.id)).all()]
 
 
 def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
