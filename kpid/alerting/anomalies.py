@@ -88,19 +88,25 @@ class Anomaly(OfOneFigure):
 
     def reach(self, kind: str) -> int:
         """See :class:`Condition`."""
+        return min(_LONGEST, self.window(kind) + FEWEST * self._stride)
+
+    @property
+    def _stride(self) -> int:
+        """How many periods apart those are that it compares."""
+        return 7 if self.season == "weekday" else 1
+
+    def window(self, kind: str) -> int:
+        """How many periods, each before the other, show what is usual. Those that do not are made up for from further back."""
         if self.periods is None:
             return min(_LONGEST, round(self.years * 365.25 / _LENGTHS.get(kind, 1)))
-        return min(_LONGEST, self.periods * (7 if self.season == "weekday" else 1))
+        return min(_LONGEST, self.periods * self._stride)
 
     def holds_for(self, sight: Sight, terms: Terms) -> Verdict:
         """See :class:`Condition`."""
         value = own_value(sight, terms)
         if isinstance(value, Verdict):
             return value
-        figures = sound_figures(sight, terms, usual_periods(sight, self.reach(sight.period.kind)))
-        if self.season == "weekday" or self.method == "p_chart":
-            own = season_of(sight.period, self.season)
-            figures = [one for one in figures if season_of(one.period, self.season) == own]
+        figures = self._figures(sight, terms)
         if terms.adds_up and terms.min_sample is not None and sum(one.n for one in figures) < terms.min_sample * len(figures):
             return unsure(
                 OutcomeKind.INSUFFICIENT, f"too little is usual here: on average below the rule's minimum of {terms.min_sample}"
@@ -117,6 +123,15 @@ class Anomaly(OfOneFigure):
         own = season_of(sight.period, self.season)
         made_of = tuple(one.period for one in figures if season_of(one.period, self.season) == own)
         return replace(found, baseline=replace(found.baseline, periods=made_of)) if found.baseline else found
+
+    def _figures(self, sight: Sight, terms: Terms) -> list[Measurement]:
+        """The newest sound figures that show what is usual."""
+        window, own = self.window(sight.period.kind), season_of(sight.period, self.season)
+        figures = sound_figures(sight, terms, usual_periods(sight, self.reach(sight.period.kind), window))
+        if self.season == "weekday":
+            return [one for one in figures if season_of(one.period, self.season) == own][-(window // self._stride) :]
+        newest = figures[-window:]
+        return [one for one in newest if season_of(one.period, self.season) == own] if self.method == "p_chart" else newest
 
     def _scored(self, value: Fraction, sight: Sight, terms: Terms, figures: Sequence[Measurement]) -> _Found | Verdict:
         """Limits from the scatter of earlier figures."""

@@ -9,14 +9,18 @@ All series of a slot are judged together: where many are tested at once, some ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from kpid.alerting.baselines import Terms, value_of, work_days
+from kpid.alerting.baselines import Terms, open_spell, value_of, work_days
 from kpid.alerting.conditions import Condition
 from kpid.alerting.contracts import Sight
 from kpid.alerting.guards import NO_GUARDS, Guards, Usual, chance_of, effect_of, overlapping, percent, too_small, usual_of
 from kpid.alerting.outcomes import Outcome
+from kpid.alerting.records import replace
+from kpid.alerting.records import replace
+from kpid.alerting.records import replace
+from kpid.alerting.series import Spell
 from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, thin, to_decimal, untrusted
 from kpid.analysis.chances import benjamini_hochberg
 from kpid.analysis.wording import exact_text
@@ -136,7 +140,23 @@ def judge_sight(conditions: RuleConditions, sight: Sight) -> Judged:
         return Judged(replace(facts, kind=OutcomeKind.INSUFFICIENT, reason=few))
     if conditions.per_day and not work_days(sight.period, sight):
         return Judged(replace(facts, kind=OutcomeKind.INSUFFICIENT, reason=f"{sight.period.label} has no working day"))
-    return _Bench(conditions, sight, current, facts).judge()
+    return _by_what_is_usual(conditions, sight, current, facts)
+
+
+def _by_what_is_usual(conditions: RuleConditions, sight: Sight, current: Measurement, facts: Outcome) -> Judged:
+    """Judge a sound figure; clear of an open episode is what would be so without that, or it is said to be a new level."""
+    found, spell = _Bench(conditions, sight, current, facts).judge(), open_spell(sight)
+    if found.outcome.kind is not OutcomeKind.CLEAR or spell is None or sight.strict:
+        return found
+    still = _Bench(conditions, replace(sight, strict=True), current, facts).judge()
+    return still if still.outcome.kind is OutcomeKind.CLEAR else found._replace(outcome=_settled(found.outcome, sight, spell))
+
+
+def _settled(clear: Outcome, sight: Sight, spell: Spell) -> Outcome:
+    """Clear of what is usual by now, though not of what was usual before the episode."""
+    since = spell.start if sight.calendar is None else sight.calendar.day_of(spell.start)
+    reason = f"new level: what it has been since {since:%Y-%m-%d} counts as usual now; {clear.reason}"
+    return replace(clear, reason=reason, new_level=True)
 
 
 def _absent(failure: str, *, others_present: bool) -> Outcome:

@@ -2,6 +2,9 @@
 
 The period that is judged is never part of it, nor is any in which the series was not as usual (its episodes, what people have
 excluded), nor a figure that is not sound. What is too little to compare with gives no verdict instead of a wrong one.
+
+An episode that has lasted as long as a window is what is usual by now: else nothing would be left to compare with, and the alert
+would never end.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from kpid.plugin.kpi import Benchmark
 
 if TYPE_CHECKING:
     from kpid.alerting.contracts import Sight
+    from kpid.alerting.series import Spell
 
 WINDOWS = ("avg", "median", "max", "min")
 """What can be made of several earlier figures."""
@@ -82,7 +86,12 @@ class Against:
     @property
     def steps(self) -> int:
         """How many periods, each before the other, a window looks through."""
-        return self.count * (FILL * 7 if self.same_weekdays else FILL)
+        return self.window * FILL
+
+    @property
+    def window(self) -> int:
+        """How many periods, each before the other, a window is long."""
+        return self.count * (7 if self.same_weekdays else 1)
 
     def reach(self, kind: str) -> int:
         """How many periods, each before the other, it may look at."""
@@ -146,19 +155,36 @@ def work_days(period: Period, sight: Sight) -> Fraction:
     return _work_days(period, sight.calendar, sight.work)
 
 
-def usual_periods(sight: Sight, count: int) -> list[Period]:
-    """Of the ``count`` periods before the one judged those in which the series was as usual, oldest first."""
+def usual_periods(sight: Sight, count: int, window: int) -> list[Period]:
+    """Of the ``count`` periods before the one judged those in which the series was as usual, oldest first.
+
+    ``window``: an open episode that has lasted for so many periods is usual, too.
+    """
     earlier = list(sight.before[-count:])
     if earlier and earlier[-1].end > sight.period.start:
         earlier = [period for period in earlier if period.end <= sight.period.start]
     if not sight.excluded and not sight.spells:
         return earlier
-    spans = [*sight.excluded, *((spell.start, spell.end) for spell in sight.spells)]
+    spells = sight.spells[:-1] if is_settled(sight, window) else sight.spells
+    spans = [*sight.excluded, *((spell.start, spell.end) for spell in spells)]
     return [
         period
         for period in earlier
         if not any(start < period.end and (end is None or period.start < end) for start, end in spans)
     ]
+
+
+def open_spell(sight: Sight) -> Spell | None:
+    """The episode that is not over."""
+    return sight.spells[-1] if sight.spells and sight.spells[-1].end is None else None
+
+
+def is_settled(sight: Sight, window: int) -> bool:
+    """Whether the open episode has lasted for so many periods that it is what is usual by now."""
+    spell = open_spell(sight)
+    if spell is None or sight.strict or len(sight.before) < window:
+        return False
+    return sight.before[-window].start >= spell.start
 
 
 def sound_figures(sight: Sight, terms: Terms, periods: Sequence[Period]) -> list[Measurement]:
@@ -211,7 +237,7 @@ def _single(measured: Measurement | None, period: Period, label: str, terms: Ter
 
 
 def _window(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:
-    periods = usual_periods(sight, against.steps)
+    periods = usual_periods(sight, against.steps, against.window)
     kind = "day" if against.same_weekdays else sight.period.kind
     name = f"{against.count} same weekdays" if against.same_weekdays else f"{against.count} {_plural(kind)}"
     if against.same_weekdays:

@@ -77,7 +77,8 @@ class Change(OfOneFigure):
             size = "zero" if found.value == 0 else "negative"
             return unsure(OutcomeKind.INSUFFICIENT, f"{found.label} was {size}: a change in percent means nothing")
         change = (value - found.value) / found.value * 100
-        reason = f"{abs(float(change)):.1f}% {'below' if change < 0 else 'above'} {found.label}{_per_day(terms)}"
+        size = f"{abs(float(change)):.1f}% {'below' if change < 0 else 'above'}" if change else "the same as"
+        reason = f"{size} {found.label}{_per_day(terms)}"
         limit = to_decimal(self.limit_from(found.value))
         return Verdict(
             self.holds(value, found.value), reason=reason, limit=limit, baseline=found, side=self.side, warnings=found.warnings
@@ -117,7 +118,8 @@ class Difference(OfOneFigure):
             return found
         step = Fraction(in_unit(self.number, self.unit, terms.kpi_unit))
         change = value - found.value
-        reason = f"{_size(change, terms)} {'below' if change < 0 else 'above'} {found.label}{_per_day(terms)}"
+        size = f"{_size(change, terms)} {'below' if change < 0 else 'above'}" if change else "the same as"
+        reason = f"{size} {found.label}{_per_day(terms)}"
         limit = to_decimal(found.value + step)
         holds = OPERATORS[self.op](change, step)
         return Verdict(holds, reason=reason, limit=limit, baseline=found, side=self.side, warnings=found.warnings)

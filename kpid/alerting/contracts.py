@@ -28,6 +28,7 @@ class Sight:
         before: earlier periods of its kind, oldest first; the last one is the period before.
         at: the measurement of another period of the series; None if there is none.
         spells: times in which the series was not as usual.
+        strict: however long an open one lasts, it never counts as usual.
         excluded: spans that people have taken out of what is usual.
         target: what the series ought to reach in the period (of a to-date period: in the whole of it).
         total: the measurement of all segments together.
@@ -55,6 +56,7 @@ class Sight:
     days: Sequence[Measurement] = ()
     work: WorkCalendar | None = None
     calendar: Calendar | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

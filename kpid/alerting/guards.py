@@ -65,7 +65,7 @@ class Usual:
 
 def usual_of(sight: Sight, terms: Terms, count: int) -> Usual | None:
     """The newest sound figures of the periods in which the series was as usual, pooled; None if fewer than half of ``count``."""
-    periods = usual_periods(sight, count * FILL)
+    periods = usual_periods(sight, count * FILL, count)
     figures = sound_figures(sight, terms, periods)[-count:]
     if 2 * len(figures) < count:
         return None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from kpid.alerting.verdicts import OutcomeKind
 from kpid.model import Level
@@ -13,8 +12,7 @@ from kpid.model import Level
 __all__ = ["Outcome", "OutcomeKind", "outcome_from_dump"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A judgement with its reason and the figures it rests on.
 
     Attributes:
@@ -36,6 +34,7 @@ class Outcome:
         effect: how far the value is from the baseline, relative to it.
         unguarded: the verdict before the guards, if they changed it.
         usual: of a breach the labels of the periods whose average was compared with; none of what was never measured (a target).
+        new_level: it is clear only because the open episode has lasted so long that it is what is usual by now.
     """
 
     kind: OutcomeKind
@@ -56,10 +55,11 @@ class Outcome:
     effect: Decimal | None = None
     unguarded: OutcomeKind | None = None
     usual: tuple[str, ...] = ()
+    new_level: bool = False
 
     def is_same_as(self, other: Outcome) -> bool:
         """Whether the state machine cannot tell them apart."""
-        return (self.kind, self.level) == (other.kind, other.level)
+        return (self.kind, self.level, self.new_level) == (other.kind, other.level, other.new_level)
 
     def dump(self) -> dict[str, Any]:
         """As JSON-able data; what says nothing is left out."""
@@ -74,6 +74,8 @@ class Outcome:
             data["p"] = round(self.p, 6)
         if self.unguarded is not None:
             data["unguarded"] = self.unguarded.value
+        if self.new_level:
+            data["new_level"] = True
         if self.level is not Level.NONE:
             data["level"] = self.level.value
         for name in ("warnings", "usual"):
@@ -107,4 +109,5 @@ def outcome_from_dump(data: Mapping[str, Any]) -> Outcome:
         effect=number("effect"),
         unguarded=OutcomeKind(data["unguarded"]) if "unguarded" in data else None,
         usual=tuple(data.get("usual", ())),
+        new_level=data.get("new_level", False),
     )

@@ -6,7 +6,7 @@ All times are slot times: the logical instants that evaluations are for. So a re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -54,6 +54,7 @@ class EventKind(StrEnum):
     EASED = "eased"
     RESOLVED = "resolved"
     EXPIRED = "expired"
+    NEW_LEVEL = "new_level"
     RESTATED = "restated"
     RULE_CHANGED = "rule_changed"
     RULE_REMOVED = "rule_removed"
@@ -95,7 +96,7 @@ class Tally:
 
     def plus(self, gap: timedelta) -> Tally:
         """One more evaluation, ``gap`` after the one before."""
-        return replace(self, count=self.count + 1, length=self.length + gap)
+        return Tally(self.since, self.label, self.count + 1, self.length + gap, self.start)
 
     def reaches(self, span: Span) -> bool:
         """Whether it has lasted that long."""
@@ -158,8 +159,7 @@ class RulePolicy:
 _TALLIES = ("warn", "critical", "calm", "silent", "gone")
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesState:
+class SeriesState(NamedTuple):
     """All that is remembered of one series.
 
     Attributes:
@@ -229,7 +229,7 @@ class SeriesState:
         return data
 
 
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(SeriesState)}
+_DEFAULTS: dict[str, Any] = SeriesState._field_defaults
 
 
 def state_from_dump(data: Mapping[str, Any]) -> SeriesState:
@@ -251,8 +251,7 @@ def state_from_dump(data: Mapping[str, Any]) -> SeriesState:
     return SeriesState(**values)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A transition of one series (or, for the health kinds, of a rule's data)."""
 
     kind: EventKind

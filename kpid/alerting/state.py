@@ -14,6 +14,9 @@ recovering(K)           firing again               firing again    *resolved* af
 A series that keeps changing between firing and not flaps: that is an event of its own (*flapping*, *steady*) beside the others,
 and changes nothing else. What episodes it had is remembered as spells: such times are no measure of what is usual.
 
+What is clear only because the episode itself is what is usual by now ends it as a *new_level*: nothing has recovered. Its spell
+is forgotten, since later figures are compared with it.
+
 "No verdict" is insufficient, no_data, stale and error. The no-data policies come before the table: after ``no_data_after``,
 ``fire`` makes a breach of it; ``ok`` ends what is pending or firing (as *expired*: nobody has measured a recovery).
 """
@@ -21,11 +24,13 @@ and changes nothing else. What episodes it had is remembered as spells: such tim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.records import replace
+from kpid.alerting.records import replace
+from kpid.alerting.records import replace
 from kpid.alerting.series import (
     REMEMBERED_SLOTS,
     REMEMBERED_SPELLS,
@@ -67,7 +72,7 @@ def step(policy: RulePolicy, state: SeriesState, outcome: Outcome, slot: Slot) -
     counted = _counted(state, outcome.kind, slot, gap)
     after, kind = _moved(policy, counted, outcome, slot, gap)
     toggled = state.status.is_on != after.status.is_on
-    spells = _spelled(counted, after, slot) if toggled else after.spells
+    spells = _spelled(counted, after, slot, kind) if toggled else after.spells
     after = replace(after, last_slot=slot.at, changes=(state.changes << 1 | toggled) & _MASK, spells=spells)
     events = () if kind is None else (_event(kind, state, after, outcome, slot),)
     if not after.changes and not after.flap_told:
@@ -85,13 +90,15 @@ def _flapped(flaps: Flaps, state: SeriesState, outcome: Outcome, slot: Slot, eve
     return Step(state, (*events, _event(kind, state, state, outcome, slot)))
 
 
-def _spelled(before: SeriesState, after: SeriesState, slot: Slot) -> tuple[Spell, ...]:
+def _spelled(before: SeriesState, after: SeriesState, slot: Slot, kind: EventKind | None) -> tuple[Spell, ...]:
     """The spells, with one more begun or the last one ended: before the first period in which all was well again."""
     if after.status.is_on:
         begun = before.warn.begun if before.warn is not None else slot.begun
         return (*after.spells, Spell(begun))[-REMEMBERED_SPELLS:]
     if not after.spells or after.spells[-1].end is not None:
         return after.spells
+    if kind is EventKind.NEW_LEVEL:
+        return after.spells[:-1]
     last = after.spells[-1]
     calm = before.calm if before.status is Status.RECOVERING else None
     return (*after.spells[:-1], Spell(last.start, max(last.start, slot.begun if calm is None else calm.begun)))
@@ -101,7 +108,7 @@ def close(state: SeriesState, kind: EventKind, slot: Slot, reason: str) -> Step:
     """End whatever is open, because the rule is gone or paused."""
     after = _quiet(state)
     if state.status.is_on:
-        after = replace(after, spells=_spelled(state, after, slot))
+        after = replace(after, spells=_spelled(state, after, slot, kind))
     after = replace(after, flap_told=False, changes=0)
     outcome = Outcome(OutcomeKind.NO_DATA, reason=reason)
     return Step(after, (_event(kind, state, after, outcome, slot),) if state.status.is_on else ())
@@ -181,7 +188,7 @@ def _moved(policy: RulePolicy, state: SeriesState, outcome: Outcome, slot: Slot,
         case OutcomeKind.HOLD:
             return _held(state), None
         case OutcomeKind.CLEAR:
-            return _cleared(policy, state, slot, gap)
+            return _cleared(policy, state, slot, gap, EventKind.NEW_LEVEL if outcome.new_level else EventKind.RESOLVED)
         case OutcomeKind.NO_DATA | OutcomeKind.STALE:
             return _without_data(policy, state, slot, gap)
         case OutcomeKind.MISSING:
@@ -246,14 +253,14 @@ def _held(state: SeriesState) -> SeriesState:
     return _quiet(state)
 
 
-def _cleared(policy: RulePolicy, state: SeriesState, slot: Slot, gap: timedelta) -> _Moved:
+def _cleared(policy: RulePolicy, state: SeriesState, slot: Slot, gap: timedelta, end: EventKind) -> _Moved:
     if not state.status.is_on:
         return _quiet(state), None
     if state.changed:
         return _quiet(state), EventKind.RULE_CHANGED
     calm = _calmer(state.calm if state.status is Status.RECOVERING else None, slot, gap)
     if calm.reaches(policy.keep):
-        return _quiet(state), EventKind.RESOLVED
+        return _quiet(state), end
     return replace(state, status=Status.RECOVERING, calm=calm, critical=None), None
 
 

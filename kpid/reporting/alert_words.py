@@ -14,10 +14,12 @@ from kpid.errors import KpidError
 from kpid.model import Level, Notice, NoticeItem
 from kpid.reporting.cleaning import one_line
 
-ENDED = frozenset({"resolved", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy", "steady"})
+ENDED = frozenset({
+    "resolved", "new_level", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy", "steady",
+})  # fmt: skip
 KINDS = (
     "config", "fired", "escalated", "escalation", "eased", "unhealthy", "reminder", "flapping", "digest",
-    "resolved", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy", "steady",
+    "resolved", "new_level", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy", "steady",
 )  # fmt: skip
 """What may be told of a series, in the order in which people want to hear it."""
 JUDGED = ("fired", "escalated", "eased", "reminder", "escalation", "flapping")
@@ -34,6 +36,7 @@ _STATE_WORDS = {
     "digest": "Daily summary",
     "resolved": "Resolved",
     "restated": "Restated",
+    "new_level": "New level",
     "expired": "No longer reported",
     "rule_changed": "Ended, rule changed",
     "rule_removed": "Ended, rule removed",
@@ -195,7 +198,7 @@ def _single(notice: Notice, item: NoticeItem, period: str) -> str:
     return sentences.get(item.kind) or f"{name} {_verb(item)} {at}{told}"
 
 
-_ENDS = {"resolved": "back at", "steady": "steady again at"}
+_ENDS = {"resolved": "back at", "steady": "steady again at", "new_level": "at a new level, which counts as usual now:"}
 
 
 def _configured(item: NoticeItem) -> str:

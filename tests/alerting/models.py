@@ -22,6 +22,7 @@ OUTCOMES = {
     "S": Outcome(OutcomeKind.STALE),
     "E": Outcome(OutcomeKind.ERROR),
     "M": Outcome(OutcomeKind.MISSING),
+    "L": Outcome(OutcomeKind.CLEAR, new_level=True),
 }
 FLAPS = {EventKind.FLAPPING, EventKind.STEADY}
 POLICIES = ("keep", "ok", "fire", "ignore")
@@ -29,6 +30,7 @@ SLOTS = [Slot(START + timedelta(weeks=week), f"W{week + 1}", START + timedelta(w
 ENDS = {
     EventKind.RESOLVED,
     EventKind.EXPIRED,
+    EventKind.NEW_LEVEL,
     EventKind.RESTATED,
     EventKind.RULE_CHANGED,
     EventKind.RULE_REMOVED,
@@ -66,9 +68,12 @@ def check_flapping(policy: RulePolicy, before: SeriesState, after: SeriesState, 
         assert not changed
 
 
-def check_spells(after: SeriesState) -> None:
-    """What was not as usual lasts as long as the episode: one spell for each, the last one open while it is on."""
-    assert len(after.spells) == min(after.episode, 24)
+def check_spells(before: SeriesState, after: SeriesState, kinds: list[EventKind]) -> None:
+    """What was not as usual lasts as long as the episode: one spell for each, the last one open while it is on. None is left of
+    what has become usual.
+    """
+    begun, forgotten = EventKind.FIRED in kinds, EventKind.NEW_LEVEL in kinds
+    assert len(after.spells) == min(len(before.spells) + begun - forgotten, 24)
     assert (bool(after.spells) and after.spells[-1].end is None) == after.status.is_on
     assert (after.since_at is not None) == after.status.is_on
     assert all(spell.end is None or spell.start <= spell.end for spell in after.spells)
@@ -77,8 +82,9 @@ def check_spells(after: SeriesState) -> None:
 def check_invariants(policy: RulePolicy, before: SeriesState, after: SeriesState, events: tuple, outcome: Outcome) -> None:
     kinds = [event.kind for event in events]
     assert len(kinds) <= 1
-    if EventKind.RESOLVED in kinds:
+    if EventKind.RESOLVED in kinds or EventKind.NEW_LEVEL in kinds:
         assert outcome.kind is OutcomeKind.CLEAR
+        assert outcome.new_level == (EventKind.NEW_LEVEL in kinds)
     if EventKind.FIRED in kinds:
         assert outcome.kind is OutcomeKind.BREACH or policy.no_data == "fire"
         assert after.episode == before.episode + 1
@@ -91,16 +97,16 @@ def check_invariants(policy: RulePolicy, before: SeriesState, after: SeriesState
         assert not kinds
         assert (before.status, before.level) == (after.status, after.level)
     assert (after.level is Level.NONE) == (after.status is Status.OK)
-    check_spells(after)
+    check_spells(before, after, kinds)
     assert state_from_dump(after.dump()) == after
 
 
-def walk(policy: RulePolicy, naive: Naive, length: int) -> int:
+def walk(policy: RulePolicy, naive: Naive, length: int, letters: str = LETTERS) -> int:
     """Every sequence of outcomes of that length, sharing what they begin with; returns how many."""
 
     def go(state: SeriesState, model: Naive, depth: int) -> int:
         if depth == length:
             return 1
-        return sum(go(*check_step(policy, state, model, letter, SLOTS[depth]), depth + 1) for letter in LETTERS)
+        return sum(go(*check_step(policy, state, model, letter, SLOTS[depth]), depth + 1) for letter in letters)
 
     return go(SeriesState(), naive, 0)

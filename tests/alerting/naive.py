@@ -1,7 +1,7 @@
 """A second, deliberately naive state machine: it looks back over the whole history at each slot instead of keeping clocks.
 
 Times are in periods only. Outcomes are letters: W, C breach of warn, critical; H hold; K clear; I insufficient; N no data;
-S stale; E error; M missing.
+S stale; E error; M missing; L clear at a new level.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 LETTERS = "WCHKINSEM"
+SETTLING = "WCHKILM"
+"""Those with which a new level matters."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Naive:
 
     def step(self, letter: str) -> tuple[Naive, list[str]]:
         raw = self.raw + letter
-        seen = letter in "WCHKI"
+        seen = letter in "WCHKIL"
         now = replace(self, raw=raw, forgotten=self.forgotten and not seen)
         on = now.status in ("firing", "recovering")
         if letter in "NS" and now.policy in ("fire", "ok") and _trailing(raw, "NS", skip="ME") >= now.after:
@@ -43,8 +45,8 @@ class Naive:
             return replace(now, effective=now.effective + "."), []
         if letter == "H":
             return now.hold()
-        if letter == "K":
-            return now.clear()
+        if letter in "KL":
+            return now.clear("resolved" if letter == "K" else "new_level")
         return now.breach(letter)
 
     def end(self, forgotten: bool, events: list[str]) -> tuple[Naive, list[str]]:
@@ -60,13 +62,13 @@ class Naive:
             return replace(self, effective=log), []
         return replace(self, status="ok", level="none", effective=log), []
 
-    def clear(self) -> tuple[Naive, list[str]]:
+    def clear(self, end: str) -> tuple[Naive, list[str]]:
         log = self.effective + "K"
         if self.status in ("ok", "pending"):
             return replace(self, status="ok", level="none", effective=log), []
         clears = _trailing(log, "K", skip=".") if self.status == "recovering" else 1
         if clears - 1 >= self.keep:
-            return replace(self, effective=log).end(False, ["resolved"])
+            return replace(self, effective=log).end(False, [end])
         return replace(self, status="recovering", effective=log), []
 
     def breach(self, letter: str) -> tuple[Naive, list[str]]:

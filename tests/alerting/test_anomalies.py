@@ -52,10 +52,11 @@ def test_anomaly_is_read_with_its_defaults() -> None:
     assert (found.method, found.season, found.sensitivity, found.periods, found.side) == ("robust_z", "none", 3.5, 24, "low")
     assert found.text == "unusually low (robust_z)"
     weekly = condition_from({"anomaly": "both", "method": "xmr", "season": "week_of_year", "history": "2y", "min_effect": "10%"})
-    assert (weekly.reach("week"), weekly.least_effect, weekly.text) == (104, Decimal("0.1"), "unusual (xmr, by week_of_year)")
+    assert (weekly.window("week"), weekly.reach("week")) == (104, 112)
+    assert (weekly.least_effect, weekly.text) == (Decimal("0.1"), "unusual (xmr, by week_of_year)")
     daily = condition_from({"anomaly": "down", "season": "weekday"})
-    assert daily.reach("day") == 84
-    assert condition_from({"anomaly": "up", "history": "26w"}).reach("week") == 26
+    assert (daily.window("day"), daily.reach("day")) == (84, 140)
+    assert condition_from({"anomaly": "up", "history": "26w"}).window("week") == 26
 
 
 @pytest.mark.parametrize("method", ["robust_z", "xmr"])

@@ -175,6 +175,6 @@ def test_members_say_what_they_need() -> None:
     assert found.needs == {"target", "members"}
     assert found.members[1].params == (("as", "won"),)
     assert condition_from({"any": ["rise > 0% vs max(12)", "> 5"]}).reach("month") == 24
-    assert condition_from({"all": [{"anomaly": "up"}, "> 5"]}).reach("week") == 24
+    assert condition_from({"all": [{"anomaly": "up"}, "> 5"]}).reach("week") == 32
     assert Decimal(1) == 1
     assert periods("month", 1)[0].label == "2026-10"

@@ -146,7 +146,7 @@ def test_no_data_is_kept_by_default() -> None:
         ("drop > 5% vs avg(8)", "week", 15),
         ("drop > 5% vs last_year", "month", 12),
         ("drop > 5% vs avg(2)", "rolling_90d", 4 * 90),
-        ({"anomaly": "down", "history": "2y"}, "week", 103),
+        ({"anomaly": "down", "history": "2y"}, "week", 111),
         ("drop > 5% vs previous", "week", 0),
         ("falls 4x", "week", 3),
     ],

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.records import replace
+from kpid.alerting.records import replace
+from kpid.alerting.records import replace
 from kpid.alerting.series import (
     Data,
     EventKind,
@@ -81,6 +83,9 @@ SLOW = policy_of(2, 1, "keep")
         (SLOW, "CCW", "W", "firing warn", "eased"),
         (PLAIN, "C", "H", "firing critical", None),
         (PLAIN, "W", "K", "ok", "resolved"),
+        (PLAIN, "W", "L", "ok", "new_level"),
+        (PLAIN, "K", "L", "ok", None),
+        (SLOW, "WW", "L", "recovering warn", None),
         (SLOW, "WW", "K", "recovering warn", None),
         (PLAIN, "W", "I", "firing warn", None),
         (PLAIN, "W", "N", "firing warn", None),
@@ -94,6 +99,7 @@ SLOW = policy_of(2, 1, "keep")
         (SLOW, "WWK", "C", "firing critical", "escalated"),
         (SLOW, "WWK", "H", "firing warn", None),
         (SLOW, "WWK", "K", "ok", "resolved"),
+        (SLOW, "WWL", "L", "ok", "new_level"),
         (SLOW, "WWK", "I", "recovering warn", None),
         (SLOW, "WWK", "N", "recovering warn", None),
         (SLOW, "WWK", "S", "recovering warn", None),
@@ -299,7 +305,7 @@ def test_restated_firing_keeps_its_episode_and_an_ended_one_is_not_opened_again(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    letters=st.text(alphabet=LETTERS, max_size=30),
+    letters=st.text(alphabet=LETTERS + "L", max_size=30),
     for_=st.integers(0, 4),
     keep=st.integers(0, 3),
     no_data=st.sampled_from(POLICIES),
@@ -331,7 +337,7 @@ def test_a_sample_of_the_exhaustive_space_agrees_with_the_naive_model() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(letters=st.text(alphabet=LETTERS, min_size=1, max_size=12), data=st.data())
+@given(letters=st.text(alphabet=LETTERS + "L", min_size=1, max_size=12), data=st.data())
 def test_replaying_unchanged_slots_changes_nothing(letters: str, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(letters) - 1))
     before, _ = run(SLOW, letters[:first])
@@ -341,7 +347,7 @@ def test_replaying_unchanged_slots_changes_nothing(letters: str, data: st.DataOb
     assert replace(result.state, episode=0) == replace(current, episode=0)
 
 
-LIFE = st.tuples(st.sampled_from(LETTERS), st.sampled_from(["", "", "", "", "restate", "restate", "change", "close"]))
+LIFE = st.tuples(st.sampled_from(LETTERS + "L"), st.sampled_from(["", "", "", "", "restate", "restate", "change", "close"]))
 
 
 @settings(max_examples=150, deadline=None)
@@ -356,7 +362,7 @@ def test_every_firing_ends_in_exactly_one_way(life: list[tuple[str, str]], for_:
         told.extend(events)
         if deed == "restate":
             back = min(2, len(befores))
-            anew = [(one, OUTCOMES[data.draw(st.sampled_from("WCHKI"))]) for one in SLOTS[len(befores) - back : len(befores)]]
+            anew = [(one, OUTCOMES[data.draw(st.sampled_from("WCHKIL"))]) for one in SLOTS[len(befores) - back : len(befores)]]
             result = restate(policy, befores[-back], anew, state)
             state, befores[-back:] = result.state, result.before
             told.extend(result.events)

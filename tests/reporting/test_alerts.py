@@ -106,6 +106,16 @@ def test_what_ended_without_recovering_does_not_say_so(name: str) -> None:
     assert message.status == "resolved", "nothing is open any more"
 
 
+def test_new_level_is_said_to_be_one_and_why() -> None:
+    reason = "new level: what it has been since 2026-09-21 counts as usual now; the same as the average of 8 weeks"
+    message = RENDERER.alert(_notice([replace(_ended("new_level"), reason=reason)]))
+    assert message.title.startswith("New level: ")
+    text = " ".join(message.text.split())
+    assert "is at a new level, which counts as usual now: 55.3%" in text
+    assert "what it has been since 2026-09-21 counts as usual now" in text
+    assert message.status == "resolved", "nothing is open any more"
+
+
 def test_mixed_notice_is_still_firing() -> None:
     message = RENDERER.alert(CASES["mixed"])
     assert message.status == "firing"
