@@ -18,8 +18,6 @@ from kpid.alerting.contracts import Sight
 from kpid.alerting.guards import NO_GUARDS, Guards, Usual, chance_of, effect_of, overlapping, percent, too_small, usual_of
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.records import replace
-from kpid.alerting.records import replace
-from kpid.alerting.records import replace
 from kpid.alerting.series import Spell
 from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, thin, to_decimal, untrusted
 from kpid.analysis.chances import benjamini_hochberg

@@ -7,13 +7,14 @@ Series that fire together open one thread; what becomes of them later goes into 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from kpid.alerting.health import HealthStatus
 from kpid.alerting.outcomes import OutcomeKind
+from kpid.alerting.records import replace
 from kpid.alerting.rounds import Facts, Round, Track, with_thread
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, SeriesState, Slot

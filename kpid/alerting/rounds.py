@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from kpid.alerting.asking import looks_further
@@ -14,6 +14,7 @@ from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import REMEMBERED, Evaluation, Facts, Times, Track, figure_of, series_key_of
 from kpid.alerting.health import RuleHealth
 from kpid.alerting.outcomes import Outcome, OutcomeKind, outcome_from_dump
+from kpid.alerting.records import replace
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import SeriesState, Slot, Spell, state_from_dump
 from kpid.alerting.slots import slot_of

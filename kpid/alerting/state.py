@@ -29,8 +29,6 @@ from typing import Any, NamedTuple
 
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.records import replace
-from kpid.alerting.records import replace
-from kpid.alerting.records import replace
 from kpid.alerting.series import (
     REMEMBERED_SLOTS,
     REMEMBERED_SPELLS,

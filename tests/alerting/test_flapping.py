@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from kpid.alerting.records import replace
 from kpid.alerting.series import EventKind, Flaps, SeriesState
 from kpid.alerting.state import close, restate, step
 from kpid.model import Level

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from kpid.alerting.health import HealthStatus, RuleHealth
 from kpid.alerting.notices import fold, frame_of, health_notice, notices_of, thread_name, told_of
 from kpid.alerting.outcomes import Outcome, OutcomeKind
+from kpid.alerting.records import replace
 from kpid.alerting.rounds import Facts, Round, Track
 from kpid.alerting.rules import plan_of
 from kpid.alerting.series import Event, SeriesState, Tally

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.records import replace
-from kpid.alerting.records import replace
-from kpid.alerting.records import replace
 from kpid.alerting.series import (
     Data,
     EventKind,
