@@ -73,12 +73,8 @@ def _changes() -> CTE:
     return select(*columns).where(or_(moves.before.is_(None), moves.before != moves.state)).cte("kpid_deal_changes")
 
 
-def _closings() -> Subquery:
-    """A row per closing of a deal: its columns, and which of the deal's closings this is.
-
-    ``state`` is the outcome; ``moved_at`` when it was reached; ``crm_at`` likewise, but for the current outcome the CRM's date.
-    ``back`` 1: nothing happened since; ``place`` counts the deal's closings from the first; ``is_current``: the deal is so today.
-    """
+def events() -> Subquery:
+    """Every change of a deal's state, ``back`` = 1 the latest; that may be its own row's, which no history knows."""
     d, changes = living(deals).c, _changes()
     last = changes.alias("last_change")
     of_history = select(
@@ -92,7 +88,17 @@ def _closings() -> Subquery:
     e = union_all(of_history, own).subquery("deal_events").c
     newest = [e.own.desc(), e.moved_at.desc(), e.seq.desc(), e.move_id.desc()]
     back = func.row_number().over(partition_by=e.deal_id, order_by=newest)
-    ranked = select(e.deal_id, e.state, e.moved_at, e.own, e.seq, e.move_id, back.label("back")).subquery("deal_events_ranked").c
+    columns = (e.deal_id, e.state, e.moved_at, e.own, e.seq, e.move_id, back.label("back"))
+    return select(*columns).subquery("deal_events_ranked")
+
+
+def _closings() -> Subquery:
+    """A row per closing of a deal: its columns, and which of the deal's closings this is.
+
+    ``state`` is the outcome; ``moved_at`` when it was reached; ``crm_at`` likewise, but for the current outcome the CRM's date.
+    ``back`` 1: nothing happened since; ``place`` counts the deal's closings from the first; ``is_current``: the deal is so today.
+    """
+    ranked = events().c
     oldest = [ranked.own, ranked.moved_at, ranked.seq, ranked.move_id]
     place = func.row_number().over(partition_by=ranked.deal_id, order_by=oldest)
     win = func.row_number().over(partition_by=[ranked.deal_id, ranked.state], order_by=oldest)
@@ -174,10 +180,14 @@ PLAIN = Closed(deals, deals.c.closed_at, None, None)
 
 def closed_by(params: Mapping[str, str]) -> Closed:
     """Closed deals by ``close_basis`` and ``reopen``; the defaults are a plain scan of deals."""
-    basis, reopen = params["close_basis"], params["reopen"]
-    if (basis, reopen) == ("crm_date", "latest"):
+    if (params["close_basis"], params["reopen"]) == ("crm_date", "latest"):
         return PLAIN
-    c = CLOSINGS.c
+    return closed_among(CLOSINGS, params)
+
+
+def closed_among(entity: FromClause, params: Mapping[str, str]) -> Closed:
+    """Those among :data:`CLOSINGS`, or a subquery with their columns."""
+    basis, reopen, c = params["close_basis"], params["reopen"], entity.c
     counted = {"latest": c.back == 1, "first": c.place == 1, "every": None}[reopen]
-    once = c.place_of_state == 1 if reopen == "every" else counted
-    return Closed(CLOSINGS, c.crm_at if basis == "crm_date" else c.moved_at, counted, once, OPTIONAL)
+    once = c.place_of_state == 1 if reopen == "every" and "place_of_state" in c else counted
+    return Closed(entity, c.crm_at if basis == "crm_date" else c.moved_at, counted, once, OPTIONAL)

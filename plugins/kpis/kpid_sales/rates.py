@@ -14,7 +14,6 @@ from kpid.plugin import (
     At,
     Benchmark,
     Definition,
-    During,
     InPeriod,
     Kpi,
     Measure,
@@ -38,6 +37,7 @@ from kpid_sales.closings import (
     closed_by,
     deals,
 )
+from kpid_sales.spells import in_pipeline
 
 _DAY = 86_400
 _OF_TODAY = (
@@ -143,12 +143,11 @@ def _labelled(quantity: Quantity, label: str) -> Quantity:
 
 
 def _close_rate(params: Mapping[str, str]) -> Definition:
-    outcome = deals.c.state == "won" if params["closed"] == "won" else PLAIN.decided()
-    pipeline_set = Measure(
-        deals, During(deals.c.created_at, deals.c.closed_at, deals.c.state == "open"), count(), label="deals in the pipeline"
-    )
-    closed = PLAIN.number(and_(outcome, deals.c.created_at.is_not(None)), "closed deals")
-    return Definition({"closed": closed, "pipeline": pipeline_set}, lambda m: m.closed / m.pipeline, sample="pipeline")
+    by = closed_by(params)
+    outcome = by.won() if params["closed"] == "won" else by.decided()
+    closed = by.number(and_(outcome, by.entity.c.created_at.is_not(None)), "closed deals")
+    measures = {"closed": closed, "pipeline": in_pipeline(params)}
+    return Definition(measures, lambda m: m.closed / m.pipeline, sample="pipeline", optional=by.optional)
 
 
 WIN_RATE = Kpi(
@@ -194,11 +193,12 @@ CLOSE_RATE = Kpi(
     period="quarter",
     min_sample=30,
     dimensions=DIMENSIONS,
-    params={"closed": Param(("won", "won_lost"), "Count deals that were won, or all that were decided.")},
+    params={"closed": Param(("won", "won_lost"), "Count deals that were won, or all that were decided."), **CLOSING},
     formula_text="deals closed in the period / deals that were open at its start or created in it",
     why="How much of the pipeline a period resolves.",
     misleads="Not the win rate: open deals stay in the denominator, so short periods look worse than long ones. A deal that was "
-    "re-opened counts as open since its creation.",
+    "re-opened counts as open since its creation, unless reopen=every: then it comes back into the pipeline each time, and there "
+    "may be more closings than deals.",
     source="10 of 50 deals closed = 20 %",
     additivity="R",
     degrades=DEGRADES,

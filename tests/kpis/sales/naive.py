@@ -40,13 +40,7 @@ def closings(rows: Rows, basis: str, reopen: str) -> list[Row]:
             if deal["state"] in ("won", "lost") and deal["closed_at"] is not None:
                 found.append({**deal, "when": deal["closed_at"]})
             continue
-        events: list[tuple[str, datetime]] = []
-        for at, _, _, state in moves(rows, deal):
-            if not events or events[-1][0] != state:
-                events.append((state, at))
-        is_dated = deal["state"] in ("won", "lost") and deal["closed_at"] is not None and deal["closed_at"] <= NOW
-        if is_dated and (not events or events[-1][0] != deal["state"]):
-            events.append((deal["state"], deal["closed_at"]))
+        events = turns(rows, deal)
         closed = [(place, state, at) for place, (state, at) in enumerate(events) if state != "open"]
         if reopen == "latest":
             closed = [one for one in closed if one[0] == len(events) - 1]
@@ -170,6 +164,59 @@ def cohort_value(p: dict[str, str]):
 # ---- close rate
 
 
+def turns(rows: Rows, deal: Row) -> list[tuple[str, datetime]]:
+    """Changes of a deal's state, its own row's last."""
+    events: list[tuple[str, datetime]] = []
+    for at, _, _, state in moves(rows, deal):
+        if not events or events[-1][0] != state:
+            events.append((state, at))
+    is_dated = deal["state"] in ("won", "lost") and deal["closed_at"] is not None and deal["closed_at"] <= NOW
+    if is_dated and (not events or events[-1][0] != deal["state"]):
+        events.append((deal["state"], deal["closed_at"]))
+    return events
+
+
+def spells(rows: Rows, deal: Row, basis: str, reopen: str) -> list[tuple[datetime | None, datetime | None]]:
+    """From when to when a deal was in the pipeline."""
+    events, begun, found = turns(rows, deal), deal["created_at"], []
+    for place, (state, at) in enumerate(events):
+        if state == "open":
+            begun = begun if place == 0 else at
+            continue
+        is_latest = place == len(events) - 1 and state == deal["state"] and deal["closed_at"] is not None
+        is_again = place > 0 and events[place - 1][0] != "open"
+        found.append((at if is_again else begun, deal["closed_at"] if basis == "crm_date" and is_latest else at))
+    if not events or events[-1][0] == "open":
+        found.append((begun, deal["closed_at"] if not events or deal["state"] in ("won", "lost") else None))
+    if reopen == "every":
+        return found
+    return [(deal["created_at"], found[0 if reopen == "first" else -1][1])]
+
+
+def history_facts(p: dict[str, str]):
+    """As `pipeline_facts`, by what the histories know."""
+
+    def facts(rows: Rows, period: Period) -> list[Row]:
+        found = []
+        closed_then = [row for row in closings(rows, p["close_basis"], p["reopen"]) if within(row["when"], period)]
+        for row in alive(rows, "deals"):
+            own = spells(rows, row, p["close_basis"], p["reopen"])
+            inside = any(overlaps(begun, end, period, is_open=row["state"] == "open") for begun, end in own)
+            decided = [one["state"] for one in closed_then if one["id"] == row["id"] and row["created_at"] is not None]
+            found += [{**row, "inside": inside, "decided": decided[0] if decided else None}]
+            found += [{**row, "inside": False, "decided": state} for state in decided[1:]]
+        return [row for row in found if row["inside"] or row["decided"]]
+
+    return facts
+
+
+def overlaps(start: datetime | None, end: datetime | None, period: Period, *, is_open: bool) -> bool:
+    is_there = end >= period.start if end is not None else is_open
+    if start is None:
+        return is_current(period) and is_there
+    return start < until(period) and (start >= period.start or is_there)
+
+
 def pipeline_facts(rows: Rows, period: Period) -> list[Row]:
     """Deals of the pipeline set, and those closed in the period."""
     found = []
@@ -269,9 +316,9 @@ def loss_facts(p: dict[str, str]):
 
     def facts(rows: Rows, period: Period) -> list[Row]:
         return [
-            {**row, "when": row["closed_at"], "reason": reason, "part": part}
-            for row in alive(rows, "deals")
-            if row["state"] == "lost" and within(row["closed_at"], period)
+            {**row, "reason": reason, "part": part}
+            for row in closings(rows, p["close_basis"], p["reopen"])
+            if row["state"] == "lost" and within(row["when"], period)
             for reason, part in reasons(row, p["multi"])
             if reason.lower() not in names
         ]
@@ -315,7 +362,7 @@ CYCLE = {
     "mode": "period",
     "lost_excludes": "",
 } | PLAIN
-LOSS = {"reason": "", "weight": "count", "multi": "first", "lost_excludes": "", "missing_fx": "error"}
+LOSS = {"reason": "", "weight": "count", "multi": "first", "lost_excludes": "", "missing_fx": "error"} | PLAIN
 MONEY = {"missing_fx": "error", "stat": "mean"} | PLAIN
 MODEL: Model = {
     **{("won_deals", k): (closed(p, "won"), lambda f, _: len(f), DIMENSIONS) for k, p in _with(PLAIN, **BASES)},
@@ -359,6 +406,19 @@ MODEL: Model = {
             DIMENSIONS,
         )
         for name, states in (("won", ("won",)), ("won_lost", ("won", "lost")))
+    },
+    **{
+        ("close_rate", k): (
+            history_facts(p),
+            lambda f, _, p=p: ratio(sum(r["decided"] in p["closed"].split("_") for r in f), sum(r["inside"] for r in f)),
+            DIMENSIONS,
+        )
+        for k, p in _with({}, closed=["won", "won_lost"], **BASES)
+        if (p["close_basis"], p["reopen"]) != ("crm_date", "latest")
+    },
+    **{
+        ("loss_reason_share", k): (loss_facts(p), loss_value(p), DIMENSIONS)
+        for k, p in _with(LOSS, **BASES, reason=["price"], multi=["first", "split"])
     },
     **{
         ("sales_cycle_days", k): (cycle_facts(p), of_days(p), DIMENSIONS)

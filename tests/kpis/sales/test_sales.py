@@ -190,6 +190,36 @@ def test_a_deal_reopened_inside_the_period_joins_the_pipeline(tmp_path):
     assert (found.numerator, found.denominator) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("reopen", "october", "november", "december"),
+    [("latest", (0, 1), (0, 1), (1, 1)), ("first", (1, 1), (0, 0), (0, 0)), ("every", (1, 1), (0, 0), (1, 1))],
+)
+def test_a_reopened_deal_is_in_the_pipeline_until_its_latest_or_first_closing_or_anew_each_time(
+    tmp_path, reopen, october, november, december
+):
+    rows = {
+        "deals": [deal(1, "lost", closed_at=on(20), created_at=on(1, 10))],
+        "deal_field_history": moves("1", ("open", on(1, 10)), ("won", on(5, 10)), ("open", on(9, 12)), ("lost", on(20))),
+    }
+    for month, expected in (("2017-10", october), ("2017-11", november), ("2017-12", december)):
+        folder = tmp_path / month
+        folder.mkdir()
+        found = one("close_rate", rows, folder, month, params={"reopen": reopen, "closed": "won_lost"})
+        assert (found.numerator or 0, found.denominator or 0) == expected, month
+
+
+@pytest.mark.parametrize(("reopen", "october", "december"), [("latest", 0, 1), ("first", 1, 0), ("every", 1, 1)])
+def test_reasons_of_a_reopened_deal_count_with_the_closings_that_count(tmp_path, reopen, october, december):
+    rows = {
+        "deals": [deal(1, "lost", closed_at=on(20), loss_reason="price")],
+        "deal_field_history": moves("1", ("open", on(1, 10)), ("lost", on(5, 10)), ("open", on(9, 10)), ("lost", on(20))),
+    }
+    for month, expected in (("2017-10", october), ("2017-12", december)):
+        folder = tmp_path / month
+        folder.mkdir()
+        assert one("loss_reason_share", rows, folder, month, params={"reopen": reopen}).n == expected, month
+
+
 def test_cycles_are_local_days_and_the_same_day_is_0(tmp_path):
     rows = {"deals": [deal(1, created_at=datetime(2017, 12, 9, 23, 30, tzinfo=UTC), closed_at=on(10, hour=22))]}
     assert one("sales_cycle_days", rows, tmp_path).value == 0
