@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from kpid.analysis import fiscal_months
 from kpid.errors import ConfigError
 
 DAY = timedelta(days=1)
@@ -19,6 +20,8 @@ SECOND = timedelta(seconds=1)
 WEEKDAYS = {"mon": 0, "sat": 5, "sun": 6}
 PATTERNS = {"4-4-5": (4, 4, 5) * 4, "4-5-4": (4, 5, 4) * 4, "5-4-4": (5, 4, 4) * 4}
 """Weeks of the twelve months of a fiscal year of 52 weeks."""
+CUSTOM = "custom"
+"""The pattern of fiscal months whose first days are listed."""
 DRIFT = {"nearest": (-3, 3), "last": (-6, 0)}
 """Days that a fiscal year of whole weeks may start after the first of its month."""
 
@@ -32,12 +35,14 @@ class Calendar:
         week_start: ``mon``, ``sun`` or ``sat``.
         fiscal_start: month (1-12) in which the fiscal year starts.
         fiscal_label: whether a fiscal year is named by the calendar year of its ``start`` or its ``end``.
-        fiscal_pattern: ``gregorian`` months, or weeks per fiscal month: ``4-4-5``, ``4-5-4``, ``5-4-4``.
+        fiscal_pattern: ``gregorian`` months, or weeks per fiscal month: ``4-4-5``, ``4-5-4``, ``5-4-4``; or ``custom``.
         year_starts: of a pattern of weeks: the first days of consecutive fiscal years, as published. Other years follow from them
             by ``year_rule``; without any, years start on ``week_start``.
         year_rule: which years have 53 weeks: a year starts on the day ``nearest`` to the first of ``fiscal_start``, or on the
             ``last`` one not after it.
         long_month: fiscal month (1-12) that gets the 53rd week.
+        month_starts: of the pattern ``custom``: the first days of the twelve months of consecutive fiscal years. Other years have
+            the same days as the listed one next to them.
     """
 
     timezone: str
@@ -48,6 +53,7 @@ class Calendar:
     year_starts: tuple[date, ...] = ()
     year_rule: str = "nearest"
     long_month: int = 12
+    month_starts: fiscal_months.Years = ()
 
     def __post_init__(self) -> None:
         if self.week_start not in WEEKDAYS:
@@ -55,12 +61,16 @@ class Calendar:
                 f"week_start {self.week_start!r} is not a weekday that weeks start on", hint="Write mon, sun or sat"
             )
         _zone(self.timezone)
-        if self.fiscal_pattern != "gregorian":
-            self._check_pattern()
-        elif self.year_starts:
+        if self.year_starts and self.fiscal_pattern not in PATTERNS:
             raise ConfigError(
                 "fiscal_year_starts goes with a pattern of weeks", hint=f"Set fiscal_pattern to one of {', '.join(PATTERNS)}"
             )
+        if self.month_starts and self.fiscal_pattern != CUSTOM:
+            raise ConfigError("fiscal_month_starts goes with fiscal months of one's own", hint="Set fiscal_pattern to custom")
+        if self.fiscal_pattern == CUSTOM:
+            self._check_months()
+        elif self.fiscal_pattern != "gregorian":
+            self._check_pattern()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -73,6 +83,8 @@ class Calendar:
         plain: list[object] = [self.timezone, self.week_start, self.fiscal_start, self.fiscal_label]
         if self.fiscal_pattern == "gregorian":
             return plain
+        if self.fiscal_pattern == CUSTOM:
+            return [*plain, self.fiscal_pattern, *([str(day) for day in months] for months in self.month_starts)]
         return [*plain, self.fiscal_pattern, *(str(day) for day in self.year_starts), self.year_rule, self.long_month]
 
     def midnight(self, day: date) -> datetime:
@@ -92,10 +104,17 @@ class Calendar:
         """A local day in parts with one offset from UTC each: one part, or two when the clocks change. None if it is empty."""
         return list(_stretches(self.timezone, day))
 
+    def _check_months(self) -> None:
+        if not self.month_starts:
+            hint = "List the first days of the twelve months of at least one year: fiscal_month_starts: [[2025-12-26, ...]]"
+            raise ConfigError("fiscal_pattern custom needs fiscal_month_starts", hint=hint)
+        for _, what, hint in fiscal_months.faults(self.month_starts, self.fiscal_start):
+            raise ConfigError(f"fiscal_month_starts: {what}", hint=hint)
+
     def _check_pattern(self) -> None:
         if self.fiscal_pattern not in PATTERNS:
             raise ConfigError(
-                f"fiscal_pattern {self.fiscal_pattern!r} is not known", hint=f"Write gregorian, {', '.join(PATTERNS)}"
+                f"fiscal_pattern {self.fiscal_pattern!r} is not known", hint=f"Write gregorian, {', '.join(PATTERNS)} or {CUSTOM}"
             )
         if self.year_rule not in DRIFT or not 1 <= self.long_month <= 12:
             raise ConfigError(

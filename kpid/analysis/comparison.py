@@ -106,8 +106,8 @@ def _last_year_by_date(period: Period, first: date, after: date, calendar: Calen
 def _last_fiscal_year(kind: str, first: date, calendar: Calendar) -> Reference:
     earlier = fiscal.year_before(kind, first, calendar)
     found = period_at(kind, calendar.midnight(earlier), calendar)
-    weeks = fiscal.weeks(kind, first, calendar), fiscal.weeks(kind, earlier, calendar)
-    return Reference(found, () if weeks[0] == weeks[1] else (f"{weeks[0]} weeks are compared with {weeks[1]}",))
+    warning = fiscal.unequal(kind, first, earlier, calendar)
+    return Reference(found, (warning,) if warning else ())
 
 
 def _last_year_iso_week(period: Period, calendar: Calendar) -> Reference:

@@ -1,4 +1,4 @@
-"""Fiscal years, quarters and months: calendar months from a given month on, or whole weeks (4-4-5 and its like).
+"""Fiscal years, quarters and months: calendar months from a given month on, whole weeks (4-4-5 and its like), or listed days.
 
 A fiscal year is known here by the calendar year of the first of ``fiscal_start`` that it begins at, or begins nearest to.
 """
@@ -10,11 +10,14 @@ from datetime import date, timedelta
 from functools import lru_cache
 from itertools import accumulate
 
-from kpid.analysis.calendar import DRIFT, PATTERNS, WEEKDAYS, Calendar
+from kpid.analysis import fiscal_months
+from kpid.analysis.calendar import CUSTOM, DRIFT, PATTERNS, WEEKDAYS, Calendar
 
 MONTHS = {"fiscal_month": 1, "fiscal_quarter": 3, "fiscal_year": 12}
 _WEEK = timedelta(days=7)
 _YEAR = timedelta(days=364)
+_USUAL = 3
+"""Days by which months of the calendar differ."""
 
 
 def containing(kind: str, day: date, calendar: Calendar) -> date:
@@ -36,10 +39,21 @@ def year_before(kind: str, first: date, calendar: Calendar) -> date:
 
 
 def weeks(kind: str, first: date, calendar: Calendar) -> int | None:
-    """Whole weeks that a fiscal period has; None where fiscal months are calendar months."""
+    """Whole weeks that a fiscal period has; None where fiscal months have none, as calendar months."""
     if calendar.fiscal_pattern == "gregorian":
         return None
-    return (following(kind, first, calendar) - first) // _WEEK
+    count, rest = divmod(following(kind, first, calendar) - first, _WEEK)
+    return None if rest else count
+
+
+def unequal(kind: str, first: date, earlier: date, calendar: Calendar) -> str:
+    """A warning that two fiscal periods are not equally long, in weeks or days; months of the calendar seldom are."""
+    both = weeks(kind, first, calendar), weeks(kind, earlier, calendar)
+    if None not in both:
+        return "" if both[0] == both[1] else f"{both[0]} weeks are compared with {both[1]}"
+    days = [(following(kind, start, calendar) - start).days for start in (first, earlier)]
+    is_much = abs(days[0] - days[1]) > _USUAL
+    return f"{days[0]} days are compared with {days[1]}" if is_much and calendar.fiscal_pattern == CUSTOM else ""
 
 
 def label(kind: str, first: date, calendar: Calendar) -> str:
@@ -75,6 +89,9 @@ def _bounds(calendar: Calendar, year: int) -> tuple[date, ...]:
     if calendar.fiscal_pattern == "gregorian":
         months = (start.year * 12 + start.month - 1 + number for number in range(13))
         return tuple(date(month // 12, month % 12 + 1, 1) for month in months)
+    if calendar.fiscal_pattern == CUSTOM:
+        months_of_year = fiscal_months.months_of(calendar.month_starts, year, calendar.fiscal_start)
+        return (*months_of_year, _start(calendar, year + 1))
     lengths = list(PATTERNS[calendar.fiscal_pattern])
     if _start(calendar, year + 1) - start > _YEAR:
         lengths[calendar.long_month - 1] += 1
@@ -85,7 +102,9 @@ def _bounds(calendar: Calendar, year: int) -> tuple[date, ...]:
 def _start(calendar: Calendar, year: int) -> date:
     if calendar.fiscal_pattern == "gregorian":
         return _anchor(calendar, year)
-    listed = {_nearest_year(calendar, start): start for start in calendar.year_starts}
+    if calendar.fiscal_pattern == CUSTOM:
+        return fiscal_months.months_of(calendar.month_starts, year, calendar.fiscal_start)[0]
+    listed = {fiscal_months.nearest_year(start, calendar.fiscal_start): start for start in calendar.year_starts}
     least, most = DRIFT[calendar.year_rule]
     if not listed:
         anchor = _anchor(calendar, year)
@@ -103,7 +122,3 @@ def _start(calendar: Calendar, year: int) -> date:
 
 def _anchor(calendar: Calendar, year: int) -> date:
     return date(year, calendar.fiscal_start, 1)
-
-
-def _nearest_year(calendar: Calendar, start: date) -> int:
-    return min((start.year - 1, start.year, start.year + 1), key=lambda year: abs((start - _anchor(calendar, year)).days))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from kpid.analysis import fiscal_months
 from kpid.analysis.periods import check_kind, is_kind, recurs
 from kpid.analysis.schedule import schedule_from_text
 from kpid.config.model import Config, ReportJob, Source
@@ -32,7 +33,12 @@ def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
 
 
 def _times(config: Config, place: Place) -> Iterator[ConfigError]:
-    yield from _judged(partial(calendar_of, config), place("fiscal_year_starts"), "fiscal_year")
+    faults = list(fiscal_months.faults(config.fiscal_month_starts, config.fiscal_year))
+    for number, what, hint in faults:
+        yield ConfigError(f"fiscal_month_starts: {what}", where=place("fiscal_month_starts", number), hint=hint)
+    if not faults:
+        key = "fiscal_month_starts" if config.fiscal_month_starts else "fiscal_year_starts"
+        yield from _judged(partial(calendar_of, config), place(key if getattr(config, key) else "fiscal_pattern"), "fiscal_year")
     if config.calendar is not None and config.calendar not in config.calendars:
         hint = near_miss(config.calendar, config.calendars, what="Calendars")
         yield ConfigError(f"there is no calendar {config.calendar!r}", where=place("calendar"), hint=hint)

@@ -114,13 +114,18 @@ class Config(Model):
     fiscal_label: Literal["start", "end"] = Field(
         "end", description="Name a fiscal year by the calendar year it starts or ends in."
     )
-    fiscal_pattern: Pattern = Field("gregorian", description="Fiscal months are calendar months, or so many weeks: 4-4-5 ...")
+    fiscal_pattern: Pattern = Field(
+        "gregorian", description="Fiscal months are calendar months, so many weeks: 4-4-5 ..., or custom."
+    )
     fiscal_year_starts: tuple[date, ...] = Field((), description="Of weeks: first days of fiscal years, as published.")
     fiscal_53_weeks: Literal["nearest", "last"] = Field(
         "nearest",
         description="Other years start on the day `nearest` to the first of the month, or the `last` one not after it.",
     )
     fiscal_long_month: int = Field(12, ge=1, le=12, description="Fiscal month that gets the 53rd week.")
+    fiscal_month_starts: tuple[tuple[date, ...], ...] = Field(
+        (), description="Of fiscal_pattern custom: the first days of the twelve months of each year; others have the same days."
+    )
     calendars: Mapping[Name, OpeningHours] = Field(default_factory=dict, description="Opening hours and holidays by name.")
     calendar: Name | None = Field(
         None, description="The one of `calendars` by which the company works (default: Monday to Friday, 9 to 17 o'clock)."

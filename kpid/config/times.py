@@ -30,7 +30,7 @@ def _zone(value: str) -> str:
 
 
 Zone: TypeAlias = Annotated[str, AfterValidator(_zone)]
-Pattern: TypeAlias = Literal["gregorian", "4-4-5", "4-5-4", "5-4-4"]
+Pattern: TypeAlias = Literal["gregorian", "4-4-5", "4-5-4", "5-4-4", "custom"]
 CURVES = ("linear_working_days", "linear_calendar", "seasonal")
 
 
@@ -128,6 +128,7 @@ class HasTimes(Protocol):
     fiscal_year_starts: tuple[date, ...]
     fiscal_53_weeks: Literal["nearest", "last"]
     fiscal_long_month: int
+    fiscal_month_starts: tuple[tuple[date, ...], ...]
     calendars: Mapping[str, OpeningHours]
     calendar: str | None
 
@@ -147,6 +148,7 @@ def calendar_of(config: HasTimes) -> Calendar:
         config.fiscal_year_starts,
         config.fiscal_53_weeks,
         config.fiscal_long_month,
+        config.fiscal_month_starts,
     )
 
 

@@ -45,12 +45,24 @@ gregorian = st.builds(
     st.integers(1, 12),
     st.sampled_from(("start", "end")),
 )
-calendars = st.builds(
-    lambda base, pattern, rule, month: replace(base, fiscal_pattern=pattern, year_rule=rule, long_month=month),
-    gregorian,
-    patterns,
-    st.sampled_from(("nearest", "last")),
-    st.integers(1, 12),
+
+
+def listed(base: Calendar, day: int) -> Calendar:
+    """Fiscal months from a given day of each month on."""
+    months = [base.fiscal_start - 1 + number for number in range(12)]
+    days = tuple(date(2016 + month // 12, month % 12 + 1, day) for month in months)
+    return replace(base, fiscal_pattern="custom", month_starts=(days,))
+
+
+calendars = st.one_of(
+    st.builds(
+        lambda base, pattern, rule, month: replace(base, fiscal_pattern=pattern, year_rule=rule, long_month=month),
+        gregorian,
+        patterns,
+        st.sampled_from(("nearest", "last")),
+        st.integers(1, 12),
+    ),
+    st.builds(listed, gregorian, st.integers(1, 14)),
 )
 instants = st.datetimes(datetime(2005, 1, 1), datetime(2031, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC))
 

@@ -39,6 +39,9 @@ kpis:
 """
 
 
+MONTHS = ", ".join(["2025-12-26", *(f"2026-{month:02}-26" for month in range(1, 12))])
+
+
 def loaded(folder, text):
     file = folder / "kpid.yml"
     file.write_text(text, encoding="utf-8")
@@ -57,6 +60,12 @@ def test_calendars_holidays_and_fiscal_years_are_read(tmp_path):
     assert calendars["office"].hours(date(2026, 5, 16)) == ((36_000, 50_400),)
     assert calendars["office"].weight(date(2026, 7, 14)) == 0  # a holiday in France
     assert (calendars["support"].timezone, calendars["support"].weekly[6]) == ("America/New_York", ((0, 86_400),))
+
+
+def test_fiscal_months_of_ones_own_are_read(tmp_path):
+    config = loaded(tmp_path, f"timezone: UTC\nfiscal_pattern: custom\nfiscal_month_starts: [[{MONTHS}]]\n")
+    found = target_period("FY2026-M02", config)
+    assert (found.label, f"{found.start:%Y-%m-%d}", f"{found.end:%Y-%m-%d}") == ("FY2026-M02", "2026-01-26", "2026-02-26")
 
 
 def test_without_calendars_the_company_works_in_office_hours_of_its_zone(tmp_path):
@@ -89,6 +98,11 @@ def test_targets_have_a_period_a_segment_and_a_first_day(tmp_path):
         ("fiscal_year_starts: [2023-01-02]", 2, "goes with a pattern"),
         ("fiscal_pattern: 4-4-5\nfiscal_year_starts: [2023-01-02, 2024-01-02]", 3, "52 or 53 weeks"),
         ("fiscal_pattern: 4-4-4", 2, "4-4-5"),
+        ("fiscal_label: end\nfiscal_pattern: custom", 3, "needs fiscal_month_starts"),
+        (f"fiscal_pattern: custom\nfiscal_month_starts:\n  - [{MONTHS}]\n  - [2027-01-01]", 5, "twelve months, not 1"),
+        (f"fiscal_pattern: custom\nfiscal_year: 4\nfiscal_month_starts: [[{MONTHS}]]", 4, "not near the first of month 4"),
+        (f"fiscal_month_starts: [[{MONTHS}]]", 2, "goes with fiscal months of one's own"),
+        ("fiscal_pattern: custom\nfiscal_month_starts: [[2026-02-30]]", 3, "day value"),
         ("kpis: {won_amount: {targets: [{period: 2026-Q5, value: 1}]}}", 2, "2026-Q5"),
         ("kpis: {won_amount: {target_curve: quadratic}}", 2, "target_curve"),
         ("kpis: {won_amount: {target_curve: [50%, 40%, 100%]}}", 2, "must grow"),
