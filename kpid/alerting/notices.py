@@ -26,8 +26,8 @@ _LEVEL_EVENTS = {EventKind.ESCALATED, EventKind.EASED, EventKind.RESTATED}
 _FLAP_EVENTS = {EventKind.FLAPPING, EventKind.STEADY}
 TRAIL = 14
 """So many of the newest values are told, for a chart."""
-_EXPLAINED_ROWS = 200
-"""In a notice of more series than this, none has a trail."""
+_MOST_TRAILS = 200
+"""In a notice of more series than this, only the worst ones have a trail, as many as can be drawn."""
 
 
 class Explained(NamedTuple):
@@ -143,11 +143,11 @@ def notices_of(
     overdue = now > newest.at + plan.settle + PATIENCE
     found = []
     for thread, members in sorted(threads.items()):
-        trails = facts.figures if len(members) <= _EXPLAINED_ROWS else {}
-        items = sorted(
-            (_item(each, causes, trails.get(each.series_key, {})) for each in members),
-            key=lambda item: (-item.level.rank, item.kind, item.segment),
-        )
+        items = sorted((_item(each, causes) for each in members), key=lambda item: (-item.level.rank, item.kind, item.segment))
+        slots = {each.series_key: each.event.slot for each in members}
+        drawn = items if len(items) <= _MOST_TRAILS else items[:TRAIL]
+        trails = [_trail(facts.figures.get(item.series_key, {}), slots[item.series_key]) for item in drawn]
+        items[: len(drawn)] = [replace(item, trail=trail) for item, trail in zip(drawn, trails, strict=True)]
         late = any(each.late or (overdue and each.event.kind is EventKind.FIRED) for each in members)
         notice = replace(frame, items=tuple(items), found_late=late, period_label=_periods_label(members))
         found.append(ThreadNotice(thread, notice, {each.series_key: (each.dims, each.event.slot) for each in members}))
@@ -191,7 +191,7 @@ def frame_of(plan: RulePlan, facts: Facts | None, newest: Slot, now: datetime) -
     )
 
 
-def _item(told: Told, causes: Mapping[str, Explained], figures: Mapping[tuple[datetime, datetime], Measurement]) -> NoticeItem:
+def _item(told: Told, causes: Mapping[str, Explained]) -> NoticeItem:
     event, outcome = told.event, told.event.outcome
     why = causes.get(told.series_key, NOT_EXPLAINED) if event.kind in _EXPLAINED else NOT_EXPLAINED
     return NoticeItem(
@@ -218,7 +218,6 @@ def _item(told: Told, causes: Mapping[str, Explained], figures: Mapping[tuple[da
         baseline_label=outcome.baseline_label,
         effect=outcome.effect,
         compared=outcome.baseline_label,
-        trail=_trail(figures, event.slot),
         moved_from=why.moved_from if why.causes else "",
     )
 

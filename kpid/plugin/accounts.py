@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause, Subquery
 
 from kpid.plugin import entities
@@ -12,28 +12,23 @@ from kpid.plugin.expressions import NOW, counts
 
 
 def _register() -> Subquery:
-    """``member_id, account_id, counted``: what was merged, even twice, stands for the account that is left.
+    """``member_id, account_id, counted`` of accounts that do not simply stand for themselves.
 
-    Deleted and test accounts and the company's own (lifecycle internal) do not count, nor what was merged into them.
+    What was merged, even twice, stands for the account that is left. Deleted and test accounts and the company's own (lifecycle
+    internal) do not count, nor what was merged into them. All others are not in it: they are most, and need no join.
     """
     a, merged, between, stays = (entities.accounts.alias(name) for name in ("member", "merged", "between", "stays"))
     account = func.coalesce(between.c.merged_into_id, merged.c.merged_into_id)
     joined = merged.outerjoin(between, between.c.id == merged.c.merged_into_id).outerjoin(stays, stays.c.id == account)
-    was_here = or_(a.c.deleted_at.is_(None), a.c.deleted_at > NOW)
-    found = and_(stays.c.id.is_not(None), not_(merged.c.is_test), *counts(stays), _is_a_customer(stays))
-    plain = select(
-        a.c.id.label("member_id"), a.c.id.label("account_id"), _one(and_(was_here, not_(a.c.is_test), _is_a_customer(a)))
+    is_out = or_(a.c.deleted_at <= NOW, func.coalesce(a.c.is_test, True), a.c.lifecycle == "internal")
+    found = and_(
+        stays.c.id.is_not(None), not_(merged.c.is_test), *counts(stays), func.coalesce(stays.c.lifecycle, "") != "internal"
     )
-    gone = select(merged.c.id, account, _one(found)).select_from(joined).where(merged.c.merged_into_id.is_not(None))
-    return union_all(plain.where(a.c.merged_into_id.is_(None)), gone).subquery("register")  # few are merged: no join for all
-
-
-def _is_a_customer(account: FromClause) -> ColumnElement[bool]:
-    return func.coalesce(account.c.lifecycle, "") != "internal"
-
-
-def _one(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return case((condition, 1), else_=0).label("counted")
+    out = select(a.c.id.label("member_id"), a.c.id.label("account_id"), literal(0).label("counted"))
+    gone = select(merged.c.id, account, case((found, 1), else_=0)).select_from(joined)
+    return union_all(
+        out.where(a.c.merged_into_id.is_(None), is_out), gone.where(merged.c.merged_into_id.is_not(None))
+    ).subquery("register")
 
 
 def by_account(

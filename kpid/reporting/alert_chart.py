@@ -1,4 +1,4 @@
-"""The chart of an alert: the newest periods of its series and the limit. It can never keep the words from going out.
+"""The chart of an alert: the newest periods of its series, or of each of several, and the limit. It never keeps words from going.
 
 Drawing happens in a thread of its own with little time: a picture that fails, or that takes too long, is left out.
 """
@@ -6,8 +6,8 @@ Drawing happens in a thread of its own with little time: a picture that fails, o
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from decimal import Decimal
 from typing import Any
@@ -17,15 +17,21 @@ from kpid.analysis.wording import exact_text, limit_text, short_period, value_te
 from kpid.errors import KpidError
 from kpid.model import Level, Notice, NoticeItem
 from kpid.plugin.notifier import Image
-from kpid.reporting.alert_words import is_ended
+from kpid.reporting.alert_words import is_ended, label_text
 from kpid.reporting.charts import BIG, Line, line_chart, trend_word
 from kpid.reporting.cleaning import one_line
+from kpid.reporting.multiples import WIDTH, Cell, Grid, grid_chart
 from kpid.reporting.raster import to_png
 
 SECONDS = 3.0
 """A picture takes some 20 ms."""
 LEAST_POINTS = 3
 MOST_POINTS = 14
+MOST_DRAWN = 20
+"""Up to so many series of a message are all drawn ..."""
+FEW_DRAWN = 6
+"""... of more, so many: the worst."""
+_ONE_SCALE = frozenset({"ratio", "score"})
 _KEPT = 16
 _LARGEST = 1e15
 
@@ -52,6 +58,57 @@ def line_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> Line | None
         best_text="" if best is None else value_text(trail[best][1], notice.unit, notice.currency),
         best_index=best,
     )
+
+
+def grid_of(notices: Sequence[Notice], calendar: Calendar) -> Grid | None:
+    """What the chart of a message of several series shows: each of them, or the worst of many; None where nothing can be shown.
+
+    Args:
+        notices: worst first, their series worst first.
+        calendar: how time is cut.
+    """
+    several = len(notices) > 1
+    total = sum(len(notice.items) for notice in notices)
+    most = MOST_DRAWN if total <= MOST_DRAWN else FEW_DRAWN
+    cells: list[Cell] = []
+    for item, notice in _in_turn(notices):
+        if len(cells) == most:
+            break
+        line = line_of(item, notice, calendar) if item.trail else None
+        if line is not None:
+            whose = one_line(item.segment, 60) if item.segment not in {"", "all"} else ""
+            name = one_line(notice.kpi_name, 60)
+            cells.append(Cell(whose or name, line, _span(item, notice, calendar), name if several and whose else ""))
+    if not cells:
+        return None
+    scales = {(notice.kpi, notice.unit) for notice in notices}
+    return Grid(cells, len(scales) == 1 and notices[0].unit in _ONE_SCALE, total)
+
+
+def _in_turn(notices: Sequence[Notice]) -> Iterator[tuple[NoticeItem, Notice]]:
+    """The worst series of each notice, then the second of each, and so on."""
+    for place in range(max((len(notice.items) for notice in notices), default=0)):
+        for notice in notices:
+            if place < len(notice.items):
+                yield notice.items[place], notice
+
+
+def _span(item: NoticeItem, notice: Notice, calendar: Calendar) -> tuple[str, str]:
+    """The first and the last period, with their years: of thirteen months both are an October."""
+    trail = item.trail[-MOST_POINTS:]
+    first, last = (one_line(label_text(label, notice, calendar, short=True), 24) for label, _ in (trail[0], trail[-1]))
+    return first, last
+
+
+def words_of(grid: Grid, notices: Sequence[Notice]) -> str:
+    """The grid in words."""
+    trends = Counter(trend_word(cell.line.values) for cell in grid.cells)
+    counts = ", ".join(f"{count} {word}" for word, count in trends.most_common())
+    names = list(dict.fromkeys(one_line(notice.kpi_name, 60) for notice in notices))
+    told = names[0] if len(names) == 1 else f"{len(names)} KPIs"
+    spans = {cell.span for cell in grid.cells}
+    span = f", {' to '.join(spans.pop())}" if len(spans) == 1 else ""
+    return f"{told}{span}, {grid.scope}: {counts}"
 
 
 def alt_of(line: Line, notice: Notice, item: NoticeItem) -> str:
@@ -111,11 +168,16 @@ class Drawing:
 
     def image(self, line: Line, notice: Notice, item: NoticeItem) -> Image | None:
         """The picture of a line; None where it cannot be had now."""
-        png = self._png(line_chart(line, BIG))
-        if png is None:
-            return None
         height = round(BIG.height * BIG.shown / BIG.width)
-        return Image("trend", png, alt_of(line, notice, item), BIG.shown, height)
+        return self._image(line_chart(line, BIG), alt_of(line, notice, item), (BIG.shown, height))
+
+    def images(self, grid: Grid, notices: Sequence[Notice]) -> Image | None:
+        """The picture of several lines; None where it cannot be had now."""
+        return self._image(grid_chart(grid), words_of(grid, notices), (WIDTH, grid.height))
+
+    def _image(self, svg: str, alt: str, size: tuple[int, int]) -> Image | None:
+        png = self._png(svg)
+        return None if png is None else Image("trend", png, alt, *size)
 
     def _png(self, svg: str) -> bytes | None:
         with self._lock:

@@ -10,7 +10,7 @@ from kpid.analysis.periods import Calendar
 from kpid.errors import KpidError
 from kpid.model import Notice, NoticeItem
 from kpid.plugin.notifier import Image, Link, Message
-from kpid.reporting.alert_chart import Drawing, line_of
+from kpid.reporting.alert_chart import Drawing, grid_of, line_of
 from kpid.reporting.alert_facts import facts_of_message
 from kpid.reporting.alert_view import ROWS, Told, alert_view, status_of
 from kpid.reporting.alert_words import label_text, period_of
@@ -81,7 +81,8 @@ class Composer:
     def _chart(self, told: Told) -> Image | None:
         notice = told.notices[0]
         if len(told.notices) > 1 or len(notice.items) > 1:
-            return None
+            grid = grid_of(told.notices, self.calendar)
+            return None if grid is None else self.drawing.images(grid, told.notices)
         line = line_of(notice.items[0], notice, self.calendar)
         return None if line is None else self.drawing.image(line, notice, notice.items[0])
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -12,7 +13,7 @@ from kpid.alerting.rounds import Facts, Round, Track
 from kpid.alerting.rules import plan_of
 from kpid.alerting.series import Event, SeriesState, Tally
 from kpid.alerting.state import step
-from kpid.model import Level, Segment
+from kpid.model import Level, Measurement, MeasurementState, Period, Segment
 from tests.alerting.models import OUTCOMES, SLOTS, START, policy_of
 from tests.alerting.world import WIN_RATE, rule
 
@@ -136,3 +137,21 @@ def test_breach_without_figures_keeps_what_the_event_says() -> None:
     fired.events = [replace(fired.events[0], outcome=Outcome(OutcomeKind.NO_DATA, reason="nothing there"))]
     (told,) = told_of(PLAN, [fired], SLOTS[0])
     assert told.event.outcome.reason == "nothing there"
+
+
+@pytest.mark.parametrize(("count", "with_trail"), [(3, 3), (250, 14)])
+def test_worst_series_of_a_large_notice_have_what_a_chart_needs(count: int, with_trail: int) -> None:
+    tracks = [track(f"o{number:03}", "C" if number == count - 1 else "W") for number in range(count)]
+    newest = SLOTS[0]
+    start, end = newest.at - timedelta(days=14), newest.at
+    spans = {(start, end - timedelta(days=7)): measured(0.3), (end - timedelta(days=7), end): measured(0.2)}
+    facts = replace(NO_FACTS, figures={one.key: spans for one in tracks})
+    (found,) = notices_of(PLAN, told_of(PLAN, tracks, newest), facts, newest, newest.at)
+    trails = [item.trail for item in found.notice.items]
+    assert [bool(trail) for trail in trails] == [True] * with_trail + [False] * (count - with_trail)
+    assert found.notice.items[0].level is Level.CRITICAL
+
+
+def measured(value: float) -> Measurement:
+    period = Period("week", START, START + timedelta(days=7), "2026-W01")
+    return Measurement("win_rate", period, MeasurementState.OK, Decimal(str(value)), 10)

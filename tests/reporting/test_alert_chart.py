@@ -10,11 +10,12 @@ import pytest
 
 from kpid.errors import KpidError
 from kpid.plugin.notifier import Message
-from kpid.reporting.alert_chart import Drawing, line_of
+from kpid.reporting.alert_chart import Drawing, grid_of, line_of
 from kpid.reporting.alert_view import Plainly
+from kpid.reporting.multiples import WIDTH, grid_chart
 from kpid.reporting.raster import _has_ink
 from kpid.reporting.render import Renderer, shipped_templates
-from tests.reporting.alert_cases import ACTIONS, alert
+from tests.reporting.alert_cases import ACTIONS, alert, rules
 from tests.reporting.weeks import CALENDAR, renderer
 
 NOTICE = alert(1, "fired")
@@ -56,8 +57,82 @@ def test_too_little_to_show_gives_no_chart(trail: tuple[tuple[str, Decimal | Non
     assert renderer().alert(notice).images == ()
 
 
-def test_several_series_have_no_chart() -> None:
-    assert renderer().alert(alert(2, "fired")).images == ()
+@pytest.mark.parametrize(
+    ("size", "drawn", "rest"), [(2, 2, "2 series"), (20, 20, "20 series"), (1000, 6, "the 6 worst of 1,000 series")]
+)
+def test_several_series_are_drawn_beside_each_other(size: int, drawn: int, rest: str) -> None:
+    grid = grid_of([alert(size, "fired")], CALENDAR)
+    assert grid is not None
+    assert len(grid.cells) == drawn
+    assert grid.scope == rest
+    assert ("994 more are not drawn" in grid_chart(grid)) == (size == 1000)
+    [image] = renderer().alert(alert(size, "fired")).images
+    assert (image.width, image.height) == (WIDTH, grid.height)
+    assert _has_ink(image.png)
+    assert rest in image.alt
+
+
+def test_grid_says_who_and_how_much_in_their_order_and_from_when_to_when() -> None:
+    notice = alert(3, "fired")
+    grid = grid_of([notice], CALENDAR)
+    assert grid is not None
+    assert [cell.name for cell in grid.cells] == [item.segment for item in notice.items]
+    svg = grid_chart(grid)
+    assert all(f">{cell.name}</text>" in svg and f">{cell.line.end_text}</text>" in svg for cell in grid.cells)
+    assert svg.count(">October 2025</text>") == svg.count(">October 2026</text>") == 2, "below each column"
+
+
+def test_shares_have_one_scale_and_sums_their_own() -> None:
+    large, small = (
+        replace(NOTICE.items[0], segment=name, limit=None, trail=_trail(size)) for name, size in (("big", 900), ("small", 9))
+    )
+    for unit in ("ratio", "currency"):
+        grid = grid_of([replace(NOTICE, unit=unit, items=(large, small))], CALENDAR)
+        assert grid is not None
+        assert grid.one_scale == (unit == "ratio")
+        ends = {dot.split('cy="')[1].split('"')[0] for dot in grid_chart(grid).split("<circle")[1:]}
+        assert len(ends) == (1 if unit == "currency" else 2)
+
+
+def _trail(size: int) -> tuple[tuple[str, Decimal], ...]:
+    return tuple((f"2026-{month:02}", Decimal(size - month)) for month in range(1, 7))
+
+
+def test_series_of_several_rules_are_called_by_kpi_and_segment() -> None:
+    grid = grid_of(rules(3), CALENDAR)
+    assert grid is not None
+    assert (grid.cells[0].name, grid.cells[0].note) == ("Seller 0000 Example", "KPI 0000")
+    assert len({cell.note for cell in grid.cells[:3]}) == 3, "the worst of each rule comes first"
+    assert ">KPI 0000</text>" in grid_chart(grid)
+    assert grid.scope == "the 6 worst of 22 series"
+
+
+def test_series_that_have_too_little_to_show_are_left_out_and_counted() -> None:
+    notice = alert(5, "fired")
+    bare = replace(notice, items=(*notice.items[:2], *(replace(item, trail=()) for item in notice.items[2:])))
+    grid = grid_of([bare], CALENDAR)
+    assert grid is not None
+    assert (grid.scope, grid.left) == ("the 2 worst of 5 series", 3)
+    assert renderer().alert(replace(notice, items=tuple(replace(item, trail=()) for item in notice.items))).images == ()
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "<script>&\"'", "\u0000\ud800\u202e", "W" * 60, " "])
+def test_grid_takes_any_name(name: str) -> None:
+    notice = alert(2, "fired")
+    hostile = replace(notice, kpi_name=name, items=tuple(replace(item, segment=name) for item in notice.items))
+    [image] = renderer().alert(hostile).images
+    assert _has_ink(image.png)
+
+
+@pytest.mark.parametrize("size", [20, 1000])
+def test_broken_grid_never_blocks_the_text(size: int) -> None:
+    def draw(svg: str) -> bytes:
+        raise MemoryError
+
+    notice = alert(size, "fired")
+    message = Renderer(shipped_templates(), {}, CALENDAR, drawing=Drawing(draw)).bundle([notice], Plainly(actions=ACTIONS))
+    assert message.images == ()
+    assert words(message) == words(renderer().bundle([notice], Plainly(actions=ACTIONS)))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, Text, and_, case, cast, func, literal, null, or_, select, union_all
-from sqlalchemy.sql.expression import CTE, CompoundSelect, Subquery
+from sqlalchemy import ColumnElement, DateTime, Select, and_, case, cast, func, literal, null, or_, select, union, union_all
+from sqlalchemy.sql.expression import CTE, Subquery
 
 from kpid.plugin import (
     NOW,
@@ -25,6 +25,7 @@ from kpid.plugin import (
     Values,
     by_account,
     count,
+    counts,
     entities,
     from_reach,
     in_reach,
@@ -41,7 +42,7 @@ _CUTS = ("source_id", "owner_id", "lead_source", "region")
 
 
 class _Spells:
-    """When who was a prospect; those that reach the periods.
+    """When accounts were prospects; the spells that reach the periods, for no others begin, end or last in them.
 
     Most prospects have one spell and are told of by one record: these are kept apart, since they need no grouping and no look at
     the account again.
@@ -50,140 +51,178 @@ class _Spells:
     def __init__(self) -> None:
         history = living(entities.account_status_history, "status")
         h = history.c
-        self._told = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to).c
-        self._known = select(self._told.account_id).distinct().subquery("accounts_with_history")
+        told = by_account(history, "status_of_accounts", h.status, h.valid_from, h.valid_to)
+        self._known = select(told.c.account_id).distinct().subquery("accounts_with_history")
+        t = told.c
+        self._told = (
+            select(t.account_id, t.valid_from.label("starts_at"), t.valid_to.label("ends_at"))
+            .where(t.status == "prospect", _reaches(t.valid_from, t.valid_to))
+            .subquery("told_spells")
+        )
         named = _leads().where(_LEAD.converted_account_id.is_not(None)).subquery("prospect_leads")
-        n = named.c
-        self._of_leads = by_account(named, "leads_of_accounts", n.starts_at, n.ends_at).c
-        self._with_leads = select(self._of_leads.account_id).distinct().subquery("accounts_with_leads")
+        self._of_leads = by_account(named, "leads_of_accounts", named.c.starts_at, named.c.ends_at)
+        self._with_leads = select(self._of_leads.c.account_id).distinct().subquery("accounts_with_leads")
 
     def single(self) -> Subquery:
-        """Prospects of one record: ``id`` (see ``_key``), ``starts_at``, ``ends_at``, ``account_id`` and what they are cut by."""
-        account, known, named = _account(), self._known.c, self._with_leads.c
+        """Accounts that nothing else tells of: ``id, starts_at, ends_at, account_id`` and what they are cut by."""
+        account, known, named = _accounts_as_told(), self._known.c, self._with_leads.c
         a = account.c
         joined = account.outerjoin(self._known, known.account_id == a.id).outerjoin(self._with_leads, named.account_id == a.id)
         alone = known.account_id.is_(None), named.account_id.is_(None)
-        accounts = select(a.id, a.starts_at, a.ends_at, a.id.label("account_id"), *_cuts(a)).select_from(joined).where(*alone)
-        lead = _leads().where(_LEAD.converted_account_id.is_(None)).subquery("leads_alone").c
-        leads = select(_key(null(), lead.id), lead.starts_at, lead.ends_at, cast(null(), Text), *_cuts(lead))
-        return _reaching(union_all(accounts, leads), "single_spells")
+        spells = select(a.id, a.starts_at, a.ends_at, a.id.label("account_id"), *_cuts(a)).select_from(joined).where(*alone)
+        return spells.subquery("single_spells")
 
-    def shared(self) -> Subquery:
-        """Spells of accounts that several records tell of: ``id``, ``starts_at``, ``ends_at``."""
-        told, lead, account = self._told, self._of_leads, _account()
-        a = account.c
-        joined = account.join(self._with_leads, self._with_leads.c.account_id == a.id)
-        joined = joined.outerjoin(self._known, self._known.c.account_id == a.id)
+    def shared(self) -> tuple[Subquery, CTE]:
+        """Spells of accounts that other records tell of (``id, starts_at, ends_at``), and these accounts with what cuts them."""
+        told, lead, accounts = self._told.c, self._of_leads.c, self._accounts()
+        own = accounts.c
         every = union_all(
-            select(told.account_id.label("id"), told.valid_from.label("starts_at"), told.valid_to.label("ends_at")).where(
-                told.status == "prospect"
-            ),
-            select(a.id, a.starts_at, a.ends_at).select_from(joined).where(self._known.c.account_id.is_(None)),
+            select(told.account_id.label("id"), told.starts_at, told.ends_at),
+            select(own.id, own.starts_at, own.ends_at).where(own.is_as_told == 1),
             select(lead.account_id, lead.starts_at, lead.ends_at),
         )
-        return _reaching(every, "shared_spells")
+        return every.subquery("shared_spells"), accounts
+
+    def _accounts(self) -> CTE:
+        """Accounts that other records tell of: each is looked up once. An account with a history is not what it itself tells."""
+        member = union(select(self._told.c.account_id), select(self._of_leads.c.account_id)).subquery("shared_ids")
+        account = entities.accounts.alias("of_account")
+        m, a, known = member.c, account.c, self._known.c
+        is_as_told = and_(*counts(account), or_(_is_prospect(a), _was_prospect(a)), known.account_id.is_(None))
+        joined = member.outerjoin(account, a.id == m.account_id).outerjoin(self._known, known.account_id == m.account_id)
+        flag = case((is_as_told, 1), else_=0).label("is_as_told")
+        columns = (m.account_id.label("id"), a.id.label("account_id"), *_cuts(a), *_own_spell(a), flag)
+        return select(*columns).select_from(joined).cte("kpid_shared_accounts")
 
 
 def _cuts(columns: Any) -> list[ColumnElement[Any]]:
     return [columns[name] for name in _CUTS]
 
 
-def _reaching(spells: CompoundSelect[Any], name: str) -> Subquery:
-    every = spells.subquery(f"every_{name}")
-    e = every.c
-    return select(*e).where(or_(e.ends_at.is_(None), from_reach(e.ends_at), from_reach(e.starts_at))).subquery(name)
+def _reaches(starts: ColumnElement[Any], ends: ColumnElement[Any]) -> ColumnElement[bool]:
+    return or_(ends.is_(None), from_reach(ends), from_reach(starts))
 
 
-def _account() -> Subquery:
+def _accounts_as_told() -> Subquery:
     """Accounts that are or were prospects, as far as the account itself tells."""
     a = living(entities.accounts, "plain_account").c
+    rows = select(a.id, *_own_spell(a), *_cuts(a))
+    return union_all(rows.where(_is_prospect(a)), rows.where(_was_prospect(a))).subquery("accounts_as_told")
+
+
+def _own_spell(a: Any) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     ends = case((a.lifecycle == "prospect", cast(null(), _STAMP)), else_=a.became_customer_at)
-    is_known = or_(a.lifecycle == "prospect", and_(a.lifecycle.in_(["customer", "former"]), a.became_customer_at.is_not(None)))
-    rows = select(a.id, a.created_at.label("starts_at"), ends.label("ends_at"), *_cuts(a)).where(is_known)
-    return rows.subquery("accounts_as_told")
+    return a.created_at.label("starts_at"), ends.label("ends_at")
+
+
+def _is_prospect(a: Any) -> ColumnElement[bool]:
+    expression: ColumnElement[bool] = a.lifecycle == "prospect"
+    return expression
+
+
+def _was_prospect(a: Any) -> ColumnElement[bool]:
+    reaches = or_(from_reach(a.became_customer_at), from_reach(a.created_at))
+    return and_(a.lifecycle.in_(["customer", "former"]), a.became_customer_at.is_not(None), reaches)
 
 
 _LEAD = living(entities.leads, "prospect_lead").c
 
 
 def _leads() -> Select[Any]:
-    """Leads until they were converted or disqualified."""
+    """Leads in reach of the periods, until they were converted or disqualified, whichever came first."""
     ends = case(
         (_LEAD.converted_at.is_(None), _LEAD.disqualified_at),
         (_LEAD.disqualified_at < _LEAD.converted_at, _LEAD.disqualified_at),
         else_=_LEAD.converted_at,
     )
     account = _LEAD.converted_account_id.label("account_id")
-    return select(_LEAD.id, account, _LEAD.created_at.label("starts_at"), ends.label("ends_at"), *_cuts(_LEAD))
+    lasts = [or_(end.is_(None), from_reach(end)) for end in (_LEAD.converted_at, _LEAD.disqualified_at)]
+    rows = select(_LEAD.id, account, _LEAD.created_at.label("starts_at"), ends.label("ends_at"), *_cuts(_LEAD))
+    return rows.where(or_(and_(*lasts), from_reach(_LEAD.created_at)))
 
 
-def _key(account: ColumnElement[Any], lead: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Who it is: the account, else the lead; their ids may be the same."""
-    return func.coalesce(cast(account, Text), literal("lead ") + lead)
-
-
-def _sales(transaction: str, mode: str) -> Subquery:
-    """The transactions: ``id`` of who bought, ``at``; those at least that the periods can count."""
+def _sales(transaction: str, mode: str) -> tuple[Subquery, Subquery | None]:
+    """The transactions of accounts and of leads alone: ``id`` of who bought, ``at``; those at least that the periods can count."""
     if transaction == "order":
         orders = living(entities.orders, "prospect_order")
         is_valid = and_(func.coalesce(orders.c.status, "placed") != "cancelled", orders.c.ordered_at <= NOW)
         order = by_account(orders, "orders_of_accounts", orders.c.ordered_at, where=is_valid).c
         first = select(order.account_id.label("id"), func.min(order.ordered_at).label("at"))
-        return first.group_by(order.account_id).subquery("first_orders")
+        return first.group_by(order.account_id).subquery("first_orders"), None
     deal, lead = living(entities.deals, "prospect_deal"), living(entities.leads, "deal_lead")
     d = deal.c
-    account = func.coalesce(d.account_id, lead.c.converted_account_id).label("account_id")
-    won = select(account, lead.c.id.label("lead_id"), d.closed_at).select_from(deal.outerjoin(lead, lead.c.id == d.lead_id))
-    is_near = in_reach(d.closed_at) if mode == "period" else from_reach(d.closed_at)
-    sales = won.where(d.state == "won", d.closed_at <= NOW, is_near).subquery("won_by_prospects")
-    sale = by_account(sales, "sales_of_accounts", sales.c.lead_id, sales.c.closed_at, or_nobody=True).c
-    return select(_key(sale.account_id, sale.lead_id).label("id"), sale.closed_at.label("at")).subquery("prospect_sales")
+    is_won = and_(d.state == "won", d.closed_at <= NOW, in_reach(d.closed_at) if mode == "period" else from_reach(d.closed_at))
+    by_itself = select(d.account_id, d.closed_at).where(is_won, d.account_id.is_not(None))
+    joined = deal.join(lead, lead.c.id == d.lead_id)
+    by_lead = select(lead.c.converted_account_id, d.closed_at).select_from(joined).where(is_won, d.account_id.is_(None))
+    named = by_lead.where(lead.c.converted_account_id.is_not(None))
+    sales = union_all(by_itself, named).subquery("won_by_prospects")
+    sale = by_account(sales, "sales_of_accounts", sales.c.closed_at).c
+    of_leads = select(d.lead_id.label("id"), d.closed_at.label("at")).where(is_won, d.account_id.is_(None))
+    of_accounts = select(sale.account_id.label("id"), sale.closed_at.label("at")).subquery("prospect_sales")
+    return of_accounts, of_leads.where(d.lead_id.is_not(None)).subquery("lead_sales")
 
 
 @cache
 def prospects(transaction: str, mode: str) -> Subquery:
     """One row per period and prospect, with the number of its transactions and what it is cut by."""
-    there, sales = _there(mode), _sales(transaction, mode)
-    c, t = there.c, sales.c
+    of_accounts, of_leads = _sales(transaction, mode)
+    accounts = _with_sales(_accounts(mode), of_accounts, mode, "account")
+    return union_all(accounts, _with_sales(_leads_alone(mode), of_leads, mode, "lead")).subquery(f"prospects_{transaction}_{mode}")
+
+
+def _with_sales(there: CTE, sales: Subquery | None, mode: str, name: str) -> Select[Any]:
+    """Who was there, with the number of transactions."""
+    c = there.c
+    if sales is None:
+        return select(c.no, literal(0).label("sales"), c.account_id, *_cuts(c))
+    t = sales.c
     if mode == "period":  # bought in it
-        bought = select(P.no, t.id).select_from(sales.join(PERIODS, and_(t.at >= P.starts, t.at < P.until))).subquery("bought")
+        bought = select(P.no, t.id).select_from(sales.join(PERIODS, and_(t.at >= P.starts, t.at < P.until)))
     else:  # bought since
-        bought = select(c.no, c.id).select_from(there.join(sales, and_(t.id == c.id, t.at >= c.since))).subquery("bought")
-    b = bought.c
-    sold = select(b.no, b.id, func.count().label("sales")).group_by(b.no, b.id).subquery("prospects_sold").c
-    number = func.coalesce(sold.sales, 0).label("sales")
+        bought = select(c.no, c.id).select_from(there.join(sales, and_(t.id == c.id, t.at >= c.since)))
+    b = bought.subquery(f"{name}_bought").c
+    sold = select(b.no, b.id, func.count().label("sales")).group_by(b.no, b.id).subquery(f"{name}_sold").c
     joined = there.outerjoin(sold.id.table, and_(sold.no == c.no, sold.id == c.id))
-    return select(c.no, number, c.account_id, *_cuts(c)).select_from(joined).subquery(f"prospects_{transaction}_{mode}")
+    return select(c.no, func.coalesce(sold.sales, 0).label("sales"), c.account_id, *_cuts(c)).select_from(joined)
 
 
-def _there(mode: str) -> CTE:
-    """Who was a prospect in the period, or became one in it: ``no, id, since, account_id`` and what they are cut by."""
+def _accounts(mode: str) -> CTE:
+    """Accounts that were prospects in the period, or became some: ``no, id, since, account_id`` and what they are cut by."""
     spells = _Spells()
-    single, shared, account = spells.single(), spells.shared(), entities.accounts.alias("of_account")
-    s, h, a = single.c, shared.c, account.c
-    is_there = _overlaps if mode == "period" else _begins
-    once = select(P.no, s.id, s.starts_at.label("since"), s.account_id, *_cuts(s)).select_from(
-        single.join(PERIODS, is_there(s.starts_at, s.ends_at))
-    )
+    shared, accounts = spells.shared()
+    h, a = shared.c, accounts.c
     grouped = (
         select(P.no, h.id, func.min(h.starts_at).label("since"))
-        .select_from(shared.join(PERIODS, is_there(h.starts_at, h.ends_at)))
+        .select_from(shared.join(PERIODS, _is_there(mode, h)))
         .group_by(P.no, h.id)
         .subquery("shared_prospects")
     )
     g = grouped.c
-    joined = grouped.outerjoin(account, a.id == g.id)
-    both = union_all(once, select(g.no, g.id, g.since, a.id, *_cuts(a)).select_from(joined)).subquery("prospects_of_periods")
+    again = select(g.no, g.id, g.since, a.account_id, *_cuts(a)).select_from(grouped.join(accounts, a.id == g.id))
+    both = union_all(_in_periods(spells.single(), mode), again).subquery("prospects_of_periods")
     return select(*both.c).cte(f"kpid_prospects_{mode}")
 
 
-def _overlaps(starts: ColumnElement[Any], ends: ColumnElement[Any]) -> ColumnElement[bool]:
+def _leads_alone(mode: str) -> CTE:
+    """The same of leads that belong to no account."""
+    lead = _leads().where(_LEAD.converted_account_id.is_(None)).subquery("leads_alone")
+    return _in_periods(lead, mode).cte(f"kpid_prospect_leads_{mode}")
+
+
+def _in_periods(spells: Subquery, mode: str) -> Select[Any]:
+    s = spells.c
+    columns = (P.no, s.id, s.starts_at.label("since"), s.account_id, *_cuts(s))
+    return select(*columns).select_from(spells.join(PERIODS, _is_there(mode, s)))
+
+
+def _is_there(mode: str, spell: Any) -> ColumnElement[bool]:
+    """Whether a spell overlaps the period, or begins in it."""
+    starts, ends = spell.starts_at, spell.ends_at
+    if mode == "cohort":
+        return and_(starts >= P.starts, starts < P.until)
     begun = or_(starts < P.until, and_(starts.is_(None), P.is_current))  # nobody knows since when: counts today
     return and_(begun, or_(ends.is_(None), ends > P.starts, starts >= P.starts))
-
-
-def _begins(starts: ColumnElement[Any], _ends: ColumnElement[Any]) -> ColumnElement[bool]:
-    return and_(starts >= P.starts, starts < P.until)
 
 
 def _conversion(params: Mapping[str, str]) -> Definition:
