@@ -34,7 +34,7 @@ from kpid.store.engine import Store
 
 __all__ = ["AlertingSetup", "EvaluateResult", "evaluate_rules", "need_of", "needs_of", "watch"]
 
-_MOST_RULES = 200
+_MOST_RULES = 1_000
 """So many rules are judged together at most ..."""
 _MOST_SERIES = 4_000
 """... or rules of so many series."""

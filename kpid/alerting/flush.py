@@ -132,8 +132,7 @@ def write_notices(
         frame = notices.save_frame(conn, replace(each.notice.notice, items=(), uid=rule.uid))
         for one in each.items:
             key = (one.item.series_key, one.item.episode)
-            numbered = replace(one, item=replace(one.item, event_id=ids.get(key, one.item.event_id)))
-            rows.extend(_rows(rule, each.notice, numbered, heard.get(key, {}), frame, now))
+            rows.extend(_rows(rule, each.notice, one, heard.get(key, {}), frame, now, ids.get(key, one.item.event_id)))
         for gone in each.missing:
             text = f"the owner {gone.who} cannot be told of rule {rule.name}: {gone.why}"
             hint = "The receiver under `owners: else:` was told instead. Mend the person in the CRM, or the rule's owner"
@@ -143,7 +142,13 @@ def write_notices(
 
 
 def _rows(
-    rule: Rule, each: ThreadNotice, one: ReadyItem, heard: Mapping[tuple[str, str], Past], frame: str, now: datetime
+    rule: Rule,
+    each: ThreadNotice,
+    one: ReadyItem,
+    heard: Mapping[tuple[str, str], Past],
+    frame: str,
+    now: datetime,
+    number: int,
 ) -> Iterator[NoticeRow]:
     """One row for each destination: of what ends or eases also those that heard of it before, whatever routes say now."""
     item = one.item
@@ -158,6 +163,7 @@ def _rows(
         **item_dump(item),
         "names": {name: called for name, called in one.names.items() if called},
         "sources": list(one.sources),
+        **({"event_id": number} if number else {}),
     }
     for receiver, recipient in wanted:
         past, place = heard.get((receiver, recipient)), places.get((receiver, recipient))

@@ -141,8 +141,13 @@ def group_key_of(way: Way, labels: Labels, thread: str) -> str:
     if "health" in labels.get("kind", frozenset()) and len(sources) == 1:
         return digest("health", min(sources))
     if way.group_by is None:
-        return digest("thread", thread)
+        return _thread_key(thread)
     return digest("group", {name: value_of(labels, name) for name in way.group_by})
+
+
+@lru_cache(maxsize=64)
+def _thread_key(thread: str) -> str:
+    return digest("thread", thread)
 
 
 def is_health_group(group_key: str, labels: Labels) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event
 from kpid.model import Level, segment_label
 from kpid.store.alerts import EvaluationRow, EventRow, SeriesRow
+from kpid.store.episodes import EpisodeKey
 
 
 def judged_rows(plan: RulePlan, found: Round, now: datetime) -> tuple[list[SeriesRow], list[EvaluationRow]]:
@@ -58,9 +59,10 @@ def series_row(rule_uid: str, meaning: str, track: Track, now: datetime, more: d
     )
 
 
-def event_rows(rule_uid: str, track: Track, now: datetime) -> Iterator[EventRow]:
-    """The events of a series."""
+def event_rows(rule_uid: str, track: Track, now: datetime, numbers: Mapping[EpisodeKey, int]) -> Iterator[EventRow]:
+    """The events of a series. ``numbers`` are those by which people know the episodes."""
     for event in track.events:
+        number = numbers.get(EpisodeKey(rule_uid, track.key, event.episode))
         yield EventRow(
             at=now,
             slot=event.slot.at,
@@ -68,11 +70,15 @@ def event_rows(rule_uid: str, track: Track, now: datetime) -> Iterator[EventRow]
             series_key=track.key,
             episode=event.episode,
             kind=event.kind.value,
-            body={**event.dump(), "segment": segment_label(track.dims), "thread": _thread(track, event)},
+            body={**event.dump(), "segment": segment_label(track.dims), "thread": _thread(track, event), **_numbered(number)},
         )
 
 
-def health_event_rows(rule_uid: str, found: Round, now: datetime) -> Iterator[EventRow]:
+def _numbered(number: int | None) -> dict[str, int]:
+    return {} if number is None else {"episode_id": number}
+
+
+def health_event_rows(rule_uid: str, found: Round, now: datetime, numbers: Mapping[EpisodeKey, int]) -> Iterator[EventRow]:
     """The turns of the rule's own health; they belong to no series."""
     for turn in found.health_events:
         health = turn.health
@@ -82,6 +88,7 @@ def health_event_rows(rule_uid: str, found: Round, now: datetime) -> Iterator[Ev
             "fault": health.fault,
             "reason": health.reason,
             "thread": found.health.thread or found.health_before.thread,
+            **_numbered(numbers.get(EpisodeKey(rule_uid, "", health.episode))),
         }
         yield EventRow(now, turn.slot.at, rule_uid, "", health.episode, turn.kind.value, body)
 

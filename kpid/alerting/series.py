@@ -33,7 +33,7 @@ class Status(StrEnum):
     @property
     def is_on(self) -> bool:
         """Whether an episode is open: firing, or recovering from it."""
-        return self in {Status.FIRING, Status.RECOVERING}
+        return self is Status.FIRING or self is Status.RECOVERING
 
 
 class Data(StrEnum):
@@ -217,7 +217,7 @@ class SeriesState(NamedTuple):
         data: dict[str, Any] = {}
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
-            if value == default:
+            if value is default or value == default:
                 continue
             if isinstance(value, Tally):
                 value = value.dump()

@@ -18,7 +18,7 @@ from kpid.alerting.rows import event_rows, health_event_rows, judged_rows
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, Slot
 from kpid.config.model import Rule
-from kpid.model import Level
+from kpid.model import Dims, Level
 from kpid.store import alerts, episodes, problems
 from kpid.store.episodes import EpisodeKey, EpisodeRow, Turn
 
@@ -72,7 +72,7 @@ def store_rounds(
     numbers.update(episodes.numbers_of(conn, {*(turn.key for turn in book.turns), *told} - set(numbers)))
     rounds = [judged_rows(one.plan, one.found, now) for one in mine]
     evaluated = [row for _, rows in rounds for row in rows]
-    happened = [_numbered(row, numbers) for one in mine for row in _events(one, now)]
+    happened = [row for one in mine for row in _events(one, now, numbers)]
     alerts.save_series(conn, [row for rows, _ in rounds for row in rows])
     alerts.add_evaluations(conn, evaluated)
     alerts.add_events(conn, happened)
@@ -111,7 +111,7 @@ def store_end(
     turns = [*book.turns, *(Turn(key, end_kind=kind.value, end_slot=now) for key in unwell)]
     episodes.turn_rows(conn, turns, now)
     numbers = episodes.numbers_of(conn, {turn.key for turn in turns})
-    happened = [_numbered(row, numbers) for track in tracks for row in event_rows(uid, track, now)]
+    happened = [row for track in tracks for row in event_rows(uid, track, now, numbers)]
     alerts.add_events(conn, happened)
     problems.clear(conn, f"rule:{uid}/data")
     return Stored(0, len(happened), 0 if rule is None else _write(conn, setup, rule, ready, numbers, now))
@@ -152,20 +152,26 @@ class EpisodeBook:
             if event.kind is EventKind.FIRED:
                 stands = track.state.status.is_on and track.state.episode == event.episode
                 since, thread = (track.state.since_at, track.state.thread) if stands else (None, "")
-                row = self._row(key, event.slot, event.level, since, labels, thread)
-                segment = {one.dimension: one.id for one in track.dims}
-                names = {one.dimension: one.name for one in track.dims}
-                self.rows[key] = replace(row, segment=segment, names=names, flapping=flaps)
+                self.rows[key] = self._row(key, event.slot, event.level, since, labels, thread, dims=track.dims, flaps=flaps)
             else:
                 self._turn(_turn_of(key, event))
 
     def _row(
-        self, key: EpisodeKey, slot: Slot, level: Level, since: datetime | None, labels: Mapping[str, str], thread: str
+        self,
+        key: EpisodeKey,
+        slot: Slot,
+        level: Level,
+        since: datetime | None,
+        labels: Mapping[str, str],
+        thread: str,
+        *,
+        dims: Dims = (),
+        flaps: bool = False,
     ) -> EpisodeRow:
         return EpisodeRow(
             *key,
-            segment={},
-            names={},
+            segment={one.dimension: one.id for one in dims},
+            names={one.dimension: one.name for one in dims},
             labels=dict(labels),
             thread=thread,
             level=level.value,
@@ -173,6 +179,7 @@ class EpisodeBook:
             opened_at=self.now,
             updated_at=self.now,
             since_at=since,
+            flapping=flaps,
         )
 
     def _turn(self, turn: Turn) -> None:
@@ -197,16 +204,11 @@ def _turn_of(key: EpisodeKey, event: Event) -> Turn:
     return Turn(key, level=event.level if event.kind in _LEVELS else None)
 
 
-def _events(one: Judged, now: datetime) -> Iterator[alerts.EventRow]:
+def _events(one: Judged, now: datetime, numbers: Mapping[EpisodeKey, int]) -> Iterator[alerts.EventRow]:
     for track in one.found.tracks:
         if track.events:
-            yield from event_rows(one.plan.uid, track, now)
-    yield from health_event_rows(one.plan.uid, one.found, now)
-
-
-def _numbered(row: alerts.EventRow, numbers: Mapping[EpisodeKey, int]) -> alerts.EventRow:
-    number = numbers.get(EpisodeKey(row.rule_uid, row.series_key, row.episode))
-    return row if number is None else replace(row, body={**row.body, "episode_id": number})
+            yield from event_rows(one.plan.uid, track, now, numbers)
+    yield from health_event_rows(one.plan.uid, one.found, now, numbers)
 
 
 def _keys(ready: Iterable[Ready]) -> set[tuple[str, int]]:
@@ -225,7 +227,7 @@ def _write(
 def _rule_row(one: Judged, now: datetime) -> alerts.RuleRow:
     plan = one.plan
     rule: dict[str, Any] = plan.rule.model_dump(mode="json", by_alias=True)
-    return alerts.RuleRow(plan.uid, plan.meaning, one.last_slot, one.found.health.dump(), rule, now)
+    return alerts.RuleRow(plan.uid, plan.meaning, one.last_slot, one.found.health.dump(), now, rule)
 
 
 def _note_health(conn: Connection, rule: Rule, health: RuleHealth, now: datetime, noted: Callable[[str], bool]) -> None:

@@ -20,7 +20,7 @@ from kpid.alerting.facts import Facts, Times, Track, figure_of
 from kpid.alerting.health import RuleHealth, find_fault, health_from_dump, step_health
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.rules import RulePlan
-from kpid.alerting.series import Event, EventKind, Flaps, SeriesState, Slot, Spell, state_from_dump
+from kpid.alerting.series import Event, EventKind, Flaps, RulePolicy, SeriesState, Slot, Spell, state_from_dump
 from kpid.alerting.slots import slot_of
 from kpid.alerting.state import mark_changed
 from kpid.analysis.periods import Calendar, last_complete
@@ -68,7 +68,7 @@ class Walk:
         self.calendar = calendar
         self.setup = setup
         self.times = times or Times(calendar)
-        self.policy = plan.policy if setup is None else replace(plan.policy, flaps=_flaps(setup))
+        self.policy = _policy(plan, setup)
         self.tracks = _tracks(plan, facts)
         known = facts.row.health if facts.row else {}
         self.health_before = health_from_dump(known) if known else RuleHealth(episode=facts.episodes)
@@ -180,9 +180,12 @@ class _Shared(NamedTuple):
     members: Sequence[Period]
 
 
-def _flaps(setup: AlertingSetup) -> Flaps:
-    said = setup.flapping
-    return Flaps(said.changes, said.slots, said.quiet)
+def _policy(plan: RulePlan, setup: AlertingSetup | None) -> RulePolicy:
+    """The rule's times and choices, with what flapping is."""
+    if setup is None:
+        return plan.policy
+    flaps = Flaps(setup.flapping.changes, setup.flapping.slots, setup.flapping.quiet)
+    return plan.policy if flaps == plan.policy.flaps else replace(plan.policy, flaps=flaps)
 
 
 def _spells(track: Track) -> Sequence[Spell]:

@@ -21,14 +21,17 @@ from kpid.store.tables import evaluations, events, exclusions, outbox, rules, se
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """How far a rule has been taken. ``rule`` is the rule itself as last judged, ``health`` the state of its own data."""
+    """How far a rule has been taken. ``health`` is the state of its own data, ``rule`` the rule itself as last judged.
+
+    Rows that are read to go on from are without ``rule``: it is large, and only asked for when the rule is gone.
+    """
 
     rule_uid: str
     meaning: str
     last_slot: datetime | None
     health: Mapping[str, Any]
-    rule: Mapping[str, Any]
     updated_at: datetime
+    rule: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,12 @@ def list_rules(conn: Connection) -> list[RuleRow]:
 
 
 def load_rules(conn: Connection, uids: Collection[str]) -> dict[str, RuleRow]:
-    """How far several rules have been taken, by uid; without those that were never judged."""
-    return {row.rule_uid: RuleRow(**row._mapping) for row in conn.execute(select(rules).where(rules.c.rule_uid.in_(uids)))}
+    """How far several rules have been taken, by uid; without those that were never judged, and without the rules themselves."""
+    found = conn.execute(select(*_PROGRESS).where(rules.c.rule_uid.in_(uids))).all()
+    return {row.rule_uid: RuleRow(*row) for row in found}
+
+
+_PROGRESS = tuple(rules.c[name] for name in RuleRow.__slots__ if name != "rule")
 
 
 def load_rules_but(conn: Connection, uids: Collection[str]) -> list[RuleRow]:
@@ -156,7 +163,7 @@ def load_series(conn: Connection, rule_uid: str) -> dict[str, SeriesRow]:
 def load_series_of(conn: Connection, uids: Collection[str]) -> dict[str, dict[str, SeriesRow]]:
     """All series of several rules, by uid and key; also those that are forgotten."""
     found: dict[str, dict[str, SeriesRow]] = {}
-    for row in conn.execute(_wanted(series, SeriesRow).where(series.c.rule_uid.in_(uids)).order_by(series.c.segment)):
+    for row in conn.execute(_wanted(series, SeriesRow).where(series.c.rule_uid.in_(uids)).order_by(series.c.segment)).all():
         found.setdefault(row.rule_uid, {})[row.series_key] = SeriesRow(*row)
     return found
 
@@ -189,7 +196,7 @@ def load_evaluations_of(
     e = evaluations.c
     newest = select(func.max(e.id)).where(e.rule_uid.in_(uids), e.slot >= since).group_by(e.rule_uid, e.series_key, e.slot)
     found: dict[str, dict[tuple[str, datetime], EvaluationRow]] = {}
-    for row in conn.execute(_wanted(evaluations, EvaluationRow).where(e.id.in_(newest))):
+    for row in conn.execute(_wanted(evaluations, EvaluationRow).where(e.id.in_(newest))).all():
         found.setdefault(row.rule_uid, {})[row.series_key, row.slot] = EvaluationRow(*row)
     return found
 

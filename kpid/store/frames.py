@@ -50,7 +50,7 @@ _FRAME = {field.name: field.default for field in fields(Notice) if field.name !=
 
 def item_dump(item: NoticeItem) -> dict[str, Any]:
     """What is told of one series, as JSON-able data."""
-    return {name: _plain(getattr(item, name)) for name, default in _ITEM.items() if getattr(item, name) != default}
+    return _dump(item, _ITEM)
 
 
 def item_from_dump(data: Mapping[str, Any]) -> NoticeItem:
@@ -60,7 +60,7 @@ def item_from_dump(data: Mapping[str, Any]) -> NoticeItem:
 
 def frame_dump(notice: Notice) -> tuple[str, dict[str, Any]]:
     """A notice without its items: sha256 of the data, and the data."""
-    body = {name: _plain(getattr(notice, name)) for name, default in _FRAME.items() if getattr(notice, name) != default}
+    body = _dump(notice, _FRAME)
     return hashlib.sha256(canonical_json(body).encode()).hexdigest(), body
 
 
@@ -73,6 +73,18 @@ def _read(data: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: _READ[name](value) if name in _READ else value for name, value in data.items() if name in known}
     missing = {name: None for name, default in known.items() if default is MISSING and name not in found}
     return {**missing, **found}
+
+
+def _dump(one: object, known: Mapping[str, Any]) -> dict[str, Any]:
+    data = {}
+    for name, default in known.items():
+        value = getattr(one, name)
+        if value is not default and value != default:
+            data[name] = value if type(value) in _BARE else _plain(value)
+    return data
+
+
+_BARE = {str, int, float, bool, type(None)}
 
 
 def _plain(value: Any) -> Any:

@@ -148,7 +148,7 @@ def current_of(
     statement = select(*_plain_columns(conn)).where(m.id.in_(newest), m.state != WITHDRAWN, m.period_end <= end)
     found: dict[str, list[Measurement]] = {}
     reader = _Reader()
-    for family, *row in conn.execute(statement.order_by(m.family, m.period_start, m.period_end, m.segment)):
+    for family, *row in conn.execute(statement.order_by(m.family, m.period_start, m.period_end, m.segment)).all():
         found.setdefault(family, []).append(reader.measurement(*row))
     return found
 

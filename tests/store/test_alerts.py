@@ -41,7 +41,7 @@ def an_evaluation(slot: datetime, label: str, kind: str = "breach", key: str = "
 
 
 def test_rule_is_kept_replaced_and_forgotten(store: Store) -> None:
-    row = RuleRow("r", "m", None, {}, {"name": "r"}, NOW)
+    row = RuleRow("r", "m", None, {}, NOW, {"name": "r"})
     with store.write() as conn:
         assert alerts.load_rule(conn, "r") is None
         alerts.save_rule(conn, row)
