@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -63,9 +63,16 @@ class Outcome:
     begun: Begun | None = None
 
 
-def nothing_next() -> Claimed | None:
-    """No message follows."""
-    return None
+class Course:
+    """What else goes on while a message is sent; this one: nothing."""
+
+    def following(self) -> Claimed | None:
+        """The message whose turn it is next; None: that is not known, or nobody's."""
+        return None
+
+    def synced(self) -> bool:
+        """Whether what is committed now has to be on the disk; False: a later commit will see to it."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -78,36 +85,43 @@ class Desk:
     clock: Clock
     compose: Compose
     rng: random.Random
+    masks: dict[str, Callable[[str], str]] = field(default_factory=dict)
+    troubled: set[str] = field(default_factory=set)
+    """Subjects of problems that end as soon as a message is accepted."""
+
+    def mask(self, receiver: str) -> Callable[[str], str]:
+        """Takes a receiver's secrets out of what its plugin says: that is written down and logged, and may quote one."""
+        if receiver not in self.masks:
+            self.masks[receiver] = mask_of(self.notifiers[receiver].settings)
+        return self.masks[receiver]
 
 
 class _PluginFaultError(DeliveryError):
     """The notifier raised something that is no DeliveryError."""
 
 
-def deliver_one(
-    desk: Desk, row: Claimed, begun: Begun | None = None, following: Callable[[], Claimed | None] = nothing_next
-) -> Outcome:
+def deliver_one(desk: Desk, row: Claimed, begun: Begun | None = None, course: Course | None = None) -> Outcome:
     """Send one claimed message and mark what came of it. Raises only when the store fails.
 
     Args:
         desk: what an attempt needs.
         row: the message.
         begun: its attempt, if that is written down already.
-        following: the message whose turn it is next, asked for when this one was accepted: its attempt is then written down
-            together with the end of this one, so that each message takes one transaction. None: that is not to be.
+        course: knows the message whose turn it is next, and is asked for it when this one was accepted: its attempt is then
+            written down together with the end of this one, so that each message takes one transaction.
     """
-    now = desk.clock.now()
+    now, course = desk.clock.now(), course or Course()
     if begun is None and row.expires_at is not None and row.expires_at <= now:
         return bury(desk, row, f"too late to be of use: it expired at {row.expires_at.isoformat()}")
     if begun is None:
-        with desk.store.write() as conn:
+        with desk.store.write(synced=course.synced()) as conn:
             started = sending.start_attempt(conn, row, now)
     else:
         started = begun.started
     if started is None:
         return Outcome(Result.LOST)
     notifier = desk.notifiers[row.receiver]
-    mask = mask_of(notifier.settings)  # what a plugin says is written down and logged: its author may have quoted a secret
+    mask = desk.mask(row.receiver)
     try:
         receipt = _earlier_receipt(desk, notifier, row) if row.unknown else None
         if receipt is None and row.unknown and desk.receivers[row.receiver].on_unknown == "hold":
@@ -116,7 +130,13 @@ def deliver_one(
     except DeliveryError as error:
         error.mask(mask)
         return _failed(desk, row, started, error)
-    return _sent(desk, row, replace(receipt, detail=mask(receipt.detail)), following())
+    return _sent(desk, row, replace(receipt, detail=mask(receipt.detail)), course)
+
+
+def look_for_trouble(desk: Desk, conn: Connection, rows: Sequence[Claimed]) -> None:
+    """Learn which of the problems are over when one of these messages is accepted: asked once, for hardly ever is there one."""
+    subjects = {subject for row in rows for subject in (_subject(row), outbox.problem_of(row.id))}
+    desk.troubled.update(problems.which_of(conn, subjects))
 
 
 def bury(desk: Desk, row: Claimed, reason: str, *, fault: bool = False) -> Outcome:
@@ -164,15 +184,17 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
-def _sent(desk: Desk, row: Claimed, receipt: Receipt, following: Claimed | None) -> Outcome:
-    now = desk.clock.now()
-    with desk.store.write() as conn:
+def _sent(desk: Desk, row: Claimed, receipt: Receipt, course: Course) -> Outcome:
+    now, following = desk.clock.now(), course.following()
+    with desk.store.write(synced=course.synced()) as conn:
         if not sending.mark_sent(conn, row, receipt, now):
             log.warning("message %d to %s was sent, but its lease had run out: it may be sent again", row.id, row.receiver)
             return Outcome(Result.LOST)
-        problems.clear_all(conn, (_subject(row), outbox.problem_of(row.id)))
+        well = desk.troubled & {_subject(row), outbox.problem_of(row.id)}
+        problems.clear_all(conn, well)
         in_time = following is not None and (following.expires_at is None or following.expires_at > now)
         started = sending.start_attempt(conn, following, now) if following is not None and in_time else None
+    desk.troubled.difference_update(well)
     log.info("message %d to %s sent: %s", row.id, row.receiver, receipt.detail or receipt.provider_id)
     return Outcome(Result.SENT, begun=Begun(following, started) if following is not None and started is not None else None)
 
@@ -197,6 +219,7 @@ def _failed(desk: Desk, row: Claimed, started: Started, error: DeliveryError) ->
         if started.tries >= TELL_AFTER or fault:
             text = f"{row.message.title!r} is not delivered after {started.tries} tries: {error}"
             problems.note(conn, _subject(row), text, f"kpid tries again at {at.isoformat(timespec='seconds')}", now)
+            desk.troubled.add(_subject(row))
     log.warning("message %d to %s: try %d failed, next at %s: %s", row.id, row.receiver, started.tries, at.isoformat(), error)
     return Outcome(Result.UNKNOWN if error.unknown else Result.RETRIED, fault, wait)
 

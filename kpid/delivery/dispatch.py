@@ -16,7 +16,7 @@ from typing import Any
 
 from kpid.clock import Clock
 from kpid.config.model import Receiver
-from kpid.delivery.attempt import Begun, Desk, Outcome, Result, bury, deliver_one
+from kpid.delivery.attempt import Begun, Course, Desk, Outcome, Result, bury, deliver_one, look_for_trouble
 from kpid.delivery.turns import Turns
 from kpid.delivery.undelivered import Compose, undelivered_message
 from kpid.plugin.notifier import Notifier
@@ -26,6 +26,9 @@ from kpid.store.engine import Store
 log = logging.getLogger(__name__)
 
 BATCH = 20
+"""Messages that are leased at a time. The lease is on the disk before the first of them is sent, and with it all before."""
+SYNC_EVERY = 0.1
+"""Seconds after which a commit waits for the disk whatever it is about: see :attr:`Notifier.tells_repeats`."""
 THREADS = 8
 LEASE = timedelta(minutes=2)
 LOOK_EVERY = 1.0
@@ -88,6 +91,7 @@ class _Line:
     thread: threading.Thread
     busy_since: float
     hung: bool = False
+    synced_at: float = 0.0
 
 
 @dataclass
@@ -176,18 +180,14 @@ class _Round:
         Returns:
             What became of the last one; and whether others were accepted before.
         """
-
-        def following() -> sending.Claimed | None:
-            over = not waiting or self.stop() or self.failure is not None
-            return None if over or not may_keep() else waiting[0]
-
+        course = _Course(self, name, waiting, may_keep)
         begun: Begun | None = None
         accepted = False
         while True:
             row = waiting.popleft()
             with self.lock:
                 self.lines[name].busy_since = self.desk.clock.monotonic()
-            outcome = deliver_one(self.desk, row, begun, following)
+            outcome = deliver_one(self.desk, row, begun, course)
             self._count(outcome)
             begun = outcome.begun
             if begun is None:
@@ -198,7 +198,11 @@ class _Round:
         if self.stop() or self.failure:
             return []
         with self.desk.store.write() as conn:
-            return sending.claim(conn, self.owner, self.desk.clock.now(), self.lease_for, BATCH, [name])
+            rows = sending.claim(conn, self.owner, self.desk.clock.now(), self.lease_for, BATCH, [name])
+            look_for_trouble(self.desk, conn, rows)
+        if name in self.lines:
+            self.lines[name].synced_at = self.desk.clock.monotonic()
+        return rows
 
     def _count(self, outcome: Outcome) -> None:
         with self.lock:
@@ -229,3 +233,28 @@ class _Round:
                     line.hung = True
                     text = "its notifier has not come back from a send for 15 minutes"
                     problems.note(conn, f"receiver:{name}", text, "Restart kpid; the message is sent again then", now)
+                    self.desk.troubled.add(f"receiver:{name}")
+
+
+@dataclass
+class _Course(Course):
+    """The messages of one receiver while it has the turn."""
+
+    round: _Round
+    name: str
+    waiting: deque[sending.Claimed]
+    may_keep: Callable[[], bool]
+
+    def following(self) -> sending.Claimed | None:
+        """The next one, unless somebody else waits for the turn or all is to end."""
+        over = not self.waiting or self.round.stop() or self.round.failure is not None
+        return None if over or not self.may_keep() else self.waiting[0]
+
+    def synced(self) -> bool:
+        """Yes, but where a repeat does no harm: there at least every batch, and after so many milliseconds."""
+        desk, line, now = self.round.desk, self.round.lines[self.name], self.round.desk.clock.monotonic()
+        told = desk.notifiers[self.name].tells_repeats and desk.receivers[self.name].on_unknown == "resend"
+        if told and now - line.synced_at < SYNC_EVERY:
+            return False
+        line.synced_at = now
+        return True

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import http.client
 import re
-import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -33,11 +32,12 @@ from urllib3.exceptions import (
 from kpid import __version__
 from kpid.clock import Clock
 from kpid.errors import ConfigError
-from kpid.plugin.hosts import inner_number, is_public
+from kpid.plugin.peers import Lane, RefusedError, pools
 from kpid.plugin.redact import Redactor
 from kpid.plugin.reply import HttpFailure, Response
 
 CHUNK = 65_536
+MOST_LANES = 16
 
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
@@ -136,14 +136,18 @@ class Wire:
         status = None
         try:
             with closing(self._open(call)) as answer:
-                status = answer.status_code
+                status = answer.status
                 return Response(status, answer.headers, self._body(answer, started))
         except (requests.RequestException, HTTPError, OSError) as error:
             failure = self._failure(call, _cause(error), status)
         raise failure  # outside of the except: the library's own texts hold whole addresses
 
-    def _open(self, call: Call) -> requests.Response:
-        return self._session.request(
+    def _open(self, call: Call) -> BaseHTTPResponse:
+        if isinstance(call.data, bytes) and call.params is None and (lane := self._session.lane(call)) is not None:
+            for header in call.headers.items():
+                requests.utils.check_header_validity(header)
+            return lane.send(call.method, call.data, call.headers, self._settings.timeout)
+        answer = self._session.request(
             call.method,
             call.url,
             params=call.params,
@@ -155,13 +159,14 @@ class Wire:
             stream=True,
             verify=self._session.verify,
         )
+        return cast("BaseHTTPResponse", answer.raw)
 
-    def _body(self, answer: requests.Response, started: float) -> bytes:
+    def _body(self, answer: BaseHTTPResponse, started: float) -> bytes:
         parts, size = [], 0
-        while part := answer.raw.read1(CHUNK, decode_content=True):
+        while part := answer.read1(CHUNK, decode_content=True):
             size += len(part)
             if size > self._settings.max_bytes:
-                raise _RefusedError(f"answered with more than {self._settings.max_bytes:,} bytes")
+                raise RefusedError(f"answered with more than {self._settings.max_bytes:,} bytes")
             if self._clock.monotonic() - started > self._settings.total:
                 raise _TooSlowError(f"took longer than {self._settings.total:g} s to answer")
             parts.append(part)
@@ -174,14 +179,10 @@ class Wire:
             status=status,
             sent=sent,
             unknown=sent,
-            transient=not isinstance(cause, (_RefusedError, requests.exceptions.InvalidURL, ssl.SSLCertVerificationError)),
+            transient=not isinstance(cause, (RefusedError, requests.exceptions.InvalidURL, ssl.SSLCertVerificationError)),
             where=self._name,
             hint=_hint(cause),
         )
-
-
-class _RefusedError(OSError):
-    """We do not want to talk to this address, or to read this body."""
 
 
 class _TooSlowError(OSError):
@@ -192,7 +193,7 @@ _NOT_SENT = (
     NewConnectionError,
     ConnectTimeoutError,
     ProxyError,
-    _RefusedError,
+    RefusedError,
     ssl.SSLCertVerificationError,
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidHeader,
@@ -214,7 +215,7 @@ def _cause(error: BaseException) -> BaseException:
 def _reason(cause: BaseException, timeout: tuple[float, float]) -> str:
     text = f"broke off ({type(cause).__name__})"
     match cause:
-        case _RefusedError() | _TooSlowError():
+        case RefusedError() | _TooSlowError():
             text = str(cause)
         case NewConnectionError() | ProxyError():
             inner = cause.__cause__
@@ -236,7 +237,7 @@ def _hint(cause: BaseException) -> str | None:
     match cause:
         case ssl.SSLCertVerificationError():
             return "If the server uses a company's own authority, name its file as ca_file"
-        case _RefusedError() if "address" in str(cause):
+        case RefusedError() if "address" in str(cause):
             return "If this server is meant, set allow_private: true"
         case _:
             return None
@@ -258,6 +259,7 @@ def _checked_base(base_url: str, name: str, *, allow_private: bool) -> str:
     return base
 
 
+@lru_cache(maxsize=256)
 def _origin(url: str) -> tuple[str, str, int | None]:
     parts: SplitResult = urlsplit(url)
     try:
@@ -269,43 +271,9 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return (parts.scheme.lower(), (parts.hostname or "").lower(), port or {"https": 443, "http": 80}.get(parts.scheme.lower()))
 
 
-def _check_peer(sock: socket.socket, *, allow_private: bool, secure: bool) -> socket.socket:
-    """Look at the address that we are really connected to, before the first byte: a host name may resolve to anything."""
-    address = str(sock.getpeername()[0])
-    if is_public(address) is False and not allow_private:
-        sock.close()
-        raise _RefusedError(f"is at the private address {address}")
-    if is_public(address) and not secure:
-        sock.close()
-        raise _RefusedError("is a public host without TLS: https:// is needed for this address")
-    return sock
-
-
-def _pools(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    class PlainConnection(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            if not allow_private and (inner := inner_number(self.host)):
-                raise _RefusedError(f"is at the private address {inner}")
-            return _check_peer(super()._new_conn(), allow_private=allow_private, secure=False)
-
-    class SecureConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            if not allow_private and (inner := inner_number(self.host)):
-                raise _RefusedError(f"is at the private address {inner}")
-            return _check_peer(super()._new_conn(), allow_private=allow_private, secure=True)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = PlainConnection
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
 class _CheckingAdapter(HTTPAdapter):
     def __init__(self, *, allow_private: bool) -> None:
-        self._pool_classes = _pools(allow_private=allow_private)
+        self._pool_classes = pools(allow_private=allow_private)
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -319,6 +287,26 @@ class _Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self._environment: dict[object, Any] = {}  # to ask for each request costs a fifth of its time
+        self._lanes: dict[tuple[str, str], Lane | None] = {}
+
+    def lane(self, call: Call) -> Lane | None:
+        """The way to an address; None if it leads through a proxy."""
+        place = (call.method, call.url)
+        if place not in self._lanes:
+            if len(self._lanes) >= MOST_LANES:
+                self._lanes.clear()
+            self._lanes[place] = self._new_lane(call)
+        return self._lanes[place]
+
+    def _new_lane(self, call: Call) -> Lane | None:
+        found = self.merge_environment_settings(call.url, {}, True, self.verify, None)
+        request = requests.Request(call.method, call.url).prepare()
+        if requests.utils.select_proxy(str(request.url), found["proxies"]):
+            return None
+        adapter: Any = self.get_adapter(call.url)
+        pool = adapter.get_connection_with_tls_context(request, found["verify"], proxies=found["proxies"])
+        adapter.cert_verify(pool, request.url, found["verify"], None)
+        return Lane(pool, request.path_url, {name: str(value) for name, value in self.headers.items()}, adapter.max_retries)
 
     def merge_environment_settings(self, url: Any, *given: Any) -> Any:
         if (origin := _origin(str(url))) not in self._environment:
@@ -329,7 +317,7 @@ class _Session(requests.Session):
         return None
 
 
-def _session(settings: WireSettings) -> requests.Session:
+def _session(settings: WireSettings) -> _Session:
     session = _Session()
     session.headers.update(
         {"User-Agent": f"kpid/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}

@@ -151,6 +151,9 @@ class Notifier(ABC, Generic[S]):
     name: ClassVar[str]
     """As used in YAML: ``notifier: <name>``."""
     Settings: ClassVar[type[Settings]]
+    tells_repeats: ClassVar[bool] = False
+    """Messages carry their key, and whoever gets them is told to drop what comes twice: such messages need not be on the disk
+    one by one before the next goes out. A killed process repeats one message at most all the same; a power cut, some."""
 
     def __init__(self, settings: S, context: NotifierContext) -> None:
         self.settings = settings

@@ -107,8 +107,13 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, synced: bool = True) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back if it raises. Not to be nested.
+
+        Args:
+            synced: the commit waits until the disk has it. False (SQLite; a server has settings of its own): what is committed
+                outlives the process, whatever kills it, but reaches the disk with the next commit that is synced; a power cut
+                in between undoes it, and leaves the store whole.
 
         Raises:
             StoreError: the store cannot be written; says what to do.
@@ -122,8 +127,11 @@ class Store:
         with self._lock:
             self._writing = threading.get_ident()
             try:
-                with self._told(), self.engine.begin() as connection:
-                    yield connection
+                with self._told(), self.engine.connect() as connection:
+                    level = "FULL" if synced else "NORMAL"
+                    connection.connection.cursor().execute(f"PRAGMA synchronous={level}").close()
+                    with connection.begin():
+                        yield connection
             finally:
                 self._writing = None
 
@@ -172,7 +180,7 @@ def _prepare(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
         cursor.close()
 
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.connection.cursor().execute(begin).close()  # by the driver: every transaction pays for this
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
 
 from kpid.plugin.notifier import Message
 from kpid.store import problems
@@ -225,34 +225,56 @@ def purge(conn: Connection, before: datetime) -> int:
     return len(full)
 
 
-def message_from_row(conn: Connection, row: Row[Any]) -> Message:
-    """The message of a whole outbox row, with what its thread holds by now: earlier messages and the provider's reference."""
-    message = load_message(conn, row.message)
-    if row.thread is None:
-        return message
-    follows, thread_ref = thread_before(conn, row.receiver, row.recipient, row.thread, row.id)
-    return replace(message, follows=tuple(follows), thread_ref=thread_ref)
+def messages_of(conn: Connection, rows: Sequence[Row[Any]]) -> list[Message]:
+    """The messages of whole outbox rows, with what their threads hold by now: earlier messages and the provider's reference."""
+    before = _threads_before(conn, [row for row in rows if row.thread is not None])
+    found = []
+    for row in rows:
+        message = load_message(conn, row.message)
+        if row.thread is not None:
+            earlier = [one for one in before.get((row.receiver, row.recipient, row.thread), ()) if one.id < row.id]
+            thread_ref = next((one.thread_ref for one in earlier if one.thread_ref), None)
+            message = replace(message, follows=tuple(one.key for one in earlier), thread_ref=thread_ref)
+        found.append(message)
+    return found
 
 
-def thread_before(
-    conn: Connection, receiver: str, recipient: str, thread: str, before_id: int | None = None
-) -> tuple[Sequence[str], str | None]:
-    """Keys of what has gone to this recipient in a thread, oldest first, and the provider's reference of the thread."""
-    sent = select(outbox.c.key, outbox.c.thread_ref).where(
-        outbox.c.receiver == receiver, outbox.c.recipient == recipient, outbox.c.thread == thread, outbox.c.state == "sent"
+def _threads_before(conn: Connection, rows: Sequence[Row[Any]]) -> dict[tuple[str, str, str], list[Any]]:
+    """What has been sent in the threads of these rows, by receiver, recipient and thread, oldest first."""
+    if not rows:
+        return {}
+    names = ("receiver", "recipient", "thread")
+    found: dict[tuple[str, str, str], list[Any]] = {}
+    for one in conn.execute(_SENT_IN, {name: sorted({getattr(row, name) for row in rows}) for name in names}):
+        found.setdefault((one.receiver, one.recipient, one.thread), []).append(one)
+    return found
+
+
+_SENT_IN = (
+    select(outbox.c.id, outbox.c.receiver, outbox.c.recipient, outbox.c.thread, outbox.c.key, outbox.c.thread_ref)
+    .where(
+        outbox.c.receiver.in_(bindparam("receiver", expanding=True)),
+        outbox.c.recipient.in_(bindparam("recipient", expanding=True)),
+        outbox.c.thread.in_(bindparam("thread", expanding=True)),
+        outbox.c.state == "sent",
     )
-    if before_id is not None:
-        sent = sent.where(outbox.c.id < before_id)
-    rows = conn.execute(sent.order_by(outbox.c.id)).all()
-    return [row.key for row in rows], next((row.thread_ref for row in rows if row.thread_ref), None)
+    .order_by(outbox.c.id)
+)
 
 
 def is_due(now: datetime) -> ColumnElement[bool]:
     """Rows that can be claimed: ready and due, or with a lease that has run out."""
-    return or_(
-        and_(outbox.c.state == "ready", outbox.c.not_before <= now),
-        and_(outbox.c.state == "sending", outbox.c.lease_until <= now),
-    )
+    return or_(is_ready(now), is_left(now))
+
+
+def is_ready(now: datetime) -> ColumnElement[bool]:
+    """Rows whose time has come."""
+    return and_(outbox.c.state == "ready", outbox.c.not_before <= now)
+
+
+def is_left(now: datetime) -> ColumnElement[bool]:
+    """Rows that somebody has leased, and for longer than the lease lasts: who had them is not there any more."""
+    return and_(outbox.c.state == "sending", outbox.c.lease_until <= now)
 
 
 def is_blocked() -> ColumnElement[bool]:

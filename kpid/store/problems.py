@@ -61,6 +61,15 @@ def clear_all(connection: Connection, subjects: Collection[str]) -> int:
     return connection.execute(_CLEAR_ALL, {"subjects": held}).rowcount if held else 0
 
 
+def which_of(connection: Connection, subjects: Collection[str]) -> set[str]:
+    """Those of these subjects that something is wrong with."""
+    held = {subject[:300]: subject for subject in subjects}
+    if not held:
+        return set()
+    return {held[subject] for subject in connection.scalars(_WHICH_OF, {"subjects": sorted(held)})}
+
+
+_WHICH_OF = select(problems.c.subject).where(problems.c.subject.in_(bindparam("subjects", expanding=True)))
 _CLEAR_ALL = delete(problems).where(problems.c.subject.in_(bindparam("subjects", expanding=True)))
 
 

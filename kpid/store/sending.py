@@ -5,7 +5,7 @@ Every change after the claim is fenced by (lease_owner, attempt): who lost the l
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Update, and_, bindparam, select, update
 
 from kpid.plugin.notifier import Message, Receipt
-from kpid.store.outbox import is_blocked, is_due, message_from_row
+from kpid.store.outbox import is_blocked, is_due, is_left, is_ready, messages_of
 from kpid.store.tables import attempts, outbox
 
 _DIED = "the process ended during this attempt"
@@ -63,19 +63,16 @@ def claim(
         limit: how many rows at most.
         receivers: only these receivers; None = all.
     """
-    due = select(outbox).where(is_due(now), ~is_blocked())
-    if receivers is not None:
-        due = due.where(outbox.c.receiver.in_(sorted(receivers)))
-    rows = conn.execute(due.order_by(outbox.c.not_before, outbox.c.id).limit(limit)).all()
-    taken = [row for row in sorted(rows, key=lambda row: row.id) if _take(conn, row, owner, now, now + lease_for)]
-    return [_claimed(conn, row, owner, now) for row in sorted(taken, key=lambda row: (row.not_before, row.id))]
+    rows = _due(conn, now, limit, receivers)
+    taken = sorted(_take(conn, rows, owner, now, now + lease_for), key=lambda row: (row.not_before, row.id))
+    messages = messages_of(conn, taken)
+    return [_claimed(conn, row, owner, now, message) for row, message in zip(taken, messages, strict=True)]
 
 
 def start_attempt(conn: Connection, row: Claimed, now: datetime) -> Started | None:
     """Write down that the notifier is about to be called. None: the lease is lost, do not send."""
-    if conn.execute(_KEEP, _fenced(row)).rowcount != 1:
+    if conn.execute(_START, {**_fenced(row), "started_at": now}).rowcount != 1:
         return None
-    conn.execute(_START, {"outbox_id": row.id, "attempt": row.attempt, "at": now})
     if row.attempt == 1:
         return Started(tries=1, since=now)
     tried = conn.execute(
@@ -147,13 +144,34 @@ def postpone(conn: Connection, receiver: str, until: datetime) -> int:
     return conn.execute(update(outbox).where(waiting).values(not_before=until)).rowcount
 
 
-def _take(conn: Connection, row: Row[Any], owner: str, now: datetime, until: datetime) -> bool:
-    found = {"row_id": row.id, "row_attempt": row.attempt, "row_now": now}
-    given = {"new_owner": owner, "new_until": until, "new_attempt": row.attempt + 1}
-    return conn.execute(_TAKE, {**found, **given}).rowcount == 1
-
-
 _NOW: Any = bindparam("row_now", type_=outbox.c.not_before.type)
+_FREE = select(outbox).where(~is_blocked()).order_by(outbox.c.not_before, outbox.c.id).limit(bindparam("most"))
+_OF_SOME = outbox.c.receiver.in_(bindparam("names", expanding=True))
+_EITHER = tuple((_FREE.where(due), _FREE.where(due, _OF_SOME)) for due in (is_ready(_NOW), is_left(_NOW)))
+"""Two questions instead of one with "or", for each is answered by the index as far as is asked for."""
+
+
+def _due(conn: Connection, now: datetime, limit: int, receivers: Collection[str] | None) -> list[Row[Any]]:
+    """Whole rows that can be claimed, oldest first."""
+    given: dict[str, Any] = {"row_now": now, "most": limit}
+    if receivers is not None:
+        given["names"] = sorted(receivers)
+    found = [row for of_all, of_some in _EITHER for row in conn.execute(of_all if receivers is None else of_some, given)]
+    return sorted(found, key=lambda row: (row.not_before, row.id))[:limit]
+
+
+def _take(conn: Connection, rows: Sequence[Row[Any]], owner: str, now: datetime, until: datetime) -> list[Row[Any]]:
+    """Lease rows; those that nobody else has taken since they were read."""
+    given = {"row_now": now, "new_owner": owner, "new_until": until}
+    in_order = sorted(rows, key=lambda row: row.id)  # two processes at once must not wait for each other
+    each = [{**given, "row_id": row.id, "row_attempt": row.attempt, "new_attempt": row.attempt + 1} for row in in_order]
+    if conn.dialect.name == "sqlite":  # who writes there is alone from its first statement on
+        if each:
+            conn.execute(_TAKE, each)
+        return in_order
+    return [row for row, one in zip(in_order, each, strict=True) if conn.execute(_TAKE, one).rowcount == 1]
+
+
 _TAKE = (
     update(outbox)
     .where(outbox.c.id == bindparam("row_id"), outbox.c.attempt == bindparam("row_attempt"), is_due(_NOW))
@@ -163,12 +181,12 @@ _TAKE = (
 )
 
 
-def _claimed(conn: Connection, row: Row[Any], owner: str, now: datetime) -> Claimed:
+def _claimed(conn: Connection, row: Row[Any], owner: str, now: datetime, message: Message) -> Claimed:
     unknown = row.unknown
     if row.state == "sending" and _close_attempt(conn, row.id, row.attempt, "unknown", _DIED, now):
         conn.execute(update(outbox).where(outbox.c.id == row.id).values(unknown=True))
         unknown = True
-    return Claimed(row.id, row.attempt + 1, owner, row.receiver, row.origin, unknown, row.expires_at, message_from_row(conn, row))
+    return Claimed(row.id, row.attempt + 1, owner, row.receiver, row.origin, unknown, row.expires_at, message)
 
 
 _IS_OURS = and_(
@@ -177,8 +195,12 @@ _IS_OURS = and_(
     outbox.c.lease_owner == bindparam("row_owner"),
     outbox.c.attempt == bindparam("row_attempt"),
 )
-_KEEP = update(outbox).where(_IS_OURS).values(attempt=outbox.c.attempt)
-_START = attempts.insert()
+_OURS = select(outbox.c.id, outbox.c.attempt, bindparam("started_at", type_=attempts.c.at.type)).where(_IS_OURS)
+_START = (
+    attempts.insert()
+    .from_select(["outbox_id", "attempt", "at"], _OURS.with_for_update())
+    .execution_options(preserve_rowcount=True)
+)
 
 
 @lru_cache(maxsize=16)

@@ -128,6 +128,7 @@ class Webhook(Notifier[WebhookSettings]):
 
     name = "webhook"
     Settings = WebhookSettings
+    tells_repeats = True
 
     def __init__(self, settings: WebhookSettings, context: NotifierContext) -> None:
         super().__init__(settings, context)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from kpid.clock import SystemClock
 from kpid.config.model import Receiver
-from kpid.delivery.dispatch import FAILURES, Delivered, deliver_due
+from kpid.delivery.dispatch import BATCH, FAILURES, SYNC_EVERY, Delivered, deliver_due
 from kpid.plugin import DeliveryError, Message, Notifier, NotifierContext, Receipt, Settings
 from kpid.store import outbox, problems, sending, tables
 from kpid.store.engine import Store
@@ -436,6 +437,81 @@ def test_next_attempt_is_written_down_before_its_call_though_not_in_a_transactio
     assert done.sent == 3
     assert open_ == [[1], [2], [3]]  # at each call one attempt is begun and not ended: its own
     store.close()
+
+
+class Watched(Store):
+    """Notes which commits wait for the disk."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.create()
+        self.synced: list[bool] = []
+
+    def write(self, *, synced: bool = True) -> AbstractContextManager[Connection]:
+        if hasattr(self, "synced"):
+            self.synced.append(synced)
+        return super().write(synced=synced)
+
+
+class Telling(Fake):
+    """Its receiving side drops what comes twice."""
+
+    tells_repeats = True
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    store = Watched(f"sqlite:///{tmp_path}/watched.db")
+    yield store
+    store.close()
+
+
+def test_where_a_repeat_does_no_harm_the_disk_is_waited_for_once_a_batch(watched: Watched, clock: FakeClock) -> None:
+    put(watched, *(f"m{number}" for number in range(45)))
+    watched.synced.clear()
+    assert deliver(watched, clock, team=Telling()).sent == 45
+    # claim, begin the first, then the end of each with the beginning of the next; at the end a claim of nothing and the release
+    assert watched.synced == [True, *[False] * 21, True, *[False] * 21, True, *[False] * 6, True, True]
+    assert BATCH == 20
+
+
+def test_slow_answers_are_on_the_disk_one_by_one_even_there(watched: Watched, clock: FakeClock) -> None:
+    team = Telling()
+    team.script = {f"m{number}": [lambda: clock.advance(timedelta(seconds=2 * SYNC_EVERY))] for number in range(5)}
+    put(watched, *team.script)
+    watched.synced.clear()
+    assert deliver(watched, clock, team=team).sent == 5
+    assert watched.synced == [True, False, *[True] * 7]
+
+
+@pytest.mark.parametrize(("team", "policy"), [(Fake(), "resend"), (Fake(), "hold"), (Telling(), "hold")])
+def test_everywhere_else_each_receipt_is_on_the_disk_before_the_next_send(
+    watched: Watched, clock: FakeClock, team: Fake, policy: str
+) -> None:
+    put(watched, *(f"m{number}" for number in range(5)))
+    watched.synced.clear()
+    receivers = {"team": Receiver(notifier="fake", on_unknown=policy)}
+    assert deliver_due(store=watched, notifiers={"team": team}, receivers=receivers, clock=clock, owner="one").sent == 5
+    assert set(watched.synced) == {True}
+
+
+@pytest.mark.parametrize("error", [DeliveryError("451"), DeliveryError("550", permanent=True), DeliveryError("?", unknown=True)])
+def test_what_failed_is_on_the_disk_at_once(watched: Watched, clock: FakeClock, error: DeliveryError) -> None:
+    team = Telling()
+    team.script["m1"] = [error]
+    put(watched, "m0", "m1")
+    watched.synced.clear()
+    deliver(watched, clock, team=team)
+    assert watched.synced == [True, False, False, True, True, True]
+
+
+def test_trouble_that_another_process_noted_is_over_with_the_next_yes(store: Store, clock: FakeClock) -> None:
+    put(store, "m1", "m2")
+    with store.write() as conn:
+        problems.note(conn, "receiver:team", "not delivered", "wait", NOW)
+        problems.note(conn, "receiver:other", "not delivered", "wait", NOW)
+    assert deliver(store, clock, team=Fake()).sent == 2
+    assert set(problem_of(store)) == {"receiver:other"}
 
 
 def test_failing_store_is_raised_to_the_caller(store: Store, clock: FakeClock) -> None:

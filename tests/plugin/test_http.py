@@ -14,7 +14,8 @@ import pytest
 
 from kpid.errors import AuthError, ConfigError, DeferredError
 from kpid.plugin import BearerAuth, HttpClient, HttpFailure, RateLimit, Response, Secret
-from kpid.plugin.http import is_public
+from kpid.plugin.hosts import is_public
+from kpid.plugin.http import MOST_LANES
 from kpid.testing import Answer, FakeApi, FakeClock, Request, faults
 
 TOKEN = "pat-secret-1234567890"
@@ -364,29 +365,89 @@ def test_the_error_hook_says_what_a_vendors_error_means(api, connect):
         connect(error_hook=lambda response: DeferredError("tomorrow", api.clock.now())).get("/things")
 
 
+@pytest.mark.parametrize("body", [{"json": {"a": 1}}, {"data": b'{"a": 1}'}])
 @pytest.mark.parametrize("status", [200, 302, 400, 404, 429, 500])
-def test_raw_returns_every_status_after_one_attempt(api, connect, status):
+def test_raw_returns_every_status_after_one_attempt(api, connect, status, body):
     api.fail(faults.status(status, {"x": 1}, {"Location": "/things", "Retry-After": "3"}))
-    response = connect().request_raw("POST", "/things", json={"a": 1})
+    response = connect().request_raw("POST", "/things", **body)
+    assert api.requests[0].json() == {"a": 1}
     assert (response.status, response.json(), response.headers["retry-after"]) == (status, {"x": 1}, "3")
     assert len(api.requests) == 1
     assert api.clock.sleeps == []
 
 
+@pytest.mark.parametrize("body", [{"json": {}}, {"data": b"{}"}])
 @pytest.mark.parametrize("fault", [faults.reset(), faults.cut(), faults.silence()])
-def test_raw_says_unknown_when_the_answer_was_lost(api, connect, fault):
+def test_raw_says_unknown_when_the_answer_was_lost(api, connect, fault, body):
     api.fail(fault)
     with pytest.raises(HttpFailure) as caught:
-        connect(timeout=(1.0, 0.05)).request_raw("POST", "/things", json={})
+        connect(timeout=(1.0, 0.05)).request_raw("POST", "/things", **body)
     assert caught.value.unknown
     assert caught.value.sent
 
 
-def test_raw_says_not_sent_when_nobody_listens(connect):
+@pytest.mark.parametrize("body", [{"json": {}}, {"data": b"{}"}])
+def test_raw_says_not_sent_when_nobody_listens(connect, body):
     with pytest.raises(HttpFailure) as caught:
-        connect(base_url="http://127.0.0.1:1").request_raw("POST", "/things", json={})
+        connect(base_url="http://127.0.0.1:1").request_raw("POST", "/things", **body)
     assert not caught.value.unknown
     assert not caught.value.sent
+
+
+def test_bytes_go_with_our_headers_and_the_callers_own_win(api, connect):
+    client = connect()
+    for _ in range(3):
+        assert client.request_raw("POST", "/things", data=b"{}", headers={"accept": "text/plain", "X-Key": "k"}).status == 200
+    headers = {name.lower(): value for name, value in api.requests[-1].headers.items()}
+    assert (headers["accept"], headers["x-key"], headers["content-length"]) == ("text/plain", "k", "2")
+    assert headers["user-agent"].startswith("kpid/")
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("header", [{"X-Key": "a\r\nX-Other: b"}, {"X-Key\n": "a"}, {"X-Key": " a"}])
+@pytest.mark.parametrize("body", [{"json": {}}, {"data": b"{}"}])
+def test_header_that_would_begin_another_is_refused_before_anything_is_sent(api, connect, header, body):
+    with pytest.raises(HttpFailure) as caught:
+        connect().request_raw("POST", "/things", headers=header, **body)
+    assert not caught.value.sent
+    assert api.requests == []
+
+
+def test_bytes_go_nowhere_private_unless_allowed(api, connect):
+    with pytest.raises(HttpFailure, match="private address") as caught:
+        connect(base_url=api.url.replace("http://", "https://"), allow_private=False).request_raw("POST", "/things", data=b"{}")
+    assert not caught.value.sent
+
+
+def test_bytes_go_to_addresses_with_letters_of_their_own(api, connect):
+    api.route("POST", "/h%C3%B6k", lambda _: Answer(202))
+    assert connect().request_raw("POST", "/h\u00f6k", data=b"{}").status == 202
+
+
+def test_bytes_are_sent_only_to_whom_the_certificate_names(secure):
+    url, cert = secure
+    with HttpClient(url, name="crm", clock=FakeClock(), allow_private=True) as client:
+        with pytest.raises(HttpFailure, match="not trusted") as caught:
+            client.request_raw("POST", "/things", data=b"{}")
+        assert not caught.value.sent
+    with HttpClient(url, name="crm", clock=FakeClock(), allow_private=True, ca_file=cert) as client:
+        assert client.request_raw("POST", "/things", data=b"{}").status in {404, 405}
+
+
+def test_bytes_go_through_the_proxy_that_is_set(api, connect, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(HttpFailure, match="could not be reached"):
+        connect().request_raw("POST", "/things", data=b"{}")
+    assert api.requests == []
+
+
+def test_many_addresses_are_not_kept_for_ever(api, connect):
+    client = connect()
+    for number in range(MOST_LANES * 2):
+        api.route("POST", f"/to/{number}", lambda _: Answer(202))
+        assert client.request_raw("POST", f"/to/{number}", data=b"{}").status == 202
+    assert len(client._wire._session._lanes) <= MOST_LANES
 
 
 def test_errors_hold_no_secret(api, connect):

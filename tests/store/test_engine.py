@@ -37,6 +37,24 @@ def test_store_is_durable_and_keeps_foreign_keys(store):
     assert values == ["wal", 2, 1]
 
 
+def test_write_that_need_not_be_synced_is_committed_all_the_same_and_the_next_one_is_synced_again(store):
+    def level(connection):
+        return connection.execute(text("PRAGMA synchronous")).scalar()
+
+    with store.write(synced=False) as connection:
+        assert level(connection) == 1
+        connection.execute(insert(schedule_positions).values(row()))
+    other = sqlite3.connect(store.file)  # as another process sees it, and the same after a kill
+    assert other.execute("SELECT schedule FROM schedule_positions").fetchall() == [("a",)]
+    other.close()
+    with store.write() as connection:
+        assert level(connection) == 2
+    with pytest.raises(ValueError, match="boom"), store.write(synced=False) as connection:
+        raise ValueError("boom")
+    with store.write() as connection:
+        assert level(connection) == 2
+
+
 def test_write_commits_at_the_end(store):
     with store.write() as connection:
         connection.execute(insert(schedule_positions).values(row()))

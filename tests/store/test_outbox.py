@@ -269,10 +269,9 @@ def test_purge_empties_old_sent_messages_and_keeps_their_keys(store: Store) -> N
         assert outbox.purge(conn, NOW + timedelta(days=1)) == 1
         assert outbox.purge(conn, NOW + timedelta(days=1)) == 0
         assert [bytes(body) for body in conn.scalars(select(contents.c.body))] == [b"shared"]
-        assert outbox.thread_before(conn, "team", "", "t") == (["old"], "C1:1")
     assert put(store, message("old")) == [False]
     (reply,) = take(store)
-    assert reply.message.thread_ref == "C1:1"
+    assert (reply.message.follows, reply.message.thread_ref) == (("old",), "C1:1")
     assert reply.message.images == (picture,)
 
 
