@@ -15,6 +15,7 @@ from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
+from kpid.alerting.awaiting import day_after, too_little
 from kpid.alerting.baselines import Terms, sound_figures, usual_periods, value_of
 from kpid.alerting.conditions import OfOneFigure, own_value
 from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, share_of_cases, unsure
@@ -112,9 +113,8 @@ class Anomaly(OfOneFigure):
                 OutcomeKind.INSUFFICIENT, f"too little is usual here: on average below the rule's minimum of {terms.min_sample}"
             )
         if len(figures) < FEWEST:
-            return unsure(
-                OutcomeKind.INSUFFICIENT, f"{len(figures)} sound earlier figures: from fewer than {FEWEST} nothing is unusual"
-            )
+            reason = f"{len(figures)} sound earlier figures: from fewer than {FEWEST} nothing is unusual"
+            return too_little(reason, sight, day_after(sight, (FEWEST - len(figures)) * self._stride))
         found = self._charted(sight, figures) if self.method == "p_chart" else self._scored(value, sight, terms, figures)
         if isinstance(found, Verdict):
             return found

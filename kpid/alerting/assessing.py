@@ -204,7 +204,15 @@ class _Bench:
         """The outcome that a verdict stands for, before the guards."""
         reason = verdict.reason or self._comparison(condition, verdict)
         warnings = (*self.facts.warnings, *verdict.warnings)
-        return replace(self.facts, kind=kind, threshold=condition.text, limit=verdict.limit, reason=reason, warnings=warnings)
+        return replace(
+            self.facts,
+            kind=kind,
+            threshold=condition.text,
+            limit=verdict.limit,
+            reason=reason,
+            warnings=warnings,
+            known_from=verdict.known_from,
+        )
 
     def _comparison(self, condition: Condition, verdict: Verdict) -> str:
         """``39.9% is < 40%``, with enough digits to see it."""

@@ -18,6 +18,7 @@ from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING
 
+from kpid.alerting.awaiting import day_after, day_of_reference, too_little
 from kpid.alerting.verdicts import Baseline, OutcomeKind, Verdict, exact_value, thin, unsure, untrusted
 from kpid.analysis.calendar import Calendar
 from kpid.analysis.comparison import reference
@@ -89,9 +90,14 @@ class Against:
         return self.window * FILL
 
     @property
+    def stride(self) -> int:
+        """How many periods apart those of a window are."""
+        return 7 if self.same_weekdays else 1
+
+    @property
     def window(self) -> int:
         """How many periods, each before the other, a window is long."""
-        return self.count * (7 if self.same_weekdays else 1)
+        return self.count * self.stride
 
     def reach(self, kind: str) -> int:
         """How many periods, each before the other, it may look at."""
@@ -129,10 +135,16 @@ def baseline_of(against: Against, sight: Sight, terms: Terms) -> Baseline | Verd
         return _target(sight, terms) if against.name == "target" else _benchmark(terms)
     if against.name == "total":
         return _single(sight.total, sight.period, "all together", terms, sight)
+    return _earlier(against, sight, terms)
+
+
+def _earlier(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:
+    """The figure of one earlier period."""
     period, warnings = _referred(against, sight, terms)
     if period is None:
-        reason = warnings[0] if warnings else "there is no earlier period to compare with"
-        return unsure(OutcomeKind.NO_DATA, reason)
+        if warnings:
+            return unsure(OutcomeKind.NO_DATA, warnings[0])
+        return too_little("there is no earlier period to compare with", sight, day_after(sight, 1))
     found = _single(sight.at(period), period, period.label, terms, sight)
     if isinstance(found, Verdict):
         return found
@@ -224,9 +236,10 @@ def _single(measured: Measurement | None, period: Period, label: str, terms: Ter
     if measured is None:
         if period == sight.period:
             return unsure(OutcomeKind.NO_DATA, "there is no figure of all together to compare with")
-        return unsure(OutcomeKind.NO_DATA, "there is no earlier period to compare with")
+        return _unknown(f"nothing is known of {label} to compare with", period, sight)
     if (reason := untrusted(measured)) is not None:
-        return unsure(OutcomeKind.NO_DATA, f"nothing to compare with: {label}: {reason[1]}")
+        why = f"nothing to compare with: {label}: {reason[1]}"
+        return _unknown(why, period, sight) if reason[0] is OutcomeKind.NO_DATA else unsure(OutcomeKind.NO_DATA, why)
     if reason_thin := thin(measured, terms.min_sample):
         return unsure(OutcomeKind.INSUFFICIENT, f"too little to compare with: {label}: {reason_thin}")
     value = value_of(measured, sight, terms)
@@ -234,6 +247,16 @@ def _single(measured: Measurement | None, period: Period, label: str, terms: Ter
         return unsure(OutcomeKind.INSUFFICIENT, f"{label} had no working day: nothing to compare with")
     low, high = (None if end is None or terms.per_day else float(end) for end in (measured.low, measured.high))
     return Baseline(value, label, measured.n, low, high, periods=(period,) if period != sight.period else ())
+
+
+def _unknown(reason: str, period: Period, sight: Sight) -> Verdict:
+    """Of an earlier period nothing is known: too little, which is no fault of the data; and from when on it is enough."""
+
+    def is_known(earlier: Period) -> bool:
+        found = sight.at(earlier)
+        return found is not None and untrusted(found) is None
+
+    return too_little(reason, sight, day_of_reference(sight, period, is_known))
 
 
 def _window(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:
@@ -246,7 +269,7 @@ def _window(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:
     label = f"the {_WORDS[against.name]} of {name}"
     if 2 * len(figures) < against.count:
         reason = f"only {len(figures)} sound figures to compare with for {label}: at least {-(-against.count // 2)} are needed"
-        return unsure(OutcomeKind.INSUFFICIENT, reason)
+        return too_little(reason, sight, day_after(sight, (-(-against.count // 2) - len(figures)) * against.stride))
     values = [value for one in figures if (value := value_of(one, sight, terms)) is not None]
     n = round(sum(one.n for one in figures) / len(figures))
     if terms.adds_up and terms.min_sample is not None and n < terms.min_sample:

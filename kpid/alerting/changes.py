@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
+from kpid.alerting.awaiting import day_after, too_little
 from kpid.alerting.baselines import PREVIOUS, Against, Terms, baseline_of, sound_figures, value_of
 from kpid.alerting.conditions import NAMED, OPERATORS, SIDES, OfOneFigure, in_unit, own_value
 from kpid.alerting.verdicts import OutcomeKind, Side, Verdict, to_decimal, unsure
@@ -194,7 +195,7 @@ def _in_a_row(sight: Sight, terms: Terms, steps: int) -> Sequence[float] | Verdi
     ]
     if len(earlier) < steps:
         reason = f"only {len(earlier)} sound figures of the {steps} periods before: a trend needs all of them"
-        return unsure(OutcomeKind.INSUFFICIENT, reason)
+        return too_little(reason, sight, day_after(sight, steps - len(earlier)))
     return [float(one) for one in (*earlier, value)]
 
 

@@ -34,6 +34,7 @@ class Outcome(NamedTuple):
         effect: how far the value is from the baseline, relative to it.
         unguarded: the verdict before the guards, if they changed it.
         usual: of a breach the labels of the periods whose average was compared with; none of what was never measured (a target).
+        known_from: the day from which enough is known to judge it, where that is all that lacks.
         new_level: it is clear only because the open episode has lasted so long that it is what is usual by now.
     """
 
@@ -55,6 +56,7 @@ class Outcome(NamedTuple):
     effect: Decimal | None = None
     unguarded: OutcomeKind | None = None
     usual: tuple[str, ...] = ()
+    known_from: str = ""
     new_level: bool = False
 
     def is_same_as(self, other: Outcome) -> bool:
@@ -64,7 +66,7 @@ class Outcome(NamedTuple):
     def dump(self) -> dict[str, Any]:
         """As JSON-able data; what says nothing is left out."""
         data: dict[str, Any] = {"kind": self.kind.value, "n": self.n}
-        for name in ("reason", "threshold", "previous_label", "baseline_label"):
+        for name in ("reason", "threshold", "previous_label", "baseline_label", "known_from"):
             if getattr(self, name):
                 data[name] = getattr(self, name)
         for name in ("value", "limit", "previous", "low", "high", "baseline", "effect"):
@@ -109,5 +111,6 @@ def outcome_from_dump(data: Mapping[str, Any]) -> Outcome:
         effect=number("effect"),
         unguarded=OutcomeKind(data["unguarded"]) if "unguarded" in data else None,
         usual=tuple(data.get("usual", ())),
+        known_from=data.get("known_from", ""),
         new_level=data.get("new_level", False),
     )

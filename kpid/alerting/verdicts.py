@@ -67,6 +67,7 @@ class Verdict:
         p: how often chance alone gives such a figure, where the condition itself is a test.
         q: how often chance alone goes beyond the condition's limits: the level of that test.
         warnings: what a reader should know of the comparison.
+        known_from: the day from which enough is known to say something, where that is all that lacks.
     """
 
     holds: bool = False
@@ -78,6 +79,7 @@ class Verdict:
     p: float | None = None
     q: float | None = None
     warnings: tuple[str, ...] = ()
+    known_from: str = ""
 
 
 def unsure(kind: OutcomeKind, reason: str) -> Verdict:

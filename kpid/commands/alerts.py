@@ -11,6 +11,7 @@ from kpid.analysis.wording import count_text
 from kpid.app import App
 from kpid.commands.handling import handling_text, subject_of
 from kpid.commands.plain import plain
+from kpid.commands.waiting import Waiting, waiting_rules
 from kpid.config.problems import near_miss
 from kpid.errors import KpidError
 from kpid.store import alerts, audit
@@ -25,6 +26,8 @@ def list_alerts(
     app: App, *, status: str | None = None, rule: str | None = None, everything: bool = False
 ) -> list[dict[str, Any]]:
     """Series that are firing, recovering or pending, worst first; or of one status, or all. Those that fire have a number.
+
+    With rules that cannot be judged, or not yet.
 
     Raises:
         KpidError: there is no such rule.
@@ -41,7 +44,8 @@ def list_alerts(
         if everything or status is not None or one.status in _OPEN
     ]
     health = [one for one in open_now.values() if not one.series_key and status is None and rule in {None, one.rule_uid}]
-    return told + [_told_health(app, one) for one in health]
+    waiting = [] if everything or status is not None else waiting_rules(found)
+    return [*told, *(_told_health(app, one) for one in health), *(_told_waiting(one) for one in waiting)]
 
 
 def _told(app: App, one: SeriesRow, episode: Episode | None) -> dict[str, Any]:
@@ -78,6 +82,13 @@ def _told_health(app: App, one: Episode) -> dict[str, Any]:
         "handling": handling_text(one, app.clock.now(), app.config.timezone),
         "updated_at": plain(one.updated_at),
     }
+
+
+def _told_waiting(one: Waiting) -> dict[str, Any]:
+    """A rule that cannot be judged yet."""
+    nothing = {"id": None, "segment": "", "dims": {}, "level": "none", "data": "insufficient", "episode": 0, "handling": ""}
+    told = {"status": "waiting", "reason": one.text, "slot": plain(one.slot), "updated_at": plain(one.updated_at)}
+    return {**nothing, "rule": one.rule, **told}
 
 
 def find_episode(connection: Connection, number: int) -> Episode:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpid.commands.check_rules import param_findings, rule_findings
 from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
+from kpid.commands.waiting import waiting_findings
 from kpid.config.load import Loaded
 from kpid.config.model import Config, KpiSettings
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
@@ -82,6 +83,7 @@ def connect_checks(app: App) -> list[Finding]:
         findings.extend(_asked(f"source {name}", lambda name=name: _check_source(app, name), app.loaded.place("sources", name)))  # type: ignore[misc]
     for name, notifier in app.notifiers.items():
         findings.extend(_asked(f"receiver {name}", notifier.check, app.loaded.place("receivers", name)))
+    findings.extend(waiting_findings(app))
     secrets = secrets_of(app.loaded, app.plugins)  # an error of somebody's library may quote one
     return [replace(finding, text=redact(finding.text, secrets), hint=redact(finding.hint, secrets)) for finding in findings]
 

@@ -110,4 +110,4 @@ def test_recovery_may_be_a_change_too() -> None:
     assert judge_slot(banded, [of(plain, [55, 60])])[0].kind is OutcomeKind.CLEAR
     assert judge_slot(rules, [of(plain, [10, 10])])[0].kind is OutcomeKind.INSUFFICIENT
     gone = replace(of(plain, [55, 60]), before=[])
-    assert judge_slot(banded, [gone])[0].kind is OutcomeKind.NO_DATA
+    assert judge_slot(banded, [gone])[0].kind is OutcomeKind.INSUFFICIENT

@@ -113,10 +113,10 @@ def amount(value: int, period: Period = NOVEMBER, **more: Any) -> Measurement:
 @pytest.mark.parametrize(
     ("previous", "kind", "says"),
     [
-        (None, OutcomeKind.NO_DATA, "no earlier period"),
+        (None, OutcomeKind.INSUFFICIENT, "no earlier period"),
         (amount(0, OCTOBER), OutcomeKind.INSUFFICIENT, "2026-10 was zero"),
         (amount(-5, OCTOBER), OutcomeKind.INSUFFICIENT, "2026-10 was negative"),
-        (rate(0, 0, OCTOBER), OutcomeKind.NO_DATA, "nothing to compare with"),
+        (rate(0, 0, OCTOBER), OutcomeKind.INSUFFICIENT, "nothing to compare with"),
         (amount(9, OCTOBER, state=MeasurementState.STALE), OutcomeKind.NO_DATA, "nothing to compare with"),
         (amount(9, OCTOBER, state=MeasurementState.INSUFFICIENT_SAMPLE), OutcomeKind.INSUFFICIENT, "too little to compare"),
     ],
@@ -131,7 +131,7 @@ def test_change_against_nothing_is_never_a_breach(previous: Measurement | None, 
 def test_breach_that_is_certain_counts_though_another_condition_cannot_be_judged() -> None:
     rules = conditions("count", warn="< 5", critical="drop > 50% vs previous")
     assert judge(rules, amount(3), []).level is Level.WARN
-    assert judge(rules, amount(7), []).kind is OutcomeKind.NO_DATA
+    assert judge(rules, amount(7), []).kind is OutcomeKind.INSUFFICIENT
 
 
 def test_outcome_survives_the_store() -> None:
