@@ -26,9 +26,9 @@ def _register() -> Subquery:
     )
     out = select(a.c.id.label("member_id"), a.c.id.label("account_id"), literal(0).label("counted"))
     gone = select(merged.c.id, account, case((found, 1), else_=0)).select_from(joined)
-    return union_all(
-        out.where(a.c.merged_into_id.is_(None), is_out), gone.where(merged.c.merged_into_id.is_not(None))
-    ).subquery("register")
+    return union_all(out.where(a.c.merged_into_id.is_(None), is_out), gone.where(merged.c.merged_into_id.is_not(None))).subquery(
+        "register"
+    )
 
 
 def by_account(

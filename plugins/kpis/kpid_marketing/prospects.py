@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, and_, case, cast, func, literal, null, or_, select, union, union_all
+from sqlalchemy import ColumnElement, DateTime, Select, and_, case, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.sql.expression import CTE, Subquery
 
 from kpid.plugin import (
@@ -85,7 +85,8 @@ class _Spells:
 
     def _accounts(self) -> CTE:
         """Accounts that other records tell of: each is looked up once. An account with a history is not what it itself tells."""
-        member = union(select(self._told.c.account_id), select(self._of_leads.c.account_id)).subquery("shared_ids")
+        every = union_all(select(self._told.c.account_id), select(self._of_leads.c.account_id)).subquery("shared_ids")
+        member = select(every.c.account_id).distinct().subquery("shared_members")
         account = entities.accounts.alias("of_account")
         m, a, known = member.c, account.c, self._known.c
         is_as_told = and_(*counts(account), or_(_is_prospect(a), _was_prospect(a)), known.account_id.is_(None))
@@ -142,7 +143,7 @@ def _leads() -> Select[Any]:
 
 
 def _sales(transaction: str, mode: str) -> tuple[Subquery, Subquery | None]:
-    """The transactions of accounts and of leads alone: ``id`` of who bought, ``at``; those at least that the periods can count."""
+    """Transactions of accounts and of leads alone: ``id`` of who bought, ``at``; those at least that the periods can count."""
     if transaction == "order":
         orders = living(entities.orders, "prospect_order")
         is_valid = and_(func.coalesce(orders.c.status, "placed") != "cancelled", orders.c.ordered_at <= NOW)
@@ -168,7 +169,8 @@ def prospects(transaction: str, mode: str) -> Subquery:
     """One row per period and prospect, with the number of its transactions and what it is cut by."""
     of_accounts, of_leads = _sales(transaction, mode)
     accounts = _with_sales(_accounts(mode), of_accounts, mode, "account")
-    return union_all(accounts, _with_sales(_leads_alone(mode), of_leads, mode, "lead")).subquery(f"prospects_{transaction}_{mode}")
+    leads = _with_sales(_leads_alone(mode), of_leads, mode, "lead")
+    return union_all(accounts, leads).subquery(f"prospects_{transaction}_{mode}")
 
 
 def _with_sales(there: CTE, sales: Subquery | None, mode: str, name: str) -> Select[Any]:
