@@ -37,6 +37,7 @@ class _Wanted:
     due: list[Period]
     recheck: list[Period]
     measured_at: datetime | None = None
+    family: str = ""
 
     @property
     def periods(self) -> list[Period]:
@@ -94,13 +95,14 @@ class Loader:
 
     def _wanted(self, conn: Connection, plans: Sequence[RulePlan]) -> list[_Wanted]:
         rows = alerts.load_rules(conn, [plan.uid for plan in plans])
-        known = history.families_of(conn, {history.family_of(plan.need) for plan in plans})
+        keys = [history.family_of(plan.need) for plan in plans]
+        known = history.families_of(conn, set(keys))
         wanted = []
-        for plan in plans:
-            row, family = rows.get(plan.uid), known.get(history.family_of(plan.need))
+        for plan, key in zip(plans, keys, strict=True):
+            row, family = rows.get(plan.uid), known.get(key)
             last_slot = row.last_slot if row else None
             due, judged = self._due(plan, last_slot), self._judged(plan, last_slot)
-            wanted.append(_Wanted(plan, row, due, judged, family.measured_at if family else None))
+            wanted.append(_Wanted(plan, row, due, judged, family.measured_at if family else None, key))
         self._leave_unchanged(conn, wanted)
         return wanted
 
@@ -133,7 +135,7 @@ class Loader:
         """
         spans: dict[SpanKey, list[tuple[_Wanted, str]]] = {}
         for one in wanted:
-            for read in self._reads(one.plan, one.recheck) if one.row is not None else ():
+            for read in self._reads(one, one.recheck) if one.row is not None else ():
                 spans.setdefault(read.span, []).append((one, read.family))
         changed: set[str] = set()
         for (start, end), some in spans.items():
@@ -146,27 +148,28 @@ class Loader:
             if one.plan.uid not in changed:
                 one.recheck = []
 
-    def _reads(self, plan: RulePlan, periods: Sequence[Period]) -> list[_Read]:
+    def _reads(self, one: _Wanted, periods: Sequence[Period]) -> list[_Read]:
         """What has to be read to judge these periods: the rule's own family first."""
         if not periods:
             return []
+        plan = one.plan
         end, back = max(period.end for period in periods), max(reach_of(plan), 1 if plan.nothing is None else REMEMBERED)
-        found = [self._read(plan.need, periods, end, back)]
+        found = [self._read(one.family, plan.need.period, periods, end, back)]
         if plan.total is not None:
-            found.append(self._read(plan.total, periods, end, 1))
+            found.append(self._read(history.family_of(plan.total), plan.total.period, periods, end, 1))
         if plan.days is not None:
             found.append(_Read(history.family_of(plan.days), (end - timedelta(days=plan.days.periods), end)))
         for need in plan.members:
             theirs = [last_complete(need.period, period.end, self.calendar)[0] for period in periods]
-            found.append(self._read(need, theirs, end, back))
+            found.append(self._read(history.family_of(need), need.period, theirs, end, back))
         return found
 
-    def _read(self, need: SeriesNeed, periods: Sequence[Period], end: datetime, back: int) -> _Read:
-        key = (need.period, periods[0], periods[-1], back)
+    def _read(self, family: str, kind: str, periods: Sequence[Period], end: datetime, back: int) -> _Read:
+        key = (kind, periods[0], periods[-1], back)
         if key not in self._begins:
             self._begins[key] = tuple(sorted({start for period in periods for start in self._starts(period, back)}))
         starts = self._begins[key]
-        return _Read(history.family_of(need), (starts[0], end), starts if is_daily(need.period) else ())
+        return _Read(family, (starts[0], end), starts if is_daily(kind) else ())
 
     def _starts(self, period: Period, back: int) -> list[datetime]:
         """Where the period begins, and those that it may be compared with."""
@@ -191,7 +194,7 @@ class Loader:
         """Measurements by what was read; rules that look at the same periods share a statement."""
         spans: dict[tuple[SpanKey, tuple[datetime, ...]], set[str]] = {}
         for one in busy:
-            for read in self._reads(one.plan, one.periods):
+            for read in self._reads(one, one.periods):
                 spans.setdefault((read.span, read.starts), set()).add(read.family)
         found: dict[_Read, list[Measurement]] = {}
         for (span, starts), keys in spans.items():
@@ -219,17 +222,19 @@ class Loader:
         episode: int,
     ) -> Facts:
         plan = one.plan
-        reads = self._reads(plan, one.periods)
+        reads = self._reads(one, one.periods)
 
-        def of(need: SeriesNeed | None) -> list[Measurement]:
-            family = "" if need is None else history.family_of(need)
+        def of(family: str) -> list[Measurement]:
             return next((read[each] for each in reads if each.family == family and each in read), [])
 
-        figures = of(plan.need)
+        def beside(need: SeriesNeed | None) -> list[Measurement]:
+            return [] if need is None else of(history.family_of(need))
+
+        figures = of(one.family)
         due = one.due if one.row else _begun(one.due, figures)
         due = _ready(plan, due, figures, one.measured_at, self.now)
         by_key, dims = self._by_key(figures)
-        days, _ = self._by_key(of(plan.days))
+        days, _ = self._by_key(beside(plan.days))
         return Facts(
             row=one.row,
             series=known,
@@ -239,8 +244,8 @@ class Loader:
             dims=dims,
             evaluated=evaluated,
             failure=_failure(plan, due, one.measured_at),
-            total={(figure.period.start, figure.period.end): figure for figure in of(plan.total)},
-            members=[self._by_key(of(need))[0] for need in plan.members],
+            total={(figure.period.start, figure.period.end): figure for figure in beside(plan.total)},
+            members=[self._by_key(beside(need))[0] for need in plan.members],
             days={key: list(figures.values()) for key, figures in days.items()},
             excluded=excluded,
             episodes=episode,

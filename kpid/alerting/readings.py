@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from kpid.alerting.anomalies import Anomaly
 from kpid.alerting.assessing import RuleConditions
@@ -27,7 +28,8 @@ def conditions_of(rule: Rule, kpi: Kpi, definition: Definition, settings: KpiSet
         ValueError: one of them cannot be read.
     """
     warn, critical, recover = (
-        None if text is None else condition_from(text) for text in (rule.warn, rule.critical, rule.recover)
+        _condition(text) if isinstance(text, str) else None if text is None else condition_from(text)
+        for text in (rule.warn, rule.critical, rule.recover)
     )
     additive, unit = kpi.adds_up(definition), definition.unit or kpi.unit
     return RuleConditions(
@@ -46,6 +48,10 @@ def conditions_of(rule: Rule, kpi: Kpi, definition: Definition, settings: KpiSet
         guards=Guards(rule.significance, rule.min_effect, rule.correct == "bh", rule.disjoint, rule.baseline),
         expects_sample=additive and all(is_relative(one) for one in (warn, critical, recover) if one is not None),
     )
+
+
+_condition = lru_cache(maxsize=1_024)(condition_from)
+"""Most rules say what others say, too."""
 
 
 @dataclass(frozen=True)

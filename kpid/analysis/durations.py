@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 _DURATION = re.compile(r"([0-9]{1,7})\s*([smhdw])")
 _PERIODS = re.compile(r"([0-9]{1,4})\s*x")
@@ -25,6 +26,7 @@ class Span:
         return bool(self.periods or self.length)
 
 
+@lru_cache(maxsize=256)
 def duration_from_text(text: str) -> timedelta:
     """``15m``, ``36h``, ``7d``, ``90s``, ``1w`` as a length of time.
 
@@ -40,6 +42,7 @@ def duration_from_text(text: str) -> timedelta:
     return length
 
 
+@lru_cache(maxsize=256)
 def span_from_text(text: str) -> Span:
     """``2x`` (two periods) or ``10d`` (ten days).
 
