@@ -87,7 +87,7 @@ class Gate:
         return {
             (one.rule_uid, one.series_key, one.episode): one
             for one in self.handled
-            if one.handled_until is None or one.handled_until > self.now
+            if one.is_handled(self.now)
         }
 
     @cached_property

@@ -17,7 +17,7 @@ from kpid.errors import KpidError
 from kpid.store import alerts, audit
 from kpid.store import handling as store
 from kpid.store.alerts import SeriesRow
-from kpid.store.handling import Episode
+from kpid.store.episodes import EpisodeRow, list_open
 
 _OPEN = ("firing", "recovering", "pending")
 
@@ -37,7 +37,7 @@ def list_alerts(
         if rule is not None and rule not in known:
             raise KpidError(f"there is no rule {rule!r}", hint=near_miss(rule, sorted(known), what="Configured"))
         found = alerts.list_series(connection, status, rule_uid=rule)
-        open_now = {(one.rule_uid, one.series_key, one.episode): one for one in store.open_episodes(connection)}
+        open_now = {(one.rule_uid, one.series_key, one.episode): one for one in list_open(connection)}
     told = [
         _told(app, one, open_now.get((one.rule_uid, one.series_key, one.episode)))
         for one in found
@@ -48,7 +48,7 @@ def list_alerts(
     return [*told, *(_told_health(app, one) for one in health), *(_told_waiting(one) for one in waiting)]
 
 
-def _told(app: App, one: SeriesRow, episode: Episode | None) -> dict[str, Any]:
+def _told(app: App, one: SeriesRow, episode: EpisodeRow | None) -> dict[str, Any]:
     last: Mapping[str, Any] = one.state.get("last") or {}
     return {
         "id": episode.id if episode else None,
@@ -66,7 +66,7 @@ def _told(app: App, one: SeriesRow, episode: Episode | None) -> dict[str, Any]:
     }
 
 
-def _told_health(app: App, one: Episode) -> dict[str, Any]:
+def _told_health(app: App, one: EpisodeRow) -> dict[str, Any]:
     """A rule that cannot be judged."""
     return {
         "id": one.id,
@@ -86,12 +86,20 @@ def _told_health(app: App, one: Episode) -> dict[str, Any]:
 
 def _told_waiting(one: Waiting) -> dict[str, Any]:
     """A rule that cannot be judged yet."""
-    nothing = {"id": None, "segment": "", "dims": {}, "level": "none", "data": "insufficient", "episode": 0, "handling": ""}
+    nothing: dict[str, Any] = {
+        "id": None,
+        "segment": "",
+        "dims": {},
+        "level": "none",
+        "data": "insufficient",
+        "episode": 0,
+        "handling": "",
+    }
     told = {"status": "waiting", "reason": one.text, "slot": plain(one.slot), "updated_at": plain(one.updated_at)}
     return {**nothing, "rule": one.rule, **told}
 
 
-def find_episode(connection: Connection, number: int) -> Episode:
+def find_episode(connection: Connection, number: int) -> EpisodeRow:
     """An episode by its number.
 
     Raises:
@@ -124,7 +132,7 @@ def show_alert(
         chosen = _chosen(connection, rule or "", segment)
         wanted = chosen.episode if episode is None else episode
         story = alerts.episode_story(connection, chosen.rule_uid, chosen.series_key, wanted)
-        mine = [one for one in store.open_episodes(connection) if _is(one, chosen, wanted)]
+        mine = [one for one in list_open(connection) if _is(one, chosen, wanted)]
         if episode is not None and not story.events:
             hint = f"It has had {count_text(chosen.episode, 'episode')} so far"
             raise KpidError(f"there is no episode {episode} of {rule} - {chosen.label}", hint=hint)
@@ -139,11 +147,11 @@ def _chosen(connection: Connection, rule: str, segment: str | None) -> SeriesRow
     return found[0] if segment is None else _series(found, segment)
 
 
-def _is(one: Episode, chosen: SeriesRow, episode: int) -> bool:
+def _is(one: EpisodeRow, chosen: SeriesRow, episode: int) -> bool:
     return (one.rule_uid, one.series_key, one.episode) == (chosen.rule_uid, chosen.series_key, episode)
 
 
-def _story_of(app: App, connection: Connection, one: Episode) -> dict[str, Any]:
+def _story_of(app: App, connection: Connection, one: EpisodeRow) -> dict[str, Any]:
     story = alerts.episode_story(connection, one.rule_uid, one.series_key, one.episode)
     stands = story.series is not None and story.series.episode == one.episode and one.ended_at is None
     top = _told(app, story.series, one) if stands and story.series is not None else _told_health(app, one)
@@ -152,7 +160,7 @@ def _story_of(app: App, connection: Connection, one: Episode) -> dict[str, Any]:
     return {**top, "opened_at": plain(one.opened_at), "ended_at": plain(one.ended_at), **_happened(connection, story, one)}
 
 
-def _happened(connection: Connection, story: alerts.Story, one: Episode | None) -> dict[str, Any]:
+def _happened(connection: Connection, story: alerts.Story, one: EpisodeRow | None) -> dict[str, Any]:
     """All that is written down about an episode."""
     told = store.told_of_episode(connection, one) if one else []
     threads = _threads(story, [row.thread for row in told], one)
@@ -165,7 +173,7 @@ def _happened(connection: Connection, story: alerts.Story, one: Episode | None) 
     }
 
 
-def _threads(story: alerts.Story, told: Iterable[str | None], one: Episode | None) -> set[str]:
+def _threads(story: alerts.Story, told: Iterable[str | None], one: EpisodeRow | None) -> set[str]:
     """The threads in which people heard of it."""
     found = {str(event.body["thread"]) for event in story.events if event.body.get("thread")}
     return {*found, *(thread for thread in told if thread), *([one.thread] if one and one.thread else [])}

@@ -23,7 +23,7 @@ from kpid.commands.plain import plain
 from kpid.errors import KpidError
 from kpid.store import audit
 from kpid.store import handling as store
-from kpid.store.handling import Episode
+from kpid.store.episodes import EpisodeRow
 
 ACK_LASTS = "7d"
 LONGEST = timedelta(days=366)
@@ -93,7 +93,7 @@ def one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
-def instant_of(app: App, text: str, one: Episode | None = None) -> datetime:
+def instant_of(app: App, text: str, one: EpisodeRow | None = None) -> datetime:
     """``3d``, ``2026-12-24``, ``2026-12-24T18:00``, or ``next`` (an episode's next evaluation) as an instant.
 
     Raises:
@@ -108,7 +108,7 @@ def instant_of(app: App, text: str, one: Episode | None = None) -> datetime:
     return found
 
 
-def _instant(app: App, text: str, one: Episode | None, now: datetime) -> datetime:
+def _instant(app: App, text: str, one: EpisodeRow | None, now: datetime) -> datetime:
     if text == "next" and one is not None:
         return _next_slot(app, one, now)
     try:
@@ -123,7 +123,7 @@ def _instant(app: App, text: str, one: Episode | None, now: datetime) -> datetim
         raise KpidError(f"{one_line(text)[:60]!r} is neither a length of time nor a day", hint=hint) from None
 
 
-def _next_slot(app: App, one: Episode, now: datetime) -> datetime:
+def _next_slot(app: App, one: EpisodeRow, now: datetime) -> datetime:
     """When the episode's rule is judged next; in an hour for a rule that has no periods."""
     rule = next((rule for rule in app.config.rules if rule.uid == one.rule_uid), None)
     if rule is None or rule.absence is not None or rule.kpi not in app.plugins.kpis:
@@ -155,7 +155,7 @@ def _change(app: App, action: str, ids: Sequence[int], hand: Hand, until: str | 
 class Outcome:
     """An episode as it is after somebody did something about it; whether that changed it, and why not."""
 
-    episode: Episode
+    episode: EpisodeRow
     changed: bool
     why: str = ""
 
@@ -196,7 +196,7 @@ def _store(conn: Connection, action: str, numbers: Sequence[int], hand: Hand, un
     return (store.take_up if action == "ack" else store.put_off)(conn, numbers, until=until, **about)
 
 
-def _written(told: Outcome, before: Episode, until: datetime | None, hand: Hand) -> dict[str, Any]:
+def _written(told: Outcome, before: EpisodeRow, until: datetime | None, hand: Hand) -> dict[str, Any]:
     one = told.episode
     body = {"until": plain(until), "comment": hand.comment, "changed": told.changed, "why": told.why, "level": one.level}
     return body | {"rule": one.rule_uid, "segment": one.label, "was": before.handling, "was_by": before.handled_by}
@@ -207,13 +207,13 @@ def subject_of(number: int) -> str:
     return f"episode:{number}"
 
 
-def _why_not(one: Episode) -> str:
+def _why_not(one: EpisodeRow) -> str:
     if one.ended_at is not None:
         return f"it is over ({one.end_kind or 'ended'})"
     return f"{one.handled_by} was first" if one.handling == "acked" else "nobody has taken it up"
 
 
-def handling_text(one: Episode, now: datetime, timezone: str) -> str:
+def handling_text(one: EpisodeRow, now: datetime, timezone: str) -> str:
     """``acked by ada until Sat 5 Dec, 08:00``; empty if nobody has it in hand."""
     if one.ended_at is not None or not one.is_handled(now):
         return ""

@@ -16,7 +16,7 @@ from kpid.errors import KpidError
 from kpid.plugin.notifier import Press
 from kpid.store import audit
 from kpid.store import handling as store
-from kpid.store.handling import Episode
+from kpid.store.episodes import EpisodeRow
 
 SNOOZE_LASTS = "1d"
 SILENCE_LASTS = "8h"
@@ -102,7 +102,7 @@ def _claim(app: App, token: str) -> Claim:
         raise RefusedError(str(error), hint="Use the newest message, or `kpid ack`") from error
 
 
-def _episodes(app: App, claim: Claim) -> list[Episode]:
+def _episodes(app: App, claim: Claim) -> list[EpisodeRow]:
     kind, _, key = claim.subject.partition(":")
     with app.store.read() as conn:
         if kind == "flush":
@@ -115,7 +115,7 @@ def _episodes(app: App, claim: Claim) -> list[Episode]:
     return found
 
 
-def _line(app: App, one: Episode) -> str:
+def _line(app: App, one: EpisodeRow) -> str:
     now, zone = app.clock.now(), app.config.timezone
     name = next((rule.name for rule in app.config.rules if rule.uid == one.rule_uid), one.rule_uid)
     if one.ended_at is not None:
@@ -125,7 +125,7 @@ def _line(app: App, one: Episode) -> str:
     return f"{one.id}: {name}, {one.label}: {state}"
 
 
-def _silence(app: App, found: list[Episode], hand: Hand, press: Press) -> str:
+def _silence(app: App, found: list[EpisodeRow], hand: Hand, press: Press) -> str:
     """One silence for each rule that the message told of."""
     names = {rule.uid: rule.name for rule in app.config.rules}
     rules = [names[uid] for uid in dict.fromkeys(one.rule_uid for one in found) if uid in names]

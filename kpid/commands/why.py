@@ -24,7 +24,7 @@ from kpid.config.model import Rule
 from kpid.model import Cause, Dims, Measurement, Period, Segment, SeriesNeed, segment_key
 from kpid.store import alerts, history
 from kpid.store.alerts import EvaluationRow
-from kpid.store.handling import Episode
+from kpid.store.episodes import EpisodeRow
 
 _FIGURES = (
     "kind",
@@ -135,7 +135,9 @@ def _sentence(plan: RulePlan, cause: Cause) -> str:
     return cause_text(cause, plan.kpi.unit, None, plan.kpi.sample_noun(plan.rule.params))
 
 
-def _explained(app: App, conn: Connection, plan: RulePlan, one: Episode, slot: datetime, found: Mapping[str, Any]) -> Explained:
+def _explained(
+    app: App, conn: Connection, plan: RulePlan, one: EpisodeRow, slot: datetime, found: Mapping[str, Any]
+) -> Explained:
     """What moved the series in the period that ends with the slot, against what it was compared with then."""
     if not plan.why or "kind" not in found:
         return NOT_EXPLAINED

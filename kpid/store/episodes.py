@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, tuple_, update
 
 from kpid.model import Level, canonical_json
 from kpid.store.many import add_rows, change_rows
@@ -68,8 +68,13 @@ class EpisodeRow:
     @property
     def label(self) -> str:
         """What people read for the segment."""
-        parts = (self.names.get(name) or self.segment[name] or f"no {name}" for name in sorted(self.segment))
-        return ", ".join(parts) or "all"
+        if not self.series_key:
+            return "the rule's own data"
+        return ", ".join(self.names.get(name) or key or f"no {name}" for name, key in sorted(self.segment.items())) or "all"
+
+    def is_handled(self, now: datetime) -> bool:
+        """Whether somebody has it in hand now: what has run out does not count."""
+        return self.handling != "open" and (self.handled_until is None or self.handled_until > now)
 
 
 class EpisodeKey(NamedTuple):
@@ -144,17 +149,17 @@ def numbers_of(conn: Connection, keys: Collection[EpisodeKey]) -> dict[EpisodeKe
 
 def list_open(conn: Connection, *, rule_uid: str | None = None) -> list[EpisodeRow]:
     """Episodes that go on, oldest first; of one rule if given."""
-    wanted = _WANTED.where(episodes.c.ended_at.is_(None))
-    if rule_uid is not None:
-        wanted = wanted.where(episodes.c.rule_uid == rule_uid)
-    return [EpisodeRow(**row._mapping) for row in conn.execute(wanted.order_by(episodes.c.id))]
+    return read(conn, episodes.c.ended_at.is_(None), *(() if rule_uid is None else (episodes.c.rule_uid == rule_uid,)))
 
 
 def spans(conn: Connection, rule_uid: str) -> list[EpisodeRow]:
     """All episodes of a rule, oldest first."""
-    return [
-        EpisodeRow(**row._mapping) for row in conn.execute(_WANTED.where(episodes.c.rule_uid == rule_uid).order_by(episodes.c.id))
-    ]
+    return read(conn, episodes.c.rule_uid == rule_uid)
+
+
+def read(conn: Connection, *where: ColumnElement[bool]) -> list[EpisodeRow]:
+    """The episodes of which all of this is true, oldest first."""
+    return [EpisodeRow(**row._mapping) for row in conn.execute(_WANTED.where(*where).order_by(episodes.c.id))]
 
 
 def last_health(conn: Connection, uids: Collection[str]) -> dict[str, int]:

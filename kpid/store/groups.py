@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
-from kpid.store.episodes import EpisodeRow
+from kpid.store.episodes import EpisodeRow, read
 from kpid.store.notices import NoticeRow
 from kpid.store.tables import episodes, groups, notices, series
 
@@ -81,7 +81,7 @@ def repeat_at(conn: Connection, key: GroupId, at: datetime | None, now: datetime
 
 def handled_episodes(conn: Connection) -> list[EpisodeRow]:
     """Open episodes that somebody has in hand, or had until lately."""
-    return _episodes(conn, episodes.c.ended_at.is_(None), episodes.c.handling != "open")
+    return read(conn, episodes.c.ended_at.is_(None), episodes.c.handling != "open")
 
 
 def has_expired(conn: Connection, now: datetime) -> bool:
@@ -120,11 +120,6 @@ def open_of_routes(conn: Connection, routes: Collection[str]) -> list[NoticeRow]
     wanted = select(*(notices.c[name] for name in NoticeRow.__slots__)).join(episodes, mine)
     rows = conn.execute(wanted.where(episodes.c.ended_at.is_(None), or_(*names)).order_by(notices.c.id))
     return [NoticeRow(*row) for row in rows]
-
-
-def _episodes(conn: Connection, *where: Any) -> list[EpisodeRow]:
-    wanted = select(*(episodes.c[name] for name in EpisodeRow.__slots__)).where(*where)
-    return [EpisodeRow(**row._mapping) for row in conn.execute(wanted.order_by(episodes.c.id))]
 
 
 def _group(row: Any) -> GroupRow:

@@ -10,54 +10,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, true, update
 
+from kpid.store.episodes import EpisodeRow, read
 from kpid.store.notices import wake, wake_episode
 from kpid.store.tables import attempts, episodes, exclusions, notices, outbox, silences
 
 _AT_ONCE = 500
 _LARGEST = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """One firing of one series, under the number that people know it by. Of a rule's own data ``series_key`` is empty."""
-
-    id: int
-    rule_uid: str
-    series_key: str
-    episode: int
-    segment: Mapping[str, str | None]
-    names: Mapping[str, str | None]
-    labels: Mapping[str, str]
-    thread: str
-    level: str
-    opened_slot: datetime
-    since_at: datetime | None
-    opened_at: datetime
-    ended_slot: datetime | None
-    ended_at: datetime | None
-    end_kind: str
-    handling: str
-    handled_by: str
-    handled_via: str
-    handled_at: datetime | None
-    handled_until: datetime | None
-    comment: str
-    told_level: str
-    flapping: bool
-    updated_at: datetime
-
-    @property
-    def label(self) -> str:
-        """What people read for the segment."""
-        if not self.series_key:
-            return "the rule's own data"
-        return ", ".join(self.names.get(name) or key or f"no {name}" for name, key in sorted(self.segment.items())) or "all"
-
-    def is_handled(self, now: datetime) -> bool:
-        """Whether somebody has it in hand now: what has run out does not count."""
-        return self.handling != "open" and (self.handled_until is None or self.handled_until > now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,30 +74,20 @@ class ToldRow:
     done_at: datetime | None
 
 
-def _episodes() -> Select[Any]:
-    return select(*(episodes.c[field.name] for field in fields(Episode)))
-
-
-def load_episode(conn: Connection, number: int) -> Episode | None:
+def load_episode(conn: Connection, number: int) -> EpisodeRow | None:
     """An episode by its number; None if there is none."""
     return load_episodes(conn, [number]).get(number)
 
 
-def load_episodes(conn: Connection, numbers: Sequence[int]) -> dict[int, Episode]:
+def load_episodes(conn: Connection, numbers: Sequence[int]) -> dict[int, EpisodeRow]:
     """Episodes by their numbers; those that there are."""
-    found: dict[int, Episode] = {}
+    found: dict[int, EpisodeRow] = {}
     for some in _chunks([number for number in numbers if 0 < number <= _LARGEST]):
-        for row in conn.execute(_episodes().where(episodes.c.id.in_(some)).order_by(episodes.c.id)):
-            found[row.id] = Episode(*row)
+        found.update((one.id, one) for one in read(conn, episodes.c.id.in_(some)))
     return found
 
 
-def open_episodes(conn: Connection) -> list[Episode]:
-    """Episodes that are not over, oldest first."""
-    return [Episode(*row) for row in conn.execute(_episodes().where(episodes.c.ended_at.is_(None)).order_by(episodes.c.id))]
-
-
-def episodes_of_message(conn: Connection, flush_id: str) -> list[Episode]:
+def episodes_of_message(conn: Connection, flush_id: str) -> list[EpisodeRow]:
     """The episodes that a message told of, by number."""
     same = and_(
         notices.c.rule_uid == episodes.c.rule_uid,
@@ -145,7 +95,7 @@ def episodes_of_message(conn: Connection, flush_id: str) -> list[Episode]:
         notices.c.episode == episodes.c.episode,
     )
     told = select(notices.c.id).where(same, notices.c.flush_id == flush_id).exists()
-    return [Episode(*row) for row in conn.execute(_episodes().where(told).order_by(episodes.c.id))]
+    return read(conn, told)
 
 
 def take_up(
@@ -201,7 +151,7 @@ def _chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         yield numbers[start : start + _AT_ONCE]
 
 
-def told_of_episode(conn: Connection, one: Episode) -> list[ToldRow]:
+def told_of_episode(conn: Connection, one: EpisodeRow) -> list[ToldRow]:
     """What people were told of an episode, or would have been, oldest first."""
     wanted = select(*(notices.c[field.name] for field in fields(ToldRow))).where(
         notices.c.rule_uid == one.rule_uid, notices.c.series_key == one.series_key, notices.c.episode == one.episode
