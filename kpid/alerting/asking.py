@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from kpid.alerting.rules import RulePlan
-from kpid.analysis.periods import Calendar, period_at
+from kpid.analysis.periods import TO_DATE, Calendar, period_at
 from kpid.model import Period, SeriesNeed
 
-_WHOLE = {"wtd": "week", "mtd": "month", "qtd": "quarter", "ytd": "year", "fytd": "fiscal_year"}
 _TICK = timedelta(microseconds=1)
 
 
@@ -32,5 +31,5 @@ def looks_further(plan: RulePlan) -> bool:
 
 def target_period(period: Period, calendar: Calendar) -> Period:
     """The period that a target is for: of a to-date period the whole of it."""
-    whole = _WHOLE.get(period.kind)
+    whole = TO_DATE.get(period.kind)
     return period if whole is None else period_at(whole, period.end - _TICK, calendar)

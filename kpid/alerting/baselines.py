@@ -116,15 +116,19 @@ _A_YEAR = {
 }  # fmt: skip
 
 
+_LONGEST = {"wtd": 7, "mtd": 31, "qtd": 92, "ytd": 366, "fmtd": 42, "fqtd": 105, "fytd": 371}
+"""Days of the longest week, month ...; fiscal ones may consist of whole weeks, one of them more than usual."""
+
+
 def stored(steps: int, kind: str) -> int:
     """How many kept periods so many steps back are: of kinds with one period per day that overlap, a step is many days."""
     return steps * days_back(kind) if is_daily(kind) else steps
 
 
 def days_back(kind: str) -> int:
-    """How many days before a daily period the one to compare with may lie."""
+    """How many days before a daily period the one to compare with may lie: as many as the longest of what it is a part of."""
     digits = "".join(letter for letter in kind if letter.isdigit())
-    return int(digits) if digits else {"wtd": 7, "mtd": 31, "qtd": 92}.get(kind, 366)
+    return int(digits) if digits else _LONGEST.get(kind, 366)
 
 
 def baseline_of(against: Against, sight: Sight, terms: Terms) -> Baseline | Verdict:

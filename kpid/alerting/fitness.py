@@ -12,15 +12,16 @@ from kpid.alerting.changes import Change, Difference
 from kpid.alerting.conditions import POINTS, TIME_UNITS, Band, Condition, Portion, Threshold, in_unit
 from kpid.alerting.grammar import is_currency
 from kpid.alerting.mappings import Composite, Gain
-from kpid.alerting.paces import TO_DATE, Outlook, Pace
+from kpid.alerting.paces import RUNNING, Outlook, Pace
+from kpid.analysis.periods import TO_DATE
 from kpid.config.alerting import Rule
 from kpid.plugin.kpi import Definition, Kpi
 
 _TIMES = {"days", "seconds"}
 _ISO = frozenset({"hour", "day", "week", "iso_week", "wtd"})
 _NO_WEEKDAY = frozenset({
-    "month", "quarter", "half", "year", "fiscal_month", "fiscal_quarter", "fiscal_year", "mtd", "qtd", "ytd", "fytd",
-})  # fmt: skip
+    "month", "quarter", "half", "year", "fiscal_month", "fiscal_quarter", "fiscal_year", *TO_DATE,
+}) - {"wtd"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,8 @@ def _running(condition: Pace | Outlook, of: About) -> Iterator[str]:
     if of.adds_up is False:
         what = {"ratio": "a rate", "currency": "a balance or mean"}.get(of.unit, f"a KPI in {_unit_words(of.unit)} like this")
         yield f"`{condition.text}`: {what} has no {word}: write `{part}`"
-    if of.period and of.period not in TO_DATE:
-        yield f"`{condition.text}`: a {of.period} has no {word}: use period: {', '.join(TO_DATE)}"
+    if of.period and of.period not in RUNNING:
+        yield f"`{condition.text}`: a {of.period} has no {word}: use period: {', '.join(RUNNING)}"
 
 
 def _anomaly(condition: Anomaly, of: About) -> Iterator[str]:
@@ -235,8 +236,8 @@ def check_guards(rule: Rule, conditions: list[Condition], of: About) -> Iterator
         yield "per", f"per: {rule.per}: a KPI in {_unit_words(of.unit)} like this does not grow with the days: take per: out"
     if rule.disjoint and not compares:
         yield "disjoint", "disjoint: needs another figure to compare with: add `vs previous` or the like to the condition"
-    if rule.align == "working_days" and of.period not in TO_DATE.values():
-        yield "align", f"align: working_days is for to-date periods ({', '.join(TO_DATE.values())}): take it out"
+    if rule.align == "working_days" and of.period not in TO_DATE:
+        yield "align", f"align: working_days is for to-date periods ({', '.join(TO_DATE)}): take it out"
     if rule.rows is not None and (of.unit != "count" or not all(_finds(one) for one in conditions)):
         yield "rows", "rows: lists the records behind a count: use a count KPI, and a condition such as `> 0`"
 

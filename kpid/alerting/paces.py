@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kpid.alerting.baselines import Terms
+from kpid.alerting.baselines import Terms, days_back
 from kpid.alerting.conditions import OPERATORS, SIDES, OfOneFigure
 from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, exact_value, to_decimal, unsure
 from kpid.analysis.calendar import Calendar
@@ -22,24 +22,22 @@ from kpid.analysis.comparison import reference
 from kpid.analysis.durations import duration_from_text, number_from_text
 from kpid.analysis.forecast import LEAST, forecast
 from kpid.analysis.pace import Progress, Shape, expected_share, progress, shape_of
-from kpid.analysis.periods import period_at, previous_period
+from kpid.analysis.periods import TO_DATE, period_at, previous_period
 from kpid.analysis.workdays import WorkCalendar
 from kpid.model import Measurement, Period
 
 if TYPE_CHECKING:
     from kpid.alerting.contracts import Sight
 
-TO_DATE = {"week": "wtd", "month": "mtd", "quarter": "qtd", "year": "ytd", "fiscal_year": "fytd"}
+RUNNING = {whole: kind for kind, whole in TO_DATE.items()}
 """Kinds of periods that can be judged while they run, and the kind by which that is done."""
 PAST = 6
 """So many whole earlier periods a forecast goes by."""
-_WHOLE = {twin: kind for kind, twin in TO_DATE.items()}
-_DAYS = {"wtd": 7, "mtd": 31, "qtd": 92, "ytd": 366, "fytd": 371}
 
 
 def whole_of(period: Period, calendar: Calendar) -> Period:
     """The whole week, month ... that a to-date period is a part of; any other period is whole itself."""
-    kind = _WHOLE.get(period.kind)
+    kind = TO_DATE.get(period.kind)
     return period if kind is None else period_at(kind, period.start, calendar)
 
 
@@ -47,7 +45,7 @@ def days_needed(kind: str, *, seasonal: bool, forecasts: bool) -> int:
     """How many days back daily figures must reach, for a to-date kind."""
     if not seasonal and not forecasts:
         return 0
-    length = _DAYS.get(kind, 0)
+    length = days_back(kind)
     return max(length * (PAST + 2) if forecasts else 0, length + 366 if seasonal else 0)
 
 

@@ -14,7 +14,7 @@ from kpid.alerting.assessing import RuleConditions
 from kpid.alerting.baselines import stored
 from kpid.alerting.guards import Guards
 from kpid.alerting.mappings import Composite
-from kpid.alerting.paces import TO_DATE, days_needed
+from kpid.alerting.paces import RUNNING, days_needed
 from kpid.alerting.readings import Binding, Family, conditions_of, family_of
 from kpid.alerting.series import RulePolicy
 from kpid.analysis.durations import duration_from_text, span_from_text
@@ -175,7 +175,7 @@ def need_of(rule: Rule, kpi: Kpi) -> SeriesNeed:
 
 
 def _need(rule: Rule, kpi: Kpi, conditions: RuleConditions) -> SeriesNeed:
-    kind = TO_DATE.get(rule.period, rule.period) if "running" in conditions.needs else rule.period
+    kind = RUNNING.get(rule.period, rule.period) if "running" in conditions.needs else rule.period
     reach = conditions.reach(kind)
     beyond = stored(reach, kind) if is_daily(kind) else max(0, reach - 1)
     return SeriesNeed(

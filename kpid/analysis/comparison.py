@@ -14,12 +14,11 @@ from fractions import Fraction
 from kpid.analysis import fiscal
 from kpid.analysis.calendar import DAY, Calendar
 from kpid.analysis.period_labels import is_iso
-from kpid.analysis.periods import days_of, is_fixed, period_at, period_from_label, previous_period, span
+from kpid.analysis.periods import TO_DATE, days_of, is_fixed, period_at, period_from_label, previous_period, span
 from kpid.analysis.workdays import WorkCalendar
 from kpid.errors import ConfigError
 from kpid.model import Period
 
-_CONTAINERS = {"wtd": "week", "mtd": "month", "qtd": "quarter", "ytd": "year", "fytd": "fiscal_year"}
 _WEEKS = {"week", "iso_week", "week_sun", "week_sat"}
 _LONG = {"month", "quarter", "half", "year"}
 ALIGNMENTS = ("calendar_days", "working_days")
@@ -52,7 +51,7 @@ def reference(
         raise ConfigError(f"{name!r} is not a comparison", hint=f"Use one of {', '.join(COMPARISONS)}")
     if align not in ALIGNMENTS:
         raise ConfigError(f"{align!r} is not an alignment", hint=f"Use one of {', '.join(ALIGNMENTS)}")
-    if align == "working_days" and period.kind in _CONTAINERS and work is not None:
+    if align == "working_days" and period.kind in TO_DATE and work is not None:
         if name not in {"previous", "last_year"}:
             raise ConfigError(f"{name} cannot be aligned by working days", hint="Compare with previous or last_year")
         return _by_working_days(period, name, calendar, work)
@@ -70,7 +69,7 @@ def _previous(period: Period, calendar: Calendar) -> Reference:
 
 def _weeks_earlier(count: int) -> Callable[[Period, Calendar], Reference]:
     def found(period: Period, calendar: Calendar) -> Reference:
-        if period.kind in _LONG or period.kind in fiscal.MONTHS or period.kind in {"mtd", "qtd", "ytd", "fytd"}:
+        if period.kind in _LONG or period.kind in fiscal.MONTHS or period.kind in TO_DATE.keys() - {"wtd"}:
             hint = "Compare it with previous, last_year or last_year_364d"
             raise ConfigError(f"a {period.kind} has no same weekday {count * 7} days earlier", hint=hint)
         return Reference(_moved(period, count * 7, calendar))
@@ -88,6 +87,11 @@ def _last_year(period: Period, calendar: Calendar) -> Reference:
         return Reference(period_at(kind, calendar.midnight(first.replace(year=first.year - 1)), calendar))
     if kind in fiscal.MONTHS:
         return _last_fiscal_year(kind, first, calendar)
+    if TO_DATE.get(kind) in fiscal.MONTHS and calendar.fiscal_pattern != "gregorian":
+        earlier = _last_fiscal_year(TO_DATE[kind], first, calendar)
+        start, stop = days_of(earlier.period, calendar)
+        last = min(start + (after - first), stop) - DAY
+        return Reference(period_from_label(kind, last.isoformat(), calendar), earlier.warnings)
     return _last_year_by_date(period, first, after, calendar)
 
 
@@ -158,7 +162,7 @@ def _year_earlier(day: date) -> date:
 
 def _by_working_days(period: Period, name: str, calendar: Calendar, work: WorkCalendar) -> Reference:
     """A to-date period with as many working days: to the last of them, and over the free days that follow if ours ends so."""
-    container = _CONTAINERS[period.kind]
+    container = TO_DATE[period.kind]
     first, after = days_of(period, calendar)
     whole = period_at(container, calendar.midnight(first), calendar)
     other = COMPARISONS[name](whole, calendar)

@@ -13,7 +13,8 @@ _ISO = {"week", "iso_week"}
 _LABELS = re.compile(
     r"""(?P<fy>FY)?(?P<year>\d{4}) (?: -W(?P<week>\d\d) | -Q(?P<quarter>[1-4]) | -H(?P<half>[12]) | -M(?P<fmonth>\d\d)
         | -(?P<month>\d\d) (?:-(?P<day>\d\d))? )?
-        | (?P<rolling>\d+)d\ (?P<how>to|incl)\ (?P<last>\d{4}-\d\d-\d\d) | (?P<todate>[WMQY]TD|FYTD)\ (?P<until>\d{4}-\d\d-\d\d)
+        | (?P<rolling>\d+)d\ (?P<how>to|incl)\ (?P<last>\d{4}-\d\d-\d\d)
+        | (?P<todate>[WMQY]TD|F[MQY]TD)\ (?P<until>\d{4}-\d\d-\d\d)
         | since\ (?P<since>\d{4}-\d\d-\d\d)\ to\ (?P<upto>\d{4}-\d\d-\d\d)""",
     re.VERBOSE,
 )

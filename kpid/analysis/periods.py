@@ -5,7 +5,7 @@ Four families of kinds:
 * calendar kinds (``hour``, ``day`` ... ``fiscal_year``) lie side by side: each instant is in exactly one;
 * ``rolling_Nd`` is the N complete local days before a day: one period per day, and they overlap; ``rolling_Nd_today`` is the N
   days that end with the day itself;
-* to-date kinds (``wtd``, ``mtd``, ``qtd``, ``ytd``, ``fytd``, ``since_2017-01-15``) run from the start of the week ... of a
+* to-date kinds (``wtd``, ``mtd``, ``qtd``, ``ytd``, ``fmtd`` ..., ``since_2017-01-15``) run from the start of the week ... of a
   day, or from a given day, to the end of that day: one period per day. Today's is not over before the next midnight;
 * a fixed span (``2017-01-15..2017-02-10``, the last day not included) is one period and no other.
 
@@ -27,17 +27,21 @@ from kpid.errors import ConfigError
 from kpid.model import Period
 
 __all__ = [
-    "KINDS", "Calendar", "check_kind", "days_of", "is_daily", "is_fixed", "is_kind", "last_complete", "period_at",
+    "KINDS", "TO_DATE", "Calendar", "check_kind", "days_of", "is_daily", "is_fixed", "is_kind", "last_complete", "period_at",
     "period_from_label", "periods_between", "previous_period", "recurs", "span",
 ]  # fmt: skip
 
 _WEEKS = {"week": None, "iso_week": "mon", "week_sun": "sun", "week_sat": "sat"}
-_TO_DATE = {"wtd": "week", "mtd": "month", "qtd": "quarter", "ytd": "year", "fytd": "fiscal_year"}
+TO_DATE = {
+    "wtd": "week", "mtd": "month", "qtd": "quarter", "ytd": "year",
+    "fmtd": "fiscal_month", "fqtd": "fiscal_quarter", "fytd": "fiscal_year",
+}  # fmt: skip
+"""To-date kinds, and the kind of period that they are a part of."""
 _ROLLING = re.compile(r"rolling_([1-9][0-9]{0,3})d(_today)?")
 _SINCE = re.compile(r"since_(\d{4}-\d\d-\d\d)")
 _SPAN = re.compile(r"(\d{4}-\d\d-\d\d)\.\.(\d{4}-\d\d-\d\d)")
 _SIDE_BY_SIDE = frozenset({"day", *_WEEKS, *MONTHS, *fiscal.MONTHS})
-KINDS = ("hour", "day", *_WEEKS, *MONTHS, *fiscal.MONTHS, *_TO_DATE, "rolling_Nd", "rolling_Nd_today")
+KINDS = ("hour", "day", *_WEEKS, *MONTHS, *fiscal.MONTHS, *TO_DATE, "rolling_Nd", "rolling_Nd_today")
 """What a period may be called in a configuration."""
 
 
@@ -59,7 +63,7 @@ def is_kind(kind: str) -> bool:
 
 def is_daily(kind: str) -> bool:
     """Whether there is one period per day and they overlap (``rolling_Nd`` and to-date kinds)."""
-    return kind in _TO_DATE or _ROLLING.fullmatch(kind) is not None or _since(kind) is not None
+    return kind in TO_DATE or _ROLLING.fullmatch(kind) is not None or _since(kind) is not None
 
 
 def is_fixed(kind: str) -> bool:
@@ -117,7 +121,7 @@ def previous_period(period: Period, calendar: Calendar) -> Period:
         return _rolling(kind, first - DAY, calendar)
     if is_fixed(kind) or _since(kind):
         return span(first - (after - first), first, calendar)
-    if container := _TO_DATE.get(kind):
+    if container := TO_DATE.get(kind):
         start = _containing(container, first - DAY, calendar)
         return _to_date(kind, min(start + (after - first), first) - DAY, calendar)
     return _calendar_period(kind, _containing(kind, first - DAY, calendar), calendar)
@@ -199,7 +203,7 @@ def _period_of_day(kind: str, day: date, calendar: Calendar) -> Period:
         return span(*days, calendar)
     if _ROLLING.fullmatch(kind):
         return _rolling(kind, day - DAY if _excludes_today(kind) else day, calendar)
-    if kind in _TO_DATE or _since(kind):
+    if kind in TO_DATE or _since(kind):
         return _to_date(kind, day, calendar)
     return _calendar_period(kind, _containing(kind, day, calendar), calendar)
 
@@ -252,7 +256,7 @@ def _to_date(kind: str, day: date, calendar: Calendar) -> Period:
     if since := _since(kind):
         start, end = calendar.midnight(since), calendar.midnight(day + DAY)
         return Period(kind, start, max(start, end), f"since {since.isoformat()} to {day.isoformat()}")
-    first = _containing(_TO_DATE[kind], day, calendar)
+    first = _containing(TO_DATE[kind], day, calendar)
     return Period(kind, calendar.midnight(first), calendar.midnight(day + DAY), f"{kind.upper()} {day.isoformat()}")
 
 

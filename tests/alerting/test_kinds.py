@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kpid.alerting.evaluate import evaluate_rules
 from kpid.alerting.rules import plan_of
 from kpid.analysis.periods import days_of, last_complete, period_from_label
@@ -82,8 +84,11 @@ def test_many_owners_at_once_need_more_than_one_alone(tmp_path: Path) -> None:
     assert (body["p"], body["baseline"]) == (0.0, "0.25")
 
 
-def test_running_quarter_is_judged_every_day(tmp_path: Path) -> None:
-    written = rule(kpi="deals", period="quarter", by=[], warn="pace < 90% of target", critical="pace < 75% of target")
+@pytest.mark.parametrize(
+    ("period_kind", "to_date", "label"), [("quarter", "qtd", "2026-Q4"), ("fiscal_quarter", "fqtd", "FY2026-Q4")]
+)
+def test_running_quarter_is_judged_every_day(tmp_path: Path, whole: str, to_date: str, label: str) -> None:
+    written = rule(kpi="deals", period=whole, by=[], warn="pace < 90% of target", critical="pace < 75% of target")
     world, need = World(tmp_path, [written]), plan_of(written, DEALS).need
     goals: list[Period] = []
 
@@ -91,14 +96,14 @@ def test_running_quarter_is_judged_every_day(tmp_path: Path) -> None:
         goals.append(period)
         return Decimal(650)
 
-    first = period_from_label("qtd", "2026-10-08", CALENDAR)
+    first = period_from_label(to_date, "2026-10-08", CALENDAR)
     for day in range(41):
-        period = last_complete("qtd", first.end + timedelta(days=day), CALENDAR, 1)[0]
+        period = last_complete(to_date, first.end + timedelta(days=day), CALENDAR, 1)[0]
         pace = {36: 85, 37: 85, 38: 70, 39: 70}.get(day, 100)
         put(world, need, period, {"": WORK.working_days(*days_of(period, CALENDAR)) * pace // 10})
         judge(world, period, targets=target)
     assert world.events() == ["fired", "escalated", "resolved"]
-    assert {goal.label for goal in goals} == {"2026-Q4"}
+    assert {goal.label for goal in goals} == {label}
     assert bodies(world, "fired")[0]["reason"].endswith("working days")
 
 

@@ -12,7 +12,10 @@ from kpid.alerting.contracts import Sight
 from kpid.alerting.mappings import condition_from
 from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.paces import days_needed, whole_of
-from kpid.analysis.periods import period_from_label
+from kpid.alerting.verdicts import to_decimal
+from kpid.analysis.calendar import Calendar
+from kpid.analysis.comparison import reference
+from kpid.analysis.periods import TO_DATE, days_of, period_from_label
 from kpid.model import Measurement
 from tests.alerting.sights import CALENDAR, WORK, asks, plain
 
@@ -132,3 +135,62 @@ def test_what_they_need() -> None:
     assert days_needed("mtd", seasonal=True, forecasts=False) >= 31 + 365
     assert whole_of(period_from_label("qtd", "2026-11-13", CALENDAR), CALENDAR).label == "2026-Q4"
     assert datetime(2026, 1, 1, tzinfo=UTC).year == 2026
+
+
+RETAIL = Calendar("Europe/Berlin", fiscal_start=2, fiscal_pattern="4-4-5", year_rule="nearest")
+APRIL = Calendar("Europe/Berlin", fiscal_start=4)
+FISCAL = {"fiscal_month": "fmtd", "fiscal_quarter": "fqtd", "fiscal_year": "fytd"}
+
+
+@pytest.mark.parametrize("calendar", [RETAIL, APRIL])
+@pytest.mark.parametrize("kind", FISCAL)
+def test_fiscal_periods_have_a_pace_by_their_own_working_days(kind: str, calendar: Calendar) -> None:
+    """At any day: what is due is the share of the fiscal period's own working days; all of it on its last day."""
+    for day in ("2026-03-13", "2026-11-12", "2027-01-29"):
+        period = period_from_label(FISCAL[kind], day, calendar)
+        whole = whole_of(period, calendar)
+        assert (whole.kind, whole.start) == (kind, period.start)
+        worked, every = (WORK.working_days(*days_of(one, calendar)) for one in (period, whole))
+        seen = Sight(plain(period, 1), period, target=Decimal(1000), calendar=calendar, work=WORK)
+        found = judged("pace < 90% of target", seen, start_after="1%")
+        assert found.baseline == to_decimal(1000 * worked / every)
+        assert f"after {float(worked):g} of {float(every):g} working days" in found.reason
+    last = period_from_label(FISCAL[kind], str(days_of(whole, calendar)[1] - timedelta(days=1)), calendar)
+    full = Sight(plain(last, 999), last, target=Decimal(1000), calendar=calendar, work=WORK)
+    assert judged("pace < 100% of target", full).kind is OutcomeKind.BREACH
+    assert judged("pace < 100% of target", replace(full, current=plain(last, 1000))).kind is OutcomeKind.CLEAR
+
+
+def test_fiscal_quarter_of_weeks_forecasts_from_quarters_of_weeks() -> None:
+    """Each earlier quarter of 13 weeks brought one a working day: half-way through, it comes to as many as there are."""
+    period = period_from_label("fqtd", "2026-12-15", RETAIL)
+    whole = whole_of(period, RETAIL)
+    first = days_of(whole, RETAIL)[0] - timedelta(days=800)
+    brought = [
+        replace(plain(period_from_label("day", str(day), RETAIL), 1))
+        for day in (first + timedelta(days=step) for step in range(845))
+        if WORK.weight(day)
+    ]
+    sold = sum(1 for one in brought if one.period.start >= whole.start)
+    target = WORK.working_days(*days_of(whole, RETAIL))
+    seen = Sight(plain(period, sold), period, target=to_decimal(target), calendar=RETAIL, work=WORK, days=brought)
+    found = judged("forecast < 95% of target", seen)
+    assert found.kind is OutcomeKind.CLEAR, found.reason
+    assert judged("forecast < 110% of target", seen).kind is OutcomeKind.BREACH
+
+
+def test_seasonal_curve_of_a_fiscal_quarter_follows_the_same_quarter_of_the_fiscal_year_before() -> None:
+    period = period_from_label("fqtd", "2026-12-15", RETAIL)
+    earlier = reference(whole_of(period, RETAIL), "last_year", RETAIL).period
+    first, after = days_of(earlier, RETAIL)
+    late = [plain(period_from_label("day", str(after - timedelta(days=back)), RETAIL), 100) for back in (4, 3)]
+    seen = Sight(plain(period, 1), period, target=Decimal(1000), calendar=RETAIL, work=WORK, days=late)
+    found = judged("pace < 90% of target", seen, curve="seasonal")
+    assert (found.kind, found.reason) == (OutcomeKind.INSUFFICIENT, "no pace: nothing is expected by now")
+    early = [plain(period_from_label("day", str(first + timedelta(days=step)), RETAIL), 100) for step in range(4)]
+    assert judged("pace < 90% of target", replace(seen, days=early), curve="seasonal").baseline == 1000
+
+
+def test_every_to_date_kind_looks_as_far_back_as_its_longest_period() -> None:
+    for kind in TO_DATE:
+        assert days_needed(kind, seasonal=False, forecasts=True) > 6 * (days_needed(kind, seasonal=True, forecasts=False) - 366)

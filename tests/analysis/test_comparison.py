@@ -151,10 +151,26 @@ def test_comparison_that_makes_no_sense_is_refused(kind, name, comparison, align
 
 
 KINDS = ("hour", "day", "week", "iso_week", "week_sun", "month", "quarter", "half", "year", "fiscal_month",
-         "fiscal_year", "rolling_30d", "rolling_7d_today", "wtd", "mtd", "qtd", "ytd", "fytd", "2024-02-01..2024-02-20",
+         "fiscal_year", "rolling_30d", "rolling_7d_today", "wtd", "mtd", "qtd", "ytd", "fmtd", "fqtd", "fytd",
+         "2024-02-01..2024-02-20",
          "since_2010-03-05")  # fmt: skip
 instants = st.datetimes(datetime(2012, 1, 1), datetime(2031, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC))
 calendars = st.sampled_from([BERLIN, RETAIL, Calendar("America/New_York", "sun", 4), Calendar("Australia/Lord_Howe", "sat", 10)])
+
+
+@pytest.mark.parametrize("kind", ["fmtd", "fqtd", "fytd"])
+def test_fiscal_period_to_date_of_weeks_is_compared_with_as_many_days_of_the_year_before(kind):
+    """4-4-5: the same dates of the year before may lie in another fiscal month or quarter."""
+    container = {"fmtd": "fiscal_month", "fqtd": "fiscal_quarter", "fytd": "fiscal_year"}[kind]
+    day = date(2024, 1, 1)
+    while day < date(2027, 1, 1):
+        period = period_at(kind, RETAIL.midnight(day), RETAIL)
+        first, after = days_of(period, RETAIL)
+        whole = reference(period_at(container, RETAIL.midnight(day), RETAIL), "last_year", RETAIL).period
+        earlier = days_of(reference(period, "last_year", RETAIL).period, RETAIL)
+        start, stop = days_of(whole, RETAIL)
+        assert earlier == (start, min(start + (after - first), stop))
+        day += timedelta(days=1)
 
 
 @given(

@@ -33,8 +33,8 @@ ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sa
 FISCAL = ("fiscal_month", "fiscal_quarter", "fiscal_year")
 DATED = ("day", "week", "month", "quarter", "half", "year", *FISCAL)
 SIDE_BY_SIDE = ("hour", *DATED, "iso_week", "week_sun", "week_sat")
-DAILY = ("rolling_1d", "rolling_7d", "rolling_90d", "rolling_1d_today", "rolling_30d_today", "wtd", "mtd", "qtd", "ytd", "fytd",
-         "since_2004-12-30")  # fmt: skip
+DAILY = ("rolling_1d", "rolling_7d", "rolling_90d", "rolling_1d_today", "rolling_30d_today", "wtd", "mtd", "qtd", "ytd",
+         "fmtd", "fqtd", "fytd", "since_2004-12-30")  # fmt: skip
 BERLIN = Calendar("Europe/Berlin")
 
 patterns = st.sampled_from(("gregorian", "4-4-5", "4-5-4", "5-4-4"))
