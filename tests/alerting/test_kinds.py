@@ -84,9 +84,7 @@ def test_many_owners_at_once_need_more_than_one_alone(tmp_path: Path) -> None:
     assert (body["p"], body["baseline"]) == (0.0, "0.25")
 
 
-@pytest.mark.parametrize(
-    ("period_kind", "to_date", "label"), [("quarter", "qtd", "2026-Q4"), ("fiscal_quarter", "fqtd", "FY2026-Q4")]
-)
+@pytest.mark.parametrize(("whole", "to_date", "label"), [("quarter", "qtd", "2026-Q4"), ("fiscal_quarter", "fqtd", "FY2026-Q4")])
 def test_running_quarter_is_judged_every_day(tmp_path: Path, whole: str, to_date: str, label: str) -> None:
     written = rule(kpi="deals", period=whole, by=[], warn="pace < 90% of target", critical="pace < 75% of target")
     world, need = World(tmp_path, [written]), plan_of(written, DEALS).need
