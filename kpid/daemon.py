@@ -1,8 +1,7 @@
 """The daemon: does what is due when it is due, answers commands, and stops without losing anything.
 
-APScheduler is the timer and the thread pool, nothing more: what runs is decided by the run table (``kpid.commands.rounds``), and
-a job that fires too often, too seldom or twice changes nothing. The main thread ticks by the monotonic clock, so that a wall
-clock that is set back or forward is noticed within half a minute.
+What runs is decided by the run table (``kpid.commands.rounds``); ``kpid.timing`` only says when to look. The main thread ticks by
+the monotonic clock, so that a wall clock that is set back or forward is noticed within half a minute.
 """
 
 from __future__ import annotations
@@ -17,13 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.jobstores.base import JobLookupError
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
-
 from kpid import __version__, control, cycle, logs
-from kpid.analysis.schedule import Schedule
 from kpid.analysis.wording import count_text
 from kpid.app import App, open_app
 from kpid.clock import Clock, ShiftedClock, SystemClock
@@ -40,6 +33,7 @@ from kpid.reloading import read_again, tell_well
 from kpid.store import runs
 from kpid.store.runs import Run
 from kpid.supervision import Health, ProgramCode, Signals, give_back_memory, serve, share_one_heap, tell_systemd
+from kpid.timing import EveryTrigger, Jobs, ScheduleTrigger, Timer
 from kpid.web.doing import serving_pages
 
 log = logging.getLogger(__name__)
@@ -51,34 +45,9 @@ STEP = 5.0
 """A wall clock that is further off than this after a tick was set."""
 REPORT_PATIENCE = 900.0
 """So long a report that is due waits for syncs that are due."""
-THREADS = 8
 PATIENCE = 900.0
 """Seconds after which a part of us that has said nothing is not well."""
 _DELIVER = "deliver"
-
-
-class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]
-    """Fires at the due times of a schedule, by our clock; what was missed is not its business."""
-
-    def __init__(self, schedule: Schedule, clock: Clock) -> None:
-        self._schedule = schedule
-        self._clock = clock
-
-    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """The next due time, as the timer's clock will show it."""
-        ours = self._clock.now()
-        return now + (self._schedule.instant(self._schedule.next(self._schedule.reach(ours))) - ours)
-
-
-class EveryTrigger(BaseTrigger):  # type: ignore[misc]
-    """Fires again and again, so long after the last time."""
-
-    def __init__(self, interval: timedelta) -> None:
-        self._interval = interval
-
-    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """The next time."""
-        return now + self._interval
 
 
 class Daemon:
@@ -99,11 +68,7 @@ class Daemon:
         self._rested = False
         self._doors = ExitStack()
         self._health = Health(self._machine, PATIENCE)
-        self._timer = BackgroundScheduler(
-            timezone="UTC",
-            executors={"default": ThreadPoolExecutor(THREADS), _DELIVER: ThreadPoolExecutor(1)},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
+        self._timer = Timer(self._machine, alone=(_DELIVER,))
 
     def start(self) -> None:
         """Begin to work."""
@@ -111,13 +76,14 @@ class Daemon:
         self._timer.start()
 
     def _schedule_all(self) -> None:
-        for job in self._timer.get_jobs():
-            job.remove()
-        for name, schedule in rounds.schedules(self.app.config).items():
-            self._timer.add_job(self._work, ScheduleTrigger(schedule, self.app.clock), [name], id=name)
-        self._timer.add_job(self._deliver, EveryTrigger(DELIVER_EVERY), id=_DELIVER, executor=_DELIVER)
-        if self.app.config.heartbeat is not None:
-            self._timer.add_job(self.beat, EveryTrigger(self.app.config.heartbeat.every), id="heartbeat")
+        config, clock = self.app.config, self.app.clock
+        jobs: Jobs = {
+            name: (ScheduleTrigger(schedule, clock), self._work, (name,)) for name, schedule in rounds.schedules(config).items()
+        }
+        jobs[_DELIVER] = (EveryTrigger(DELIVER_EVERY), self._deliver, ())
+        if config.heartbeat is not None:
+            jobs["heartbeat"] = (EveryTrigger(config.heartbeat.every), self.beat, ())
+        self._timer.plan(jobs)
 
     def tick(self) -> None:
         """Every half minute: look at the clock, plan what is due, keep what we hold, wake what has work."""
@@ -148,7 +114,7 @@ class Daemon:
             return
         self._health.well("tick")
         for name in due - set(self._held):
-            self._wake(name)
+            self._timer.wake(name)
         if not self._rested and not due:
             self._rested = True
             self._rest()
@@ -158,10 +124,6 @@ class Daemon:
         self.app.warehouse.give_back_memory()
         give_back_memory()
         self._code.let_go()
-
-    def _wake(self, name: str) -> None:
-        with suppress(JobLookupError):  # it is not configured any more
-            self._timer.modify_job(name, next_run_time=self._machine.now())
 
     def _work(self, name: str) -> None:
         """The job of one schedule: plan, then do what is due until nothing is."""
@@ -198,14 +160,14 @@ class Daemon:
                 why = rounds.attempt(app, run, lambda: sync_one(app, name, self._turns))
                 for other in rounds.schedules(app.config):
                     if other.startswith(rounds.REPORT) and other in self._waiting:
-                        self._wake(other)
+                        self._timer.wake(other)
             else:
                 why = rounds.attempt(app, run, lambda: rounds.publish(app, run, self._pause))
                 if why is None:
                     log.info("report %s is written", name)
         self._rested = False
         self._rest()
-        self._wake(_DELIVER)
+        self._timer.wake(_DELIVER)
         return why
 
     def _deliver(self) -> None:
@@ -243,14 +205,14 @@ class Daemon:
             raise KpidError(f"{type(error).__name__}: {error}", hint="The daemon's log says more") from error
         finally:
             if command.need == "write":
-                self._wake(_DELIVER)
+                self._timer.wake(_DELIVER)
 
     def reload(self) -> None:
         """Read the configuration again: the whole new one, or the old one goes on and the error is told."""
         old = self.app
         new = read_again(self._file, old)
         if new is None:
-            self._wake(_DELIVER)
+            self._timer.wake(_DELIVER)
             return
         self._doors.close()
         idle = self._delivering.acquire(timeout=DRAIN)
@@ -268,7 +230,7 @@ class Daemon:
 
     def open_doors(self) -> None:
         """Serve the pages and hear the buttons, where they are configured; ConfigError if that address cannot be had."""
-        wake = partial(self._wake, _DELIVER)
+        wake = partial(self._timer.wake, _DELIVER)
         self._doors.enter_context(hearing(self.app, wake, self._machine))
         self._doors.enter_context(serving_pages(self.app, wake, self._health.is_well))
 
@@ -281,7 +243,7 @@ class Daemon:
         """Stop: finish the current sends and runs, give back what cannot be finished. False: a thread is still busy."""
         self.stopping.set()
         self._doors.close()
-        self._timer.shutdown(wait=False)
+        self._timer.stop()
         until = self._machine.monotonic() + DRAIN
         idle = self._delivering.acquire(timeout=DRAIN)
         while self._held and self._machine.monotonic() < until:

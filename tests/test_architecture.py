@@ -15,7 +15,7 @@ CORE = sorted(path for path in (ROOT / "kpid").rglob("*.py") if "versions" not i
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 DOORS = {
     "requests": {"kpid/plugin/http.py"},
-    "apscheduler": {"kpid/daemon.py"},
+    "apscheduler": {"kpid/timing.py"},
     "pluggy": {"kpid/plugin/hooks.py", "kpid/registry.py"},
     "jinja2": {"kpid/reporting/render.py"},
     "duckdb": {"kpid/warehouse/duckdb.py"},
