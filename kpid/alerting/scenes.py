@@ -8,11 +8,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from kpid.alerting.absence import plan_of as plan_of_absence
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Facts, Times
 from kpid.alerting.replay import Past, facts_of
 from kpid.alerting.rules import RulePlan, plan_of
 from kpid.alerting.ruletests import RuleTest, Suite
+from kpid.alerting.written_arrivals import WrittenArrivals, arrivals_from
 from kpid.alerting.written_series import Family, WrittenSeries, measured, series_from
 from kpid.analysis.periods import last_complete, periods_between
 from kpid.config.alerting import Rule
@@ -21,19 +23,38 @@ from kpid.errors import ConfigError
 from kpid.model import Dims, Measurement, Period, SeriesNeed
 
 _DAY = "day"
-_ABOUT = ("kpi", "period", "start")
-"""What a series may say besides its segment and its figures: which KPI's they are, of which periods, from when on."""
+_ABOUT = ("rule", "kpi", "period", "start")
+"""What a series may say besides its segment and its figures: which rule's and KPI's they are, of which periods, from when on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that one test is run with. ``names`` are what the test calls the series, by segment."""
+    """All that one test is run with.
+
+    Attributes:
+        plan: the rule.
+        past: all figures.
+        setup: with the targets that the test says.
+        periods: those that the test is about, oldest first.
+        names: what the test calls the series, by segment.
+        arrivals: of a rule on absence: what came and what did not.
+    """
 
     plan: RulePlan
-    facts: Facts
+    past: Past
     setup: AlertingSetup
     periods: Sequence[Period]
     names: Mapping[Dims, str]
+    arrivals: Sequence[WrittenArrivals] = ()
+
+    @property
+    def facts(self) -> Facts:
+        """The figures as the walk takes them."""
+        return facts_of(self.past, self.periods)
+
+    def slot_at(self, place: int) -> datetime:
+        """When a period is judged, by its place from 0."""
+        return self.periods[place].end + self.plan.settle
 
 
 @dataclass
@@ -73,37 +94,73 @@ class Stage:
     def __post_init__(self) -> None:
         self.times = Times(self.setup.calendar)
 
-    def scene(self, number: int, test: RuleTest) -> Scene:
+    def scene(self, number: int, test: RuleTest, name: str = "") -> Scene:
         """Make a test ready.
+
+        Args:
+            number: of the test.
+            test: itself.
+            name: of one of the other rules that are tested with the test's own.
 
         Raises:
             ConfigError: its rule or a series of it cannot be read: all mistakes are told.
         """
-        plan = self._plan(number, test)
+        plan = self._plan(number, name or test.rule)
+        if plan.rule.absence is not None:
+            return self._absence(number, test, plan)
         columns = self._read(number, test, plan)
         if not columns.own:
             where = self.suite.place("tests", number, "series")
             raise ConfigError(
-                f"there is no series of rule {test.rule}", where=where, hint=f"It is one by {', '.join(plan.need.by)}"
+                f"there is no series of rule {plan.rule.name}", where=where, hint=f"It is one by {', '.join(plan.need.by)}"
             )
-        periods = self._first(plan.need.period, test.start, max(one.length for one in columns.own))
+        periods = self.first_periods(plan.need.period, test.start, max(one.length for one in columns.own))
         try:
             past = self._past(plan, columns, periods)
         except ValueError as error:
             raise ConfigError(str(error), where=self.suite.place("tests", number, "series")) from None
         has_targets = any("target" in one.columns for one in columns.own)
         setup = replace(self.setup, targets=_targets(columns.own, periods)) if has_targets else self.setup
-        return Scene(plan, facts_of(past, periods), setup, periods, {one.dims: one.label for one in columns.own})
+        return Scene(plan, past, setup, periods, {one.dims: one.label for one in columns.own})
 
-    def _plan(self, number: int, test: RuleTest) -> RulePlan:
-        if test.rule not in self._plans:
-            self._plans[test.rule] = self._made_ready(self.suite.rules[test.rule], self.suite.place("tests", number, "rule"))
-        return self._plans[test.rule]
+    def _absence(self, number: int, test: RuleTest, plan: RulePlan) -> Scene:
+        """What came and what did not, hour by hour."""
+        found: list[WrittenArrivals] = []
+        errors = []
+        for place, given in self._series_of(test, plan.rule.name):
+            try:
+                one = arrivals_from(
+                    {name: value for name, value in given.items() if name != "rule"}, plan.rule, self.setup.expected
+                )
+                if any(other.dims == one.dims for other in found):
+                    raise ValueError(f"there are two series of {one.name}: write them as one")
+                found.append(one)
+            except ValueError as error:
+                errors.append(ConfigError(str(error), where=self.suite.place("tests", number, "series", place)))
+        raise_errors(errors)
+        hours = self.first_periods(plan.need.period, test.start, max(len(one.cells) for one in found))
+        return Scene(plan, Past(()), self.setup, hours, {one.dims: one.name for one in found}, found)
+
+    def _plan(self, number: int, name: str) -> RulePlan:
+        if name not in self._plans:
+            self._plans[name] = self._made_ready(self.suite.rules[name], self.suite.place("tests", number, "rule"))
+        return self._plans[name]
+
+    def remade(self, rule: Rule, where: str) -> RulePlan:
+        """A rule that is edited in the middle of a test, made ready.
+
+        Raises:
+            ConfigError: it cannot be judged.
+        """
+        return self._made_ready(rule, where)
+
+    def _series_of(self, test: RuleTest, name: str) -> list[tuple[int, Mapping[str, Any]]]:
+        """The series of one of the rules of a test, with their places; there is at least one."""
+        return [(place, given) for place, given in enumerate(test.series) if given.get("rule", test.rule) == name]
 
     def _made_ready(self, rule: Rule, where: str) -> RulePlan:
         if rule.absence is not None:
-            hint = "What does not come is seen by the clock, not in figures: there is nothing to write down"
-            raise ConfigError(f"rule {rule.name} looks at no KPI", where=where, hint=hint)
+            return plan_of_absence(rule)
         kpis, settings = self.setup.kpis, self.setup.settings
         if rule.kpi not in kpis:
             hint = near_miss(rule.kpi, kpis, what="`kpid kpis` lists")
@@ -112,7 +169,7 @@ class Stage:
 
     def _read(self, number: int, test: RuleTest, plan: RulePlan) -> _Columns:
         columns, errors = _Columns(), []
-        for place, given in enumerate(test.series):
+        for place, given in self._series_of(test, plan.rule.name):
             where = self.suite.place("tests", number, "series", place)
             try:
                 self._sort(given, test, plan, columns)
@@ -124,7 +181,7 @@ class Stage:
     def _sort(self, given: Mapping[str, Any], test: RuleTest, plan: RulePlan, columns: _Columns) -> None:
         """Read a series, and put it where it belongs."""
         kind, key, need = _meant(given, plan, test.start)
-        series = series_from({name: value for name, value in given.items() if name not in _ABOUT}, self._family(need, plan))
+        series = series_from({name: value for name, value in given.items() if name not in _ABOUT}, self.family(need, plan))
         if columns.is_twice(kind, key, series.dims):
             raise ValueError(f"there are two series of {series.label}: write them as one")
         match kind:
@@ -137,7 +194,8 @@ class Stage:
             case _:
                 columns.days.append((key, series))
 
-    def _family(self, need: SeriesNeed, plan: RulePlan) -> Family:
+    def family(self, need: SeriesNeed, plan: RulePlan) -> Family:
+        """What figures of a need are figures of."""
         if need not in self._families:
             kpi, settings, rule = self.setup.kpis[need.kpi], self.setup.settings.get(need.kpi), plan.rule
             definition = kpi.definition({**(settings.params if settings else {}), **dict(need.params)})
@@ -148,14 +206,18 @@ class Stage:
 
     def _past(self, plan: RulePlan, columns: _Columns, periods: Sequence[Period]) -> Past:
         def made(need: SeriesNeed | None, series: WrittenSeries, spans: Sequence[Period]) -> list[Measurement]:
-            return [] if need is None else measured(series, self._family(need, plan), spans, self.setup.calendar)
+            return [] if need is None else measured(series, self.family(need, plan), spans, self.setup.calendar)
 
         members: list[list[Measurement]] = [[] for _ in plan.members]
         for place, series in columns.members:
             need = plan.members[place]
             spans = [last_complete(need.period, period.end, self.setup.calendar)[0] for period in periods]
             members[place].extend(made(need, series, spans))
-        days = [one for start, series in columns.days for one in made(plan.days, series, self._first(_DAY, start, series.length))]
+        days = [
+            one
+            for start, series in columns.days
+            for one in made(plan.days, series, self.first_periods(_DAY, start, series.length))
+        ]
         return Past(
             figures=[figure for series in columns.own for figure in made(plan.need, series, periods)],
             total=[figure for series in columns.total for figure in made(plan.total, series, periods)],
@@ -163,7 +225,7 @@ class Stage:
             days=sorted(days, key=lambda figure: figure.period.start),
         )
 
-    def _first(self, kind: str, start: date, count: int) -> list[Period]:
+    def first_periods(self, kind: str, start: date, count: int) -> list[Period]:
         """The first periods of a kind from a day on."""
         known = self._periods.get((kind, start), [])
         length = timedelta(days=count)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.rulechecks import Line, RuleTester, TestedRule
+from kpid.alerting.rulechecks import RuleTester
+from kpid.alerting.ruleresults import Line, TestedRule
 from kpid.alerting.ruletests import read_suite
+from kpid.alerting.windows import openings_of
+from kpid.analysis.schedule import schedule_from_text
 from kpid.config.load import Loaded, load_config
 from kpid.config.model import Config
 from kpid.config.problems import each_error, raise_errors
@@ -23,6 +27,7 @@ from kpid.registry import load_plugins
 
 _ENDINGS = (".yml", ".yaml")
 _LINE = Line._fields
+_SOME_DAY = datetime(2026, 1, 5)  # noqa: DTZ001 - on the company's wall clock; how often something is expected depends on no day
 FOLDER = Path("rules/tests")
 """Where tests are looked for if none are named: in the configuration's folder."""
 
@@ -95,10 +100,25 @@ def _setup(loaded: Loaded | None) -> AlertingSetup:
         compose=_nothing,
         settings=settings_of(config, kpis),
         routes=config.routes,
+        inhibit=config.inhibit,
+        windows=openings_of(config.windows, work_calendars(config), config.timezone),
         owners=config.owners,
         flapping=config.flapping,
         calendars=work_calendars(config),
+        expected=_expected(config),
     )
+
+
+def _expected(config: Config) -> dict[str, timedelta]:
+    """The usual time between two syncs of a source, or two reports: ``source:crm``, ``report:weekly``."""
+
+    def between(every: str) -> timedelta:
+        schedule = schedule_from_text(every, config.timezone)
+        first = schedule.next(_SOME_DAY)
+        return schedule.next(first) - first
+
+    found = {f"source:{name}": between(source.every) for name, source in config.sources.items()}
+    return found | {f"report:{name}": between(job.every) for name, job in config.reports.items()}
 
 
 def _nothing(notice: Notice) -> Message:

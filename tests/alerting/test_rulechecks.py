@@ -196,7 +196,7 @@ def test_who_is_told_is_said_by_routes(run):
         ({"rule": "close_rate_low", "series": "[{owner: ana, value: 1}, {owner: ana, value: 1}]"}, "two series of ana"),
         ({"rule": "close_rate_low", "series": "[{owner: ana, value: 1}]", "expect": "{2: {ana: ok}}"}, "there is no period 2"),
         ({"rule": "close_rate_low", "series": "[{owner: ana, value: 1}]", "expect": "{1: {anna: ok}}"}, "no series 'anna'"),
-        ({"rule": "silent", "series": "[{value: 1}]"}, "rule silent looks at no KPI"),
+        ({"rule": "silent", "series": "[{value: 1}]"}, "unknown key 'value': A series of a rule on absence has"),
         ({"rule": "strange", "series": "[{value: 1}]"}, "there is no KPI 'nothing_known'"),
     ],
 )

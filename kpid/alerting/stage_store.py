@@ -1,0 +1,69 @@
+"""The store that rule tests with steps are played on: in memory, the same tables and the same code as live. And its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from kpid.alerting.contracts import AlertingSetup
+from kpid.alerting.routes import escalations, paces
+from kpid.store.engine import Store
+from kpid.store.notices import SENT, WAITING
+from kpid.store.tables import episodes, groups, metadata, notices
+
+_INHIBITED = "inhibited by "
+
+
+class Theatre:
+    """The store of a file's tests: made when the first test asks for it, empty for each. Closed at the end of a block."""
+
+    def __init__(self) -> None:
+        self._store: Store | None = None
+
+    def __enter__(self) -> Theatre:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    def store(self) -> Store:
+        """An empty store: numbers start from 1."""
+        if self._store is None:
+            self._store = Store("sqlite://")
+            self._store.create()
+            return self._store
+        with self._store.write() as conn:
+            for table in reversed(metadata.sorted_tables):
+                conn.execute(delete(table))
+        return self._store
+
+
+def next_due(conn: Connection, setup: AlertingSetup, after: datetime) -> datetime | None:
+    """When, after an instant, time itself may bring something: the daemon looks every few seconds, a test only then.
+
+    What another alert holds back is looked at whenever anything happens at all.
+    """
+    return min((instant for instant in _instants(conn, setup) if instant > after), default=None)
+
+
+def _instants(conn: Connection, setup: AlertingSetup) -> Iterator[datetime]:
+    waiting = conn.execute(select(notices.c.not_before, notices.c.held_by).where(notices.c.state == WAITING).distinct()).all()
+    yield from (row.not_before for row in waiting if not row.held_by.startswith(_INHIBITED))
+    intervals = {pace.interval for pace in paces(setup.routes).values()} if waiting else set()
+    for last, repeat in conn.execute(select(groups.c.last_at, groups.c.next_repeat_at)):
+        yield from (last + interval for interval in intervals)
+        if repeat is not None:
+            yield repeat
+    in_hand = select(episodes.c.handled_until).where(episodes.c.ended_at.is_(None), episodes.c.handled_until.is_not(None))
+    yield from conn.execute(in_hand).scalars()
+    steps = _step_lengths(setup)
+    if steps:
+        told = select(notices.c.done_at).where(notices.c.state == SENT, notices.c.done_at.is_not(None)).distinct()
+        yield from (at + length for at in conn.execute(told).scalars() for length in steps)
+
+
+def _step_lengths(setup: AlertingSetup) -> Sequence[timedelta]:
+    return sorted({step.after for steps in escalations(setup.routes).values() for step in steps})
