@@ -182,6 +182,13 @@ def _row(row: Row[Any]) -> OutboxRow:
     return OutboxRow(title=row.message.get("title", ""), **{name: getattr(row, name) for name in plain})
 
 
+def messages_by_key(conn: Connection, keys: Sequence[str]) -> list[tuple[Message, str]]:
+    """Messages with their origins, in the order of their keys; without those whose contents are not kept any more."""
+    rows = conn.execute(select(outbox.c.key, outbox.c.message, outbox.c.origin).where(outbox.c.key.in_(keys)))
+    found = {row.key: row for row in rows if "text" in row.message}
+    return [(load_message(conn, found[key].message), found[key].origin) for key in keys if key in found]
+
+
 def find(conn: Connection, outbox_id: int) -> OutboxRow | None:
     """One row; None if there is none with this id."""
     row = conn.execute(select(outbox).where(outbox.c.id == outbox_id)).first()
@@ -234,7 +241,11 @@ def messages_of(conn: Connection, rows: Sequence[Row[Any]]) -> list[Message]:
         if row.thread is not None:
             earlier = [one for one in before.get((row.receiver, row.recipient, row.thread), ()) if one.id < row.id]
             thread_ref = next((one.thread_ref for one in earlier if one.thread_ref), None)
-            message = replace(message, follows=tuple(one.key for one in earlier), thread_ref=thread_ref)
+            if earlier or message.follows or message.thread_ref:
+                message = replace(message, follows=tuple(one.key for one in earlier), thread_ref=thread_ref)
+            if message.replaces:
+                changed = next((one.provider_id for one in earlier if one.key == message.replaces), None)
+                message = replace(message, replaces_ref=changed)
         found.append(message)
     return found
 
@@ -251,7 +262,15 @@ def _threads_before(conn: Connection, rows: Sequence[Row[Any]]) -> dict[tuple[st
 
 
 _SENT_IN = (
-    select(outbox.c.id, outbox.c.receiver, outbox.c.recipient, outbox.c.thread, outbox.c.key, outbox.c.thread_ref)
+    select(
+        outbox.c.id,
+        outbox.c.receiver,
+        outbox.c.recipient,
+        outbox.c.thread,
+        outbox.c.key,
+        outbox.c.thread_ref,
+        outbox.c.provider_id,
+    )
     .where(
         outbox.c.receiver.in_(bindparam("receiver", expanding=True)),
         outbox.c.recipient.in_(bindparam("recipient", expanding=True)),

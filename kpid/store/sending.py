@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
 
 from kpid.plugin.notifier import Message, Receipt
 from kpid.store.outbox import is_blocked, is_due, is_left, is_ready, messages_of
+from kpid.store.prepared import Prepared
 from kpid.store.tables import attempts, outbox
 
 _DIED = "the process ended during this attempt"
@@ -71,7 +72,7 @@ def claim(
 
 def start_attempt(conn: Connection, row: Claimed, now: datetime) -> Started | None:
     """Write down that the notifier is about to be called. None: the lease is lost, do not send."""
-    if conn.execute(_START, {**_fenced(row), "started_at": now}).rowcount != 1:
+    if _START.execute(conn, {**_fenced(row), "started_at": now}) != 1:
         return None
     if row.attempt == 1:
         return Started(tries=1, since=now)
@@ -196,7 +197,7 @@ _IS_OURS = and_(
     outbox.c.attempt == bindparam("row_attempt"),
 )
 _OURS = select(outbox.c.id, outbox.c.attempt, bindparam("started_at", type_=attempts.c.at.type)).where(_IS_OURS)
-_START = (
+_START = Prepared(
     attempts.insert()
     .from_select(["outbox_id", "attempt", "at"], _OURS.with_for_update())
     .execution_options(preserve_rowcount=True)
@@ -204,9 +205,9 @@ _START = (
 
 
 @lru_cache(maxsize=16)
-def _change_to(names: tuple[str, ...]) -> Update:
+def _change_to(names: tuple[str, ...]) -> Prepared:
     """The statement that sets these columns of a row whose lease is ours; made once, for each message asks for it."""
-    return update(outbox).where(_IS_OURS).values({name: bindparam(f"new_{name}") for name in names})
+    return Prepared(update(outbox).where(_IS_OURS).values({name: bindparam(f"new_{name}") for name in names}))
 
 
 def _fenced(row: Claimed) -> dict[str, Any]:
@@ -216,7 +217,7 @@ def _fenced(row: Claimed) -> dict[str, Any]:
 def _finish(conn: Connection, row: Claimed, result: str, detail: str, now: datetime, values: dict[str, Any]) -> bool:
     values = {**values, "lease_owner": None, "lease_until": None}
     given = {f"new_{name}": value for name, value in values.items()}
-    if conn.execute(_change_to(tuple(values)), {**_fenced(row), **given}).rowcount != 1:
+    if _change_to(tuple(values)).execute(conn, {**_fenced(row), **given}) != 1:
         return False
     _close_attempt(conn, row.id, row.attempt, result, detail, now)
     return True
@@ -224,10 +225,10 @@ def _finish(conn: Connection, row: Claimed, result: str, detail: str, now: datet
 
 def _close_attempt(conn: Connection, outbox_id: int, attempt: int, result: str, detail: str, now: datetime) -> bool:
     values = {"row_id": outbox_id, "row_attempt": attempt, "new_result": result, "new_detail": detail, "new_finished_at": now}
-    return conn.execute(_CLOSE, values).rowcount > 0
+    return _CLOSE.execute(conn, values) > 0
 
 
-_CLOSE = (
+_CLOSE = Prepared(
     update(attempts)
     .where(
         attempts.c.outbox_id == bindparam("row_id"),
