@@ -6,11 +6,12 @@ The figures go through the walk that judges live (:mod:`kpid.alerting.replay`): 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kpid.alerting.contracts import AlertingSetup
-from kpid.alerting.enacting import Enactment
 from kpid.alerting.matchers import labels_of
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.replay import Judged, Replayed, replay
@@ -20,15 +21,15 @@ from kpid.alerting.ruletests import RuleTest, Suite
 from kpid.alerting.scenes import Scene, Stage
 from kpid.alerting.series import EventKind, SeriesState
 from kpid.alerting.stage_setup import with_routes
-from kpid.alerting.stage_store import Theatre
 from kpid.alerting.steps import ExpectedNotice
-from kpid.alerting.tellings import Tellings
 from kpid.config.alerting import Rule
 from kpid.config.problems import each_error, raise_errors
 from kpid.errors import ConfigError
 from kpid.model import Dims, Level, Notice, NoticeItem, Period, segment_label
-from kpid.store.engine import Store
 from kpid.store.notices import ENDING, OPENING
+
+if TYPE_CHECKING:
+    from kpid.alerting.tellings import Theatre
 
 _LINE = "; "
 _WHOLE = "the rule"
@@ -63,13 +64,15 @@ class RuleTester:
         stage = Stage(suite, with_routes(self.setup, suite))
         results: list[TestedRule] = []
         errors: list[ConfigError] = []
-        with Theatre() as theatre:
+        with ExitStack() as stack:
+            theatre: Theatre | None = None
             for number, test in enumerate(suite.tests):
+                is_timed = test.needs_clock or suite.rules[test.rule].absence is not None
+                if is_timed and theatre is None:
+                    theatre = stack.enter_context(_theatre())
                 try:
-                    if test.needs_clock or suite.rules[test.rule].absence is not None:
-                        results.append(_played(stage, number, test, theatre.store()))
-                    else:
-                        results.append(self._run(stage, number, test))
+                    run = theatre.play if theatre is not None and is_timed else self._run
+                    results.append(run(stage, number, test))
                 except ConfigError as error:
                     errors.extend(each_error(error))
         raise_errors(errors)
@@ -140,15 +143,11 @@ class RuleTester:
         return [way.to for way in ways_of(labels, rule.to, setup.routes)]
 
 
-def _played(stage: Stage, number: int, test: RuleTest, store: Store) -> TestedRule:
-    """A test in which more happens than figures, by the code that judges and tells live."""
-    enactment = Enactment(stage, number, test, store)
-    enactment.play()
-    tellings = Tellings(enactment)
-    differences = (*enactment.differences, *tellings.differences())
-    lines = sorted((*enactment.lines, *tellings.lines()), key=lambda one: one[0])
-    where = stage.suite.place("tests", number)
-    return TestedRule(test.name, test.rule, where, differences, tuple(line for _, line in lines))
+def _theatre() -> Theatre:
+    """Where tests are played in which more happens than figures. What that takes is loaded only if there are any."""
+    from kpid.alerting.tellings import Theatre  # noqa: PLC0415 - most files need not wait for it
+
+    return Theatre()
 
 
 def _lines(found: Replayed, scene: Scene) -> Iterator[Line]:

@@ -16,29 +16,18 @@ from kpid.store.tables import episodes, groups, metadata, notices
 _INHIBITED = "inhibited by "
 
 
-class Theatre:
-    """The store of a file's tests: made when the first test asks for it, empty for each. Closed at the end of a block."""
+def empty_store() -> Store:
+    """A store in memory."""
+    store = Store("sqlite://")
+    store.create()
+    return store
 
-    def __init__(self) -> None:
-        self._store: Store | None = None
 
-    def __enter__(self) -> Theatre:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._store is not None:
-            self._store.close()
-
-    def store(self) -> Store:
-        """An empty store: numbers start from 1."""
-        if self._store is None:
-            self._store = Store("sqlite://")
-            self._store.create()
-            return self._store
-        with self._store.write() as conn:
-            for table in reversed(metadata.sorted_tables):
-                conn.execute(delete(table))
-        return self._store
+def clear(store: Store) -> None:
+    """Make it as it was in the beginning: numbers start from 1 again."""
+    with store.write() as conn:
+        for table in reversed(metadata.sorted_tables):
+            conn.execute(delete(table))
 
 
 def next_due(conn: Connection, setup: AlertingSetup, after: datetime) -> datetime | None:

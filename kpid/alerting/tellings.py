@@ -12,8 +12,11 @@ from sqlalchemy import select
 from kpid.alerting.deeds import instant_of
 from kpid.alerting.enacting import Enactment
 from kpid.alerting.facts import series_key_of
-from kpid.alerting.ruleresults import Line
+from kpid.alerting.ruleresults import Line, TestedRule
+from kpid.alerting.ruletests import RuleTest
+from kpid.alerting.scenes import Stage
 from kpid.alerting.stage_setup import MANAGER
+from kpid.alerting.stage_store import clear, empty_store
 from kpid.alerting.steps import ExpectedNotice, Untold
 from kpid.analysis.wording import when_text
 from kpid.store.notices import DROPPED, WAITING
@@ -21,6 +24,34 @@ from kpid.store.tables import notices, outbox
 
 _WHOLE = "the rule"
 _LINE = "; "
+
+
+class Theatre:
+    """Where a file's tests are played, on one store in memory that is empty for each. To be closed at the end of a block."""
+
+    def __init__(self) -> None:
+        self._store = empty_store()
+
+    def __enter__(self) -> Theatre:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._store.close()
+
+    def play(self, stage: Stage, number: int, test: RuleTest) -> TestedRule:
+        """Play a test, and compare what was found and told.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        clear(self._store)
+        enactment = Enactment(stage, number, test, self._store)
+        enactment.play()
+        tellings = Tellings(enactment)
+        differences = (*enactment.differences, *tellings.differences())
+        lines = sorted((*enactment.lines, *tellings.lines()), key=lambda one: one[0])
+        where = stage.suite.place("tests", number)
+        return TestedRule(test.name, test.rule, where, differences, tuple(line for _, line in lines))
 
 
 @dataclass
