@@ -125,6 +125,7 @@ class App:
             actions=actions_of(self.config, self.notifiers.values()),
             calendars=work_calendars(self.config),
             expected=self.expected(),
+            updating=frozenset(name for name, one in self.notifiers.items() if one.updates),
         )
 
     def expected(self) -> dict[str, timedelta]:

@@ -150,6 +150,7 @@ class AlertingSetup:
         actions: what a recipient may do about a subject (``flush:...``, ``episode:17``).
         calendars: working days by name; ``""`` is the company's own.
         expected: the usual time between two syncs or two reports: ``source:crm``, ``report:weekly``.
+        updating: receivers whose messages can be changed when they have been sent.
     """
 
     rules: Sequence[Rule]
@@ -171,3 +172,4 @@ class AlertingSetup:
     actions: Callable[[str, str, datetime], tuple[Action, ...]] = no_actions
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
     expected: Mapping[str, timedelta] = field(default_factory=dict)
+    updating: frozenset[str] = frozenset()

@@ -60,8 +60,9 @@ def letter_of(setup: AlertingSetup, flush: Flush, gate: Gate, now: datetime) -> 
         actions = setup.actions(f"flush:{flush_id}", recipient, now) if _goes_on(flush.lines) else ()
         written = _composed(setup, told, flush, recipient, actions)
         for number, message in enumerate(written):
-            key = digest(flush_id, flush.id.receiver, recipient, str(number))
-            found.append(replace(message, key=key, recipient=recipient, thread=thread))
+            key = message_key(flush_id, flush.id.receiver, recipient, number)
+            told_all = not flush.group.open
+            found.append(replace(message, key=key, recipient=recipient, thread=thread, closes_thread=told_all))
     uids = list(dict.fromkeys(notice.uid for notice in told))
     labels = list(dict.fromkeys(notice.period_label for notice in told))
     origin = f"rule {uids[0]} {labels[0]}".strip() if len(uids) == 1 else f"{len(uids)} rules"
@@ -69,6 +70,11 @@ def letter_of(setup: AlertingSetup, flush: Flush, gate: Gate, now: datetime) -> 
     repeats = flush.group.open > 0 and pause is not None and any(line.row.series_key for line in flush.lines)
     at = now + pause if repeats and pause is not None else None
     return Letter(flush, flush_id, found, thread, origin, replace(flush.group, thread=thread, next_repeat_at=at))
+
+
+def message_key(flush_id: str, receiver: str, recipient: str, number: int = 0) -> str:
+    """The key of what a group was told."""
+    return digest(flush_id, receiver, recipient, str(number))
 
 
 def send_letters(store: Store, letters: Sequence[Letter], now: datetime) -> int:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.flush import contacts_of, flush_notices
+from kpid.alerting.marks import mark_handled
 from kpid.alerting.recipients import Destination, destinations, people_asked
 from kpid.alerting.reminders import Due, Key, escalated_to, escalations_due, key_of, reminders_due, standing_of
 from kpid.alerting.routes import Way, escalations, paces
@@ -71,6 +72,7 @@ def tend(setup: AlertingSetup, *, store: Store, now: datetime) -> Tended:
     if found.reminders or found.over or found.repeated or steps:
         with store.write() as conn:
             groups.put_back(conn, found.over, now)
+            mark_handled(conn, setup, found.over, now)
             for key, at in found.repeated.items():
                 groups.repeat_at(conn, key, at, now)
             new = notices.add(conn, [*found.reminders, *steps])

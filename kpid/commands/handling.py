@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from kpid.alerting.marks import mark_handled
 from kpid.alerting.rules import need_of
 from kpid.analysis.durations import duration_from_text
 from kpid.analysis.periods import period_at
@@ -148,6 +149,7 @@ def _change(app: App, action: str, ids: Sequence[int], hand: Hand, until: str | 
     with app.store.write() as conn:
         for one in apply(conn, action, ends, hand, now):
             told["done" if one.changed else "left"].append(_said(app, one, now))
+        mark_handled(conn, app.alerting_setup(), [one["id"] for one in told["done"]], now)
     return told
 
 

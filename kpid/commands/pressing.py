@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kpid.alerting.marks import mark_handled
 from kpid.analysis.tokens import Claim, claim_from, fingerprint
 from kpid.analysis.wording import count_text, when_text
 from kpid.app import App
@@ -88,6 +89,7 @@ def pressed(app: App, press: Press, via: str) -> str:
     with app.store.write() as conn:
         told = apply(conn, claim.verb, ends, hand, now)
         done, left = [one for one in told if one.changed], [one for one in told if not one.changed]
+        mark_handled(conn, app.alerting_setup(), [one.episode.id for one in done], now)
         body = {"verb": claim.verb, "about": claim.subject, "made_for": claim.who, "changed": len(done)}
         audit.record(
             conn, actor=hand.by, via=via, action="press", subject=f"token:{fingerprint(press.token)}", body=body, now=now

@@ -239,8 +239,8 @@ def _hold(desk: Desk, row: Claimed, reason: str) -> Outcome:
 def _tell_fallback(desk: Desk, conn: Connection, row: Claimed, reason: str) -> None:
     settings = desk.receivers.get(row.receiver)
     fallback = settings.fallback if settings else None
-    if fallback is None or fallback not in desk.notifiers or row.origin.startswith(ORIGIN):
-        return
+    if fallback is None or fallback not in desk.notifiers or row.origin.startswith(ORIGIN) or row.message.replaces:
+        return  # what was to be changed has been told
     now = desk.clock.now()
     notice = desk.compose(row.message, row.receiver, reason, now)
     for recipient in desk.notifiers[fallback].recipients():

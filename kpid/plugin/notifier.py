@@ -100,6 +100,10 @@ class Message:
         status: ``firing``, ``resolved``, ``info``: for colours and icons, never the only carrier of meaning.
         list_id: name of the report or rule: mail puts it into List-Id.
         actions: what the reader may do about it.
+        closes_thread: with it all that was told in its thread is over.
+        replaces: key of the earlier message of the thread that is to be changed into this one; empty = it is one of its own. Only
+            for notifiers that can do that: see :attr:`Notifier.updates`.
+        replaces_ref: ``Receipt.provider_id`` of that message; None = it never arrived.
     """
 
     key: str
@@ -119,6 +123,9 @@ class Message:
     status: Literal["firing", "resolved", "info"] = "info"
     list_id: str = ""
     actions: tuple[Action, ...] = ()
+    closes_thread: bool = False
+    replaces: str = ""
+    replaces_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,11 @@ class Notifier(ABC, Generic[S]):
     def resolves(self, recipient: str) -> bool:
         """Whether messages can go to this recipient although :meth:`recipients` does not list it. Contacts nobody."""
         return recipient in self.recipients()
+
+    @property
+    def updates(self) -> bool:
+        """Whether what was sent can be changed: then messages that ``replaces`` another come to :meth:`send`, too."""
+        return False
 
     @property
     def listens(self) -> bool:

@@ -61,6 +61,8 @@ def store_message(conn: Connection, message: Message, now: datetime) -> dict[str
         "created_at": message.created_at.isoformat(),
         "status": message.status,
         "list_id": message.list_id,
+        **({"closes_thread": True} if message.closes_thread else {}),
+        **({"replaces": message.replaces} if message.replaces else {}),
     }
     plain: dict[str, Any] = json.loads(canonical_json(body))
     return plain
@@ -98,6 +100,8 @@ def load_message(conn: Connection, body: Mapping[str, Any]) -> Message:
         status=body["status"],
         list_id=body["list_id"],
         actions=tuple(Action(one["kind"], one["label"], one["token"], one["url"]) for one in body.get("actions", ())),
+        closes_thread=body.get("closes_thread", False),
+        replaces=body.get("replaces", ""),
     )
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, tuple_, update
 
 from kpid.model import Notice
+from kpid.store.episodes import EpisodeKey
 from kpid.store.frames import frame_dump, frame_from_dump
 from kpid.store.many import add_rows, change_rows
 from kpid.store.messages import insert_new
@@ -138,6 +139,20 @@ def list_of_group(conn: Connection, receiver: str, recipient: str, group_key: st
 def list_of_routes(conn: Connection, routes: Collection[str]) -> list[NoticeRow]:
     """What has been told by these routes and has not ended for good, oldest first."""
     return _rows(conn, select(*_COLUMNS).where(notices.c.route.in_(sorted(routes)), notices.c.state.in_((SENT, FOLDED))))
+
+
+def messages_about(conn: Connection, keys: Sequence[EpisodeKey], receivers: Collection[str]) -> list[tuple[str, str, str]]:
+    """Messages to these receivers that told of any of these episodes, oldest first: flush id, receiver, recipient."""
+    n, found = notices.c, dict[tuple[str, str, str], int]()
+    mine = (n.state.in_((SENT, FOLDED)), n.flush_id.is_not(None), n.receiver.in_(sorted(receivers)))
+    for chunk in _chunks(tuple(key) for key in keys):
+        wanted = select(n.flush_id, n.receiver, n.recipient, func.min(n.id)).where(
+            *mine, tuple_(n.rule_uid, n.series_key, n.episode).in_(chunk)
+        )
+        found.update(
+            {(row[0], row[1], row[2]): row[3] for row in conn.execute(wanted.group_by(n.flush_id, n.receiver, n.recipient))}
+        )
+    return sorted(found, key=lambda one: found[one])
 
 
 def pasts(conn: Connection, rule_uid: str, series_keys: Iterable[str]) -> dict[Story, Past]:

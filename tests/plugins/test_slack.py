@@ -17,7 +17,7 @@ from kpid_slack import Slack, SlackSettings
 from kpid_slack.payload import MAX_BLOCKS, MAX_CHARACTERS, payload, short_payload
 from pydantic import ValidationError
 
-from kpid.plugin import Action, DeliveryError, Image, Link, Message, NotifierContext, Section
+from kpid.plugin import Action, DeliveryError, Image, Link, Message, NotifierContext, Receipt, Section
 from kpid.testing import FakeApi, FakeClock, NotifierBench, NotifierContract, Request, faults
 from tests.plugins.slack_server import CHANNEL, TOKEN, FakeSlack, wrong_with
 
@@ -188,7 +188,9 @@ def test_post_carries_the_key_and_gives_a_thread(slack: FakeSlack, bot: Slack) -
 
 def test_resolution_goes_into_the_thread_and_onto_the_first_message(slack: FakeSlack, bot: Slack) -> None:
     opened = bot.send(message(1))
-    over = message(2, title="Resolved: win rate is 55 %", status="resolved", sections=(), thread_ref=opened.thread_ref)
+    over = message(
+        2, title="Resolved: win rate is 55 %", status="resolved", closes_thread=True, sections=(), thread_ref=opened.thread_ref
+    )
     receipt = bot.send(over)
     first, reply = slack.posts.values()
     assert reply["thread_ts"] == first["ts"]
@@ -201,7 +203,7 @@ def test_resolution_goes_into_the_thread_and_onto_the_first_message(slack: FakeS
 def test_update_that_fails_does_not_lose_the_reply(slack: FakeSlack, bot: Slack) -> None:
     opened = bot.send(message(1))
     slack.refuse["chat.update"] = ["cant_update_message"]
-    bot.send(message(2, status="resolved", thread_ref=opened.thread_ref))
+    bot.send(message(2, status="resolved", closes_thread=True, thread_ref=opened.thread_ref))
     assert len(slack.posts) == 2
 
 
@@ -395,3 +397,65 @@ def test_server_that_is_not_there_did_not_get_it() -> None:
     error = refused(bot)
     bot.close()
     assert (error.permanent, error.unknown) == (False, False)
+
+
+# ---- changing what was posted
+ACK = (Action("ack", "Acknowledge", "t" * 20),)
+
+
+def handled(opened: Receipt, **changes: object) -> Message:
+    """The first message with who has taken it up, in its place."""
+    said = (Section("headline", "Win rate is 41 %"), Section("text", "Acknowledged by ada at Mon 2 Nov, 07:30 CET"))
+    given = {"sections": said, "replaces": f"{1:064x}", "replaces_ref": opened.provider_id, "thread_ref": opened.thread_ref}
+    return message(9, **{**given, **changes})
+
+
+def test_message_that_takes_the_place_of_another_changes_it_and_posts_nothing(slack: FakeSlack) -> None:
+    bot = notifier({"token": TOKEN, "app_token": "xapp-canary", "channel": CHANNEL, "api_url": f"{slack.url}/api", "timeout": 2})
+    opened = bot.send(message(1, actions=ACK))
+    (post,) = slack.posts.values()
+    assert [block["type"] for block in post["blocks"]].count("actions") == 1
+    receipt = bot.send(handled(opened))
+    (post,) = slack.posts.values()
+    assert "Acknowledged by ada" in json.dumps(post["blocks"])
+    assert "actions" not in [block["type"] for block in post["blocks"]]
+    assert post["metadata"]["event_payload"]["kpid_key"] == f"{1:064x}"
+    assert (receipt.provider_id, receipt.thread_ref) == (opened.provider_id, opened.thread_ref)
+    assert bot.find(handled(opened)) is None
+    bot.close()
+
+
+@pytest.mark.parametrize("word", ["message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long"])
+def test_message_that_cannot_be_changed_stays_as_it_was(slack: FakeSlack, bot: Slack, word: str) -> None:
+    opened = bot.send(message(1))
+    slack.refuse["chat.update"] = [word]
+    assert bot.send(handled(opened)).detail == f"left as it was: Slack answered {word}"
+    assert len(slack.posts) == 1
+
+
+@pytest.mark.parametrize("word", ["ratelimited", "internal_error", "service_unavailable"])
+def test_change_is_tried_again_without_doubt(slack: FakeSlack, bot: Slack, word: str) -> None:
+    opened = bot.send(message(1))
+    slack.refuse["chat.update"] = [word]
+    with pytest.raises(DeliveryError) as error:
+        bot.send(handled(opened))
+    assert (error.value.permanent, error.value.unknown) == (False, False)
+    assert bot.send(handled(opened)).detail == "changed"
+
+
+def test_message_that_never_arrived_cannot_be_changed(slack: FakeSlack, bot: Slack, hook: Slack) -> None:
+    for one in (bot, hook):
+        assert one.send(handled(Receipt())).detail == "there is no message to change"
+    assert not slack.posts
+    assert bot.updates
+    assert not hook.updates
+
+
+def test_end_of_one_of_several_alerts_does_not_hide_the_others(slack: FakeSlack, bot: Slack) -> None:
+    opened = bot.send(message(1))
+    over = message(2, title="Resolved: Ada Example", status="resolved", thread_ref=opened.thread_ref)
+    bot.send(over)
+    first, _ = slack.posts.values()
+    assert "edited" not in first
+    bot.send(replace(over, key=f"{3:064x}", closes_thread=True))
+    assert first["edited"]

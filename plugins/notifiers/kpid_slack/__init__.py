@@ -55,6 +55,11 @@ class Slack(Notifier[SlackSettings]):
         return not recipient or (self.settings.token is not None and is_person(recipient))
 
     @property
+    def updates(self) -> bool:
+        """A bot can change what it has posted."""
+        return self.settings.token is not None
+
+    @property
     def listens(self) -> bool:
         """Whether it hears buttons."""
         return self.settings.app_token is not None
@@ -78,13 +83,15 @@ class Slack(Notifier[SlackSettings]):
             api.close()
 
     def send(self, message: Message) -> Receipt:
-        """Post it; as a reply where its thread has begun, and then the first message shows a resolution, too."""
+        """Post it; as a reply where its thread has begun, and then the first message shows the end of all of it, too."""
+        if message.replaces:
+            return self._replace(message)
         if self.settings.webhook_url is not None:
             self._api.post_hook(payload(message), short_payload(message))
             return Receipt(detail="accepted by the incoming webhook")
         channel = self._channel(message)
         thread = _thread(message, channel)
-        if thread and message.status == "resolved":
+        if thread and message.status == "resolved" and message.closes_thread:
             self._update(channel, thread, message)
         try:
             return self._post(message, channel, thread)
@@ -95,8 +102,8 @@ class Slack(Notifier[SlackSettings]):
 
     def find(self, message: Message) -> Receipt | None:
         """Look for the key in what the channel or the thread has got since the message was written."""
-        if self.settings.webhook_url is not None:
-            return None
+        if self.settings.webhook_url is not None or message.replaces:
+            return None  # to change a message once more does no harm
         channel = self._channel(message)
         thread = _thread(message, channel)
         method = "conversations.replies" if thread else "conversations.history"
@@ -149,7 +156,7 @@ class Slack(Notifier[SlackSettings]):
         frame: dict[str, Any] = {
             "channel": channel,
             "client_msg_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"kpid:{message.key}")),
-            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"kpid_key": message.key}},
+            "metadata": _metadata(message.key),
         }
         if thread:
             frame["thread_ts"] = thread
@@ -162,12 +169,31 @@ class Slack(Notifier[SlackSettings]):
             answer = self._api.ask("POST", "chat.postMessage", {**short_payload(message), **frame})
         return _receipt(channel, str(answer["ts"]), "posted", thread)
 
+    def _replace(self, message: Message) -> Receipt:
+        """Change an earlier message into this one. Where that cannot be, it stays as it was: what it told is told."""
+        channel, _, ts = (message.replaces_ref or "").partition(":")
+        if not ts or self.settings.token is None:
+            return Receipt(detail="there is no message to change")
+        body = {**self._payload(message), "channel": channel, "ts": ts, "metadata": _metadata(message.replaces)}
+        try:
+            self._api.ask("POST", "chat.update", body)
+        except DeliveryError as error:
+            if not error.permanent:
+                error.unknown = False  # whether it has arrived does not matter
+                raise
+            return Receipt(detail=f"left as it was: {error.what}")
+        return Receipt(message.replaces_ref or "", message.thread_ref, "changed")
+
     def _update(self, channel: str, thread: str, message: Message) -> None:
         """Show the resolution in the first message, too. Left as it is where that fails: the reply says the same."""
         try:
             self._api.ask("POST", "chat.update", {**self._payload(message), "channel": channel, "ts": thread})
         except DeliveryError:
             return
+
+
+def _metadata(key: str) -> dict[str, Any]:
+    return {"event_type": EVENT_TYPE, "event_payload": {"kpid_key": key}}
 
 
 def _thread(message: Message, channel: str) -> str | None:
