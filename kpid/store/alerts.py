@@ -34,8 +34,7 @@ class RuleRow:
     rule: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesRow:
+class SeriesRow(NamedTuple):
     """A series: a rule for one segment. ``state`` is the whole state, ``state["last"]`` the last outcome."""
 
     rule_uid: str
@@ -63,8 +62,7 @@ class SeriesRow:
         return segment_label(self.dims)
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationRow:
+class EvaluationRow(NamedTuple):
     """One evaluation of one series: what was found, and the state before it."""
 
     rule_uid: str
@@ -76,8 +74,7 @@ class EvaluationRow:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(NamedTuple):
     """A transition. ``body`` holds from, to, level, value, n, threshold, limit, previous, reason, thread and the segment."""
 
     at: datetime
@@ -176,17 +173,17 @@ def count_series(conn: Connection) -> dict[str, int]:
 
 def save_series(conn: Connection, rows: Sequence[SeriesRow]) -> None:
     """Write series, in place of what was there."""
-    add_rows(conn, series, SeriesRow.__slots__, rows, replace=True)
+    add_rows(conn, series, SeriesRow._fields, rows, replace=True)
 
 
 def add_evaluations(conn: Connection, rows: Sequence[EvaluationRow]) -> None:
     """Write evaluations down; a later one of the same series and slot counts instead of the earlier."""
-    add_rows(conn, evaluations, EvaluationRow.__slots__, rows)
+    add_rows(conn, evaluations, EvaluationRow._fields, rows)
 
 
 def add_events(conn: Connection, rows: Sequence[EventRow]) -> None:
     """Write events down, numbered in this order."""
-    add_rows(conn, events, [name for name in EventRow.__slots__ if name != "seq"], rows)
+    add_rows(conn, events, [name for name in EventRow._fields if name != "seq"], rows)
 
 
 def load_evaluations_of(
@@ -285,4 +282,4 @@ def _notice(row: Row[Any]) -> NoticeRow:
 
 
 def _wanted(table: Table, kind: type[Any]) -> Any:
-    return select(*(table.c[name] for name in kind.__slots__))
+    return select(*(table.c[name] for name in kind._fields))

@@ -29,7 +29,7 @@ def a_series(key: str = "k1", *, owner: str = "crm:1", **more: object) -> Series
     plain = SeriesRow(
         "r", key, f'{{"owner":"{owner}"}}', {"owner": "Ada Example"}, "m", "ok", "none", "fresh", 0, NOW, {"episode": 1}, NOW
     )
-    return replace(plain, **more)
+    return plain._replace(**more)
 
 
 def an_event(kind: str, slot: datetime, **body: object) -> EventRow:
@@ -102,7 +102,7 @@ def test_events_are_numbered_and_listed_newest_first(store: Store) -> None:
     with store.write() as conn:
         alerts.add_events(conn, [])
         alerts.add_events(conn, [an_event("fired", NOW), an_event("resolved", NOW + WEEK)])
-        alerts.add_events(conn, [replace(an_event("fired", NOW), rule_uid="other")])
+        alerts.add_events(conn, [an_event("fired", NOW)._replace(rule_uid="other")])
         found = alerts.list_events(conn)
         assert [(event.seq, event.kind) for event in found] == [(3, "fired"), (2, "resolved"), (1, "fired")]
         assert len(alerts.list_events(conn, rule_uid="r", limit=1)) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from kpid.store.many import add_rows, change_rows
 from kpid.store.tables import series
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-NAMES = SeriesRow.__slots__
+NAMES = SeriesRow._fields
 
 
 def a_row(key: str, **more: object) -> SeriesRow:
     row = SeriesRow("r", key, "{}", {"owner": "Ada"}, "m", "ok", "none", "fresh", 0, None, {"n": [1, None]}, NOW)
-    return replace(row, **more)
+    return row._replace(**more)
 
 
 @pytest.fixture
