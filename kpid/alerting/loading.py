@@ -159,9 +159,9 @@ class Loader:
             found.append(self._read(history.family_of(plan.total), plan.total.period, periods, end, 1))
         if plan.days is not None:
             found.append(_Read(history.family_of(plan.days), (end - timedelta(days=plan.days.periods), end)))
-        for need in plan.members:
+        for need, reach, _ in plan.beside:
             theirs = [last_complete(need.period, period.end, self.calendar)[0] for period in periods]
-            found.append(self._read(history.family_of(need), need.period, theirs, end, back))
+            found.append(self._read(history.family_of(need), need.period, theirs, end, max(back, reach)))
         return found
 
     def _read(self, family: str, kind: str, periods: Sequence[Period], end: datetime, back: int) -> _Read:

@@ -119,8 +119,8 @@ def _span(months: Sequence[Any]) -> str:
 class Member:
     """One of several conditions: on the rule's own KPI (``kpi`` empty), or on another one.
 
-    ``place`` is where its sight stands among those of the other KPIs, ``terms`` how that is judged; both are filled in when the
-    rule is made ready.
+    ``place`` is where its sight stands among those of the other KPIs, ``total`` that of all its segments together where it is
+    compared with them, ``terms`` how it is judged; they are filled in when the rule is made ready.
     """
 
     condition: Condition
@@ -129,6 +129,7 @@ class Member:
     params: tuple[tuple[str, str], ...] = ()
     min_sample: int | None = None
     place: int = -1
+    total: int = -1
     terms: Terms | None = None
 
     def verdict(self, sight: Sight, terms: Terms) -> Verdict:
@@ -142,7 +143,8 @@ class Member:
             return unsure(reason[0], f"{self.kpi}: {reason[1]}")
         if few := thin(own.current, self.terms.min_sample):
             return unsure(OutcomeKind.INSUFFICIENT, f"{self.kpi}: {few}")
-        found = self.condition.holds_for(own, self.terms)
+        total = sight.members[self.total].current if 0 <= self.total < len(sight.members) else None
+        found = self.condition.holds_for(replace(own, total=total), self.terms)
         value = value_text(own.current.value, self.terms.kpi_unit, own.current.currency)
         said = found.reason or f"{value} is {'' if found.holds else 'not '}{self.condition.text}"
         return replace(found, reason=f"{self.kpi}: {said}")
@@ -243,24 +245,31 @@ def _member_from(how: str, given: object) -> Member:
         return Member(condition_from_text(given))
     if not isinstance(given, Mapping):
         raise ValueError(f"{how}: {given!r} is no condition: write a text, or {{kpi: NAME, is: ...}}")
-    if "anomaly" in given:
-        return Member(anomaly_from(given))
+    if given.keys() & {"anomaly", "since", "all", "any"}:
+        return Member(_alone(how, given))
     if strange := sorted(set(map(str, given)) - _MEMBER_KEYS):
         raise ValueError(
             f"{how}: {strange[0]!r} is not known here: a condition on another KPI has {', '.join(sorted(_MEMBER_KEYS))}"
         )
-    if not given.get("kpi") or not given.get("is"):
+    if not given.get("kpi") or not given.get("is") or not isinstance(given["is"], str | Mapping):
         raise ValueError(f'{how}: a condition on another KPI needs both: {{kpi: NAME, is: "< 60%"}}')
     least, params = given.get("min_sample"), given.get("params") or {}
     if not isinstance(params, Mapping):
         raise ValueError(f"{how}: params: write them as {{name: value}}")
     return Member(
-        condition_from_text(str(given["is"])),
+        _alone(how, given["is"]),
         kpi=str(given["kpi"]),
         period=str(given.get("period") or ""),
         params=tuple(sorted((str(name), str(value)) for name, value in params.items())),
         min_sample=None if least is None else _whole_sample(least),
     )
+
+
+def _alone(how: str, given: str | Mapping[str, Any]) -> Condition:
+    """A condition that is one."""
+    if isinstance(given, Mapping) and given.keys() & {"all", "any"}:
+        raise ValueError(f"{how}: one of several conditions cannot be several itself: write two rules, or one list")
+    return condition_from(given)
 
 
 def _whole_sample(given: object) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from kpid.alerting.anomalies import Anomaly
 from kpid.alerting.assessing import RuleConditions
@@ -13,12 +15,19 @@ from kpid.alerting.changes import Change, Difference
 from kpid.alerting.conditions import Condition
 from kpid.alerting.guards import Guards
 from kpid.alerting.mappings import Composite, Member, condition_from
+from kpid.alerting.paces import RUNNING
 from kpid.config.model import KpiSettings, Rule
 from kpid.errors import ConfigError
 from kpid.plugin.kpi import Definition, Kpi
 
-Family = tuple[str, str, tuple[tuple[str, str], ...]]
-"""KPI, period and parameters of a condition on another KPI."""
+
+class Family(NamedTuple):
+    """KPI, period and parameters of a condition on another KPI; ``is_whole``: of all its segments together."""
+
+    kpi: str
+    period: str
+    params: tuple[tuple[str, str], ...]
+    is_whole: bool = False
 
 
 def conditions_of(rule: Rule, kpi: Kpi, definition: Definition, settings: KpiSettings | None = None) -> RuleConditions:
@@ -43,7 +52,7 @@ def conditions_of(rule: Rule, kpi: Kpi, definition: Definition, settings: KpiSet
         adds_up=additive,
         align=rule.align,
         benchmark=kpi.benchmark if unit == kpi.unit else None,
-        curve=settings.target_curve if settings is not None else "linear_working_days",
+        curve=curve_of(settings),
         start_after=rule.start_after,
         guards=Guards(rule.significance, rule.min_effect, rule.correct == "bh", rule.disjoint, rule.baseline),
         expects_sample=additive and all(is_relative(one) for one in (warn, critical, recover) if one is not None),
@@ -77,20 +86,38 @@ class Binding:
         kpi = self.kpis.get(member.kpi)
         if kpi is None and self.kpis:
             raise ConfigError(f"rule {self.rule.name}: there is no KPI {member.kpi!r}", hint="`kpid kpis` lists them")
-        place = self.places.setdefault(family_of(self.rule, member), len(self.places))
+        own, whole = families_of(self.rule, member)
+        place = self.places.setdefault(own, len(self.places))
+        total = -1 if whole is None else self.places.setdefault(whole, len(self.places))
+        member = replace(member, place=place, total=total)
         if kpi is None:
-            return replace(member, place=place)
+            return member
         known = self.settings.get(member.kpi)
         definition = kpi.definition({**(known.params if known else {}), **dict(member.params)})
         unit = definition.unit or kpi.unit
         benchmark = kpi.benchmark if unit == kpi.unit else None
-        terms = Terms(unit, member.min_sample, kpi.better, adds_up=kpi.adds_up(definition), benchmark=benchmark)
-        return replace(member, place=place, terms=terms)
+        terms = Terms(
+            unit,
+            member.min_sample,
+            kpi.better,
+            adds_up=kpi.adds_up(definition),
+            benchmark=benchmark,
+            curve=curve_of(known),
+            start_after=self.rule.start_after,
+        )
+        return replace(member, terms=terms)
 
 
-def family_of(rule: Rule, member: Member) -> Family:
-    """The family of figures that a condition on another KPI looks at."""
-    return member.kpi, member.period or rule.period, member.params
+def families_of(rule: Rule, member: Member) -> tuple[Family, Family | None]:
+    """The families that a condition on another KPI looks at: its own, and that of all segments together if it wants that."""
+    kind = member.period or rule.period
+    own = Family(member.kpi, RUNNING.get(kind, kind) if "running" in member.condition.needs else kind, member.params)
+    return own, own._replace(is_whole=True) if "total" in member.condition.needs and rule.by else None
+
+
+def curve_of(settings: KpiSettings | None) -> str | Sequence[Decimal]:
+    """How a KPI's target comes together over its period."""
+    return settings.target_curve if settings is not None else "linear_working_days"
 
 
 def is_relative(condition: Condition) -> bool:

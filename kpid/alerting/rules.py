@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from kpid.alerting.assessing import RuleConditions
 from kpid.alerting.baselines import stored
 from kpid.alerting.guards import Guards
-from kpid.alerting.mappings import Composite
+from kpid.alerting.mappings import Composite, Member
 from kpid.alerting.paces import RUNNING, days_needed
-from kpid.alerting.readings import Binding, Family, conditions_of, family_of
+from kpid.alerting.readings import Binding, Family, conditions_of, families_of
 from kpid.alerting.series import RulePolicy
 from kpid.analysis.durations import duration_from_text, span_from_text
 from kpid.analysis.explain import can_be_split
@@ -56,6 +56,14 @@ NO_KPIS: Mapping[str, Kpi] = {}
 NO_SETTINGS: Mapping[str, KpiSettings] = {}
 
 
+class Asked(NamedTuple):
+    """What is asked of a family of another KPI: how many periods back it is looked at, and whether its targets are."""
+
+    need: SeriesNeed
+    reach: int = 1
+    has_target: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class RulePlan:
     """A rule with all that judging it needs.
@@ -74,6 +82,7 @@ class RulePlan:
         total: the family of all segments together, if conditions compare with it.
         days: the family of daily figures, if forecasts or seasonal curves need them.
         members: the families of the other KPIs that conditions name, in the order of ``Sight.members``.
+        beside: what is asked of each of those.
     """
 
     rule: Rule
@@ -89,6 +98,7 @@ class RulePlan:
     total: SeriesNeed | None = None
     days: SeriesNeed | None = None
     members: tuple[SeriesNeed, ...] = ()
+    beside: tuple[Asked, ...] = ()
 
     @property
     def period(self) -> str:
@@ -147,7 +157,7 @@ def plan_of(
         conditions = replace(found, warn=warn, critical=critical, recover=recover)
     except ValueError as error:
         raise ConfigError(str(error), where=f"rule {rule.name}") from error
-    need = _need(rule, kpi, conditions)
+    need, beside = _need(rule, kpi, conditions), _beside(rule, conditions)
     return RulePlan(
         rule=rule,
         kpi=kpi,
@@ -161,7 +171,8 @@ def plan_of(
         recheck=recheck,
         total=_total(need, conditions),
         days=_days(need, conditions),
-        members=_members(rule, conditions),
+        members=tuple(one.need for one in beside),
+        beside=beside,
     )
 
 
@@ -200,20 +211,27 @@ def _days(need: SeriesNeed, conditions: RuleConditions) -> SeriesNeed | None:
     return replace(need, period="day", periods=need.periods + back)
 
 
-def _members(rule: Rule, conditions: RuleConditions) -> tuple[SeriesNeed, ...]:
-    """The families of the other KPIs, in their places."""
-    found: dict[Family, SeriesNeed] = {}
-    where = tuple(sorted((dimension, tuple(values)) for dimension, values in rule.where.items()))
+def _beside(rule: Rule, conditions: RuleConditions) -> tuple[Asked, ...]:
+    """What is asked of the families of other KPIs, in their places."""
+    found: dict[Family, Asked] = {}
     for condition in conditions.all:
         for member in condition.members if isinstance(condition, Composite) else ():
-            if not member.kpi:
-                continue
-            kpi, kind, params = family_of(rule, member)
-            periods = rule.catch_up + RECHECKED + _MARGIN + stored(member.condition.reach(kind), kind)
-            need = SeriesNeed(kpi, kind, tuple(rule.by), params, where, periods)
-            was = found.get((kpi, kind, params), need)
-            found[kpi, kind, params] = replace(need, periods=max(was.periods, periods))
+            for family in families_of(rule, member) if member.kpi else ():
+                if family is not None:
+                    asked = _asked(rule, family, member)
+                    was = found.get(family, asked)
+                    need = replace(asked.need, periods=max(was.need.periods, asked.need.periods))
+                    found[family] = Asked(need, max(was.reach, asked.reach), was.has_target or asked.has_target)
     return tuple(found.values())
+
+
+def _asked(rule: Rule, family: Family, member: Member) -> Asked:
+    where = tuple(sorted((dimension, tuple(values)) for dimension, values in rule.where.items()))
+    reach = member.condition.reach(family.period)
+    periods = rule.catch_up + RECHECKED + _MARGIN + stored(reach, family.period)
+    by = () if family.is_whole else tuple(rule.by)
+    need = SeriesNeed(family.kpi, family.period, by, family.params, where, periods)
+    return Asked(need, max(1, reach), "target" in member.condition.needs)
 
 
 def needs_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> list[SeriesNeed]:
@@ -225,7 +243,12 @@ def needs_of(rule: Rule, kpi: Kpi, settings: KpiSettings | None = None) -> list[
     except (KpidError, ValueError):  # told by `kpid check`, and when it is measured
         return [need]
     beside = [one for one in (_total(need, conditions), _days(need, conditions)) if one is not None]
-    return [need, *beside, *_members(rule, conditions), *why_needs(rule, kpi, definition, need, conditions.reach(need.period))]
+    return [
+        need,
+        *beside,
+        *(one.need for one in _beside(rule, conditions)),
+        *why_needs(rule, kpi, definition, need, conditions.reach(need.period)),
+    ]
 
 
 def why_needs(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from kpid.alerting.asking import reach_of, target_period
 from kpid.alerting.assessing import judge_slot
 from kpid.alerting.contracts import AlertingSetup, Sight
-from kpid.alerting.facts import Facts, Times, Track, figure_of
+from kpid.alerting.facts import Facts, Times, Track, figure_of, series_key_of
 from kpid.alerting.health import RuleHealth, find_fault, health_from_dump, step_health
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.rules import RulePlan
@@ -24,7 +24,11 @@ from kpid.alerting.series import Event, EventKind, Flaps, RulePolicy, SeriesStat
 from kpid.alerting.slots import slot_of
 from kpid.alerting.state import mark_changed
 from kpid.analysis.periods import Calendar, last_complete
+from kpid.analysis.workdays import WorkCalendar
 from kpid.model import Dims, Measurement, Period
+
+_WHOLE = series_key_of(())
+"""The series of all segments together."""
 
 
 class HealthEvent(NamedTuple):
@@ -142,8 +146,8 @@ class Walk:
         )
 
     def _sight(self, track: Track, period: Period, spells: Sequence[Spell], shared: _Shared) -> Sight:
-        facts, work = self.facts, None if self.setup is None else self.setup.calendars.get("")
-        members = tuple(self._member(place, one, track.key) for place, one in enumerate(shared.members))
+        facts = self.facts
+        members = tuple(self._member(place, one, track) for place, one in enumerate(shared.members))
         return Sight(
             current=self.figure_of(track, period),
             period=period,
@@ -157,18 +161,27 @@ class Walk:
             others_present=shared.others_present,
             failure=shared.failure,
             days=facts.days.get(track.key, ()),
-            work=work,
+            work=self._work,
             calendar=self.calendar,
         )
 
-    def _member(self, place: int, period: Period, key: str) -> Sight:
-        figures = self.facts.members[place].get(key, {}) if place < len(self.facts.members) else {}
+    def _member(self, place: int, period: Period, track: Track) -> Sight:
+        need, reach, has_target = self.plan.beside[place]
+        known = self.facts.members[place] if place < len(self.facts.members) else {}
+        figures = known.get(track.key if need.by else _WHOLE, {})
 
         def at(wanted: Period) -> Measurement | None:
             return figures.get((wanted.start, wanted.end))
 
-        before = self.times.chain(period, reach_of(self.plan))
-        return Sight(at(period), period, before, at, calendar=self.calendar)
+        target = None
+        if has_target and self.setup is not None:
+            target = self.setup.targets(need, target_period(period, self.calendar), track.dims, period.end)
+        before = self.times.chain(period, max(reach, reach_of(self.plan)))
+        return Sight(at(period), period, before, at, target=target, work=self._work, calendar=self.calendar)
+
+    @property
+    def _work(self) -> WorkCalendar | None:
+        return None if self.setup is None else self.setup.calendars.get("")
 
 
 class _Shared(NamedTuple):

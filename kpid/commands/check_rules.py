@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpid.alerting.conditions import Condition
 from kpid.alerting.fitness import About, about, check_condition, check_guards, check_levels
 from kpid.alerting.mappings import Composite, Member, condition_from
+from kpid.alerting.readings import curve_of
 from kpid.config.load import Loaded
 from kpid.config.model import KpiSettings, Rule
 from kpid.config.problems import Key, near_miss
@@ -87,7 +88,7 @@ def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tu
         except ValueError as error:
             yield Finding(subject, False, f"{key}: {error}", "", loaded.place(*path, key))
             continue
-        misuse = check_condition(condition, of) or next(_members(condition, rule, plugins), "")
+        misuse = check_condition(condition, of) or next(_members(condition, rule, plugins, loaded.config.kpis), "")
         if misuse:
             yield Finding(subject, False, f"{key}: {misuse}", "", loaded.place(*path, key))
             continue
@@ -101,14 +102,14 @@ def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tu
         yield Finding(subject, False, misuse, "", loaded.place(*path, key))
 
 
-def _members(condition: Condition, rule: Rule, plugins: Plugins) -> Iterator[str]:
+def _members(condition: Condition, rule: Rule, plugins: Plugins, settings: Mapping[str, KpiSettings]) -> Iterator[str]:
     """What is wrong with the conditions on other KPIs."""
     for member in condition.members if isinstance(condition, Composite) else ():
         if member.kpi:
-            yield from _member(member, rule, plugins)
+            yield from _member(member, rule, plugins, settings.get(member.kpi))
 
 
-def _member(member: Member, rule: Rule, plugins: Plugins) -> Iterator[str]:
+def _member(member: Member, rule: Rule, plugins: Plugins, settings: KpiSettings | None) -> Iterator[str]:
     kpi = plugins.kpis.get(member.kpi)
     if kpi is None:
         hint = near_miss(member.kpi, plugins.kpis, what="KPIs")
@@ -118,15 +119,16 @@ def _member(member: Member, rule: Rule, plugins: Plugins) -> Iterator[str]:
     if missing:
         yield f"KPI {kpi.id} has no dimension {missing[0]!r}, by which the rule looks at it"
     try:
-        definition = kpi.definition(dict(member.params))
+        definition = kpi.definition({**(settings.params if settings else {}), **dict(member.params)})
     except ConfigError as error:
         yield f"{error.what}. {error.hint or ''}"
         return
     of = about(kpi, definition, rule.model_copy(update={"period": member.period or rule.period}))
     if problem := check_condition(member.condition, of):
         yield f"{kpi.id}: {problem}"
-    elif member.condition.needs & {"target", "running", "days", "total"}:
-        yield f"{kpi.id}: `{member.condition.text}` cannot be asked of another KPI: write a rule of its own"
+    elif "days" in member.condition.needs or ("running" in member.condition.needs and curve_of(settings) == "seasonal"):
+        why = "it goes by the daily figures of earlier periods, which are kept of a rule's own KPI only"
+        yield f"{kpi.id}: `{member.condition.text}` cannot be asked of another KPI: {why}: write a rule of its own"
 
 
 def _without_target(

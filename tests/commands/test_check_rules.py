@@ -63,6 +63,11 @@ def test_rule_without_its_target_is_a_warning(tmp_path: Path, rule: str, kpis: s
             "{won_deals: {targets: [{period: month, value: 5, where: {owner: ada}}]}}",
         ),
         ('kpi: win_rate, period: month, by: [owner], warn: {any: ["< 20%", {kpi: won_deals, is: "< 3"}]}', "{}"),
+        (
+            'kpi: win_rate, period: month, warn: {any: ["< 20%", {kpi: won_deals, period: quarter, is: "pace < 90% of target"}]}',
+            "{won_deals: {target: 40, target_period: quarter}}",
+        ),
+        ('kpi: win_rate, period: month, by: [owner], warn: {any: ["< 20%", {kpi: calls_made, is: {anomaly: down}}]}', "{}"),
         ('kpi: calls_made, period: day, per: working_day, warn: "drop > 30% vs avg(8 same_weekdays)"', "{}"),
     ],
 )
