@@ -1,12 +1,15 @@
-"""How fast the outbox empties: ``python -m tests.bench.bench_delivery``. Messages per second; the servers share the process."""
+"""How fast the outbox empties: ``python -m tests.bench.bench_delivery``. Messages per second; the mail server shares the process.
+
+How long the disk takes for a sync, and how much else the machine has to do, is said first: both decide.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
-import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kpid_email import Email, EmailSettings
@@ -19,33 +22,32 @@ from kpid.delivery.dispatch import deliver_due
 from kpid.plugin import Image, Message, Notifier, NotifierContext
 from kpid.store import outbox
 from kpid.store.engine import Store
+from tests.bench.sink import running_sink
 from tests.plugins.smtp_server import SmtpServer, running
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 MESSAGES = 1000
+MANY = 10_000
 
 
-class _Sink(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response_only(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
+def surroundings(folder: Path) -> str:
+    """What a sync costs here, and how busy it is."""
+    with (folder / "sync").open("wb", buffering=0) as file:
+        started = time.perf_counter()
+        for _ in range(100):
+            file.write(b"x" * 4096)
+            os.fsync(file.fileno())
+        took = (time.perf_counter() - started) / 100
+    return f"a sync takes {took * 1000:.1f} ms; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
 
 
 def measure(name: str, folder: Path, notifier: Notifier, message: Message, count: int) -> None:
     store = Store(f"sqlite:///{folder}/{name}.db")
     store.create()
     started = time.perf_counter()
+    told = [(replace(message, key=f"{number:064x}"), name, "bench") for number in range(count)]
     with store.write() as conn:
-        for number in range(count):
-            one = Message(**{**{key: getattr(message, key) for key in Message.__slots__}, "key": f"{number:064x}"})
-            outbox.enqueue(conn, one, receiver=name, origin="bench", now=NOW)
+        outbox.enqueue_all(conn, told, now=NOW)
     enqueued = time.perf_counter()
     cpu = time.process_time()
     done = deliver_due(
@@ -73,26 +75,21 @@ def main() -> None:
         created_at=NOW,
         recipient="a@example.com",
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as name, running(SmtpServer()) as smtp:
         folder = Path(name)
+        print(surroundings(folder))
         context = NotifierContext("bench", folder, SystemClock())
-        url = f"http://127.0.0.1:{server.server_port}/"
         mail = {"host": "127.0.0.1", "port": smtp.port, "tls": "none", "from": "kpid@example.com", "to": ["a@example.com"]}
-        measure(
-            "webhook",
-            folder,
-            Webhook(WebhookSettings.model_validate({"url": url, "secret": "key-123456"}), context),
-            small,
-            MESSAGES,
-        )
+        for count in (MESSAGES, MANY):
+            with running_sink() as sink:
+                hook = Webhook(WebhookSettings.model_validate({"url": sink.url, "secret": "key-123456"}), context)
+                measure(f"webhook-{count}", folder, hook, small, count)
+            assert sink.requests == sink.keys == count
         measure("mailbox", folder, Mailbox(MailboxSettings(), context), small, MESSAGES)
-        alert = Message(**{**{key: getattr(small, key) for key in Message.__slots__}, "recipient": "a@example.com"})
+        alert = replace(small, recipient="a@example.com")
         measure("email-alert", folder, Email(EmailSettings.model_validate(mail), context), alert, MESSAGES)
         measure("email-report-110KB", folder, Email(EmailSettings.model_validate(mail), context), large, 200)
-    server.shutdown()
-    server.server_close()
+        print(surroundings(folder))
 
 
 if __name__ == "__main__":
