@@ -17,6 +17,7 @@ from kpid.config.problems import near_miss
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.measure import figures
 from kpid.model import Measurement, Period, SeriesNeed
+from kpid.plugin.kpi import Kpi
 
 PERIODS = 13
 _LAST_COMPLETE = "last_complete_"
@@ -140,6 +141,11 @@ def _then(text: str, calendar: Calendar) -> datetime | None:
     return instant_from_text(text, calendar)
 
 
+def near_param(kpi: Kpi, param: str) -> str:
+    """What to do about a parameter that a KPI does not have: the one that is spelt alike, or why there is none."""
+    return kpi.no_param(param) if param == "snap" else near_miss(param, kpi.params, what="It has")
+
+
 def check_words(app: App, name: str, period: str, dimensions: Sequence[str], params: Mapping[str, str]) -> None:
     """Refuse what is not there, with what was likely meant.
 
@@ -158,7 +164,7 @@ def check_words(app: App, name: str, period: str, dimensions: Sequence[str], par
             raise KpidError(f"KPI {name} cannot be cut by {dimension!r}", hint=hint)
     for param, value in params.items():
         if param not in kpi.params:
-            raise KpidError(f"KPI {name} has no parameter {param!r}", hint=near_miss(param, kpi.params, what="It has"))
+            raise KpidError(f"KPI {name} has no parameter {param!r}", hint=near_param(kpi, param))
         if kpi.params[param].problem(value):
             hint = near_miss(value, kpi.params[param].choices, what="Use one of")
             if kpi.params[param].kind != "choice":

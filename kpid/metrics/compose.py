@@ -162,7 +162,10 @@ def _part(
     used = kpis.get(use.kpi)
     if used is None:
         raise ConfigError(f"KPI {kpi.id} is made of {use.kpi!r}, which is not installed", hint="`kpid kpis` lists those that are")
-    given = {**settings(use.kpi), **use.params}
+    if use.params.get("snap", "end") != "end":
+        hint = f"Use {use.kpi} as it is: a formula takes balances at the end of the period"
+        raise ConfigError(f"KPI {kpi.id} is made of {use.kpi} with snap={use.params['snap']}", hint=hint)
+    given = {**settings(use.kpi), **({"snap": "end"} if "snap" in used.params else {}), **use.params}
     return define(used, used.params_from(given), kpis, settings, has_rows=has_rows, within=path)
 
 

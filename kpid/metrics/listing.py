@@ -64,7 +64,7 @@ def rows_behind(
 
 def _read(need: SeriesNeed, period: Period, dims: Dims, wanted: RowsText, setup: MetricsSetup, now: datetime) -> Rows | None:
     run = _Run(setup, now)
-    ask = run.ask(need)
+    ask = replace(run.ask(need), days=None)
     name = counted_measure(ask.definition)
     if name is None:
         return None

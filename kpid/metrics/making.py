@@ -11,6 +11,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from kpid.metrics.daily import mean_of_days
 from kpid.metrics.margins import Margin, margin, quantile_of
 from kpid.metrics.plan import Ask, Plan
 from kpid.metrics.results import NOTHING, Answers, Cell, Ids, entities_of
@@ -41,19 +42,21 @@ class Maker:
         read = [self._reader(number, name, ask) for name in ask.definition.measures]
         own = [place for place, one in enumerate(read) if one.by == ask.by]
         for period in ask.periods:
-            rows = [one.answers.segments(ask, one.by, period) for one in read]
-            segments: set[Ids] = {ids for place in own for ids in rows[place]}
+            parts = ask.parts_of(period)
+            rows = [[one.answers.segments(one.by, part) for one in read] for part in parts]
+            segments: set[Ids] = {ids for some in rows for place in own for ids in some[place]}
             if not ask.by:
                 segments.add(())
             for ids in _in_order(segments):
-                cells = {one.name: one.cell(some, ids) for one, some in zip(read, rows, strict=True)}
-                has_rows = any(cells[read[place].name].rows for place in own)
+                cells = [{one.name: one.cell(of, ids) for one, of in zip(read, some, strict=True)} for some in rows]
+                has_rows = any(cell[read[place].name].rows for cell in cells for place in own)
                 if has_rows or not ask.by:
-                    yield frame.measurement(period, frame.dims(ids), cells), has_rows
+                    yield frame.figure(period, frame.dims(ids), cells), has_rows
 
     def empty(self, ask: Ask, period: Period, dims: Dims) -> Measurement:
         """The measurement of a segment without rows."""
-        return _Frame(self, ask).measurement(period, dims, dict.fromkeys(ask.definition.measures, NOTHING))
+        nothing = dict.fromkeys(ask.definition.measures, NOTHING)
+        return _Frame(self, ask).figure(period, dims, [nothing for _ in ask.parts_of(period)])
 
     def _reader(self, number: int, name: str, ask: Ask) -> _Reader:
         scan, place = self.plan.places[number, name]
@@ -95,6 +98,7 @@ class _Frame:
         self.trust = _Doubts(maker.coverage, ask, maker.now)
         self.is_of_sources = "source" in ask.by
         self.always = (*ask.unknown, *ask.remarks)
+        self.nothing = dict.fromkeys(definition.measures, NOTHING)
         self._dims: dict[Ids, Dims] = {}
 
     def dims(self, ids: Ids) -> Dims:
@@ -105,6 +109,15 @@ class _Frame:
                 for name, value in zip(self.ask.by, ids, strict=True)
             )
         return self._dims[ids]
+
+    def figure(self, period: Period, dims: Dims, cells: Sequence[Mapping[str, Cell]]) -> Measurement:
+        """The measurement of a period from the cells of its parts: its own, or those of its days."""
+        if self.ask.days is None:
+            return self.measurement(period, dims, cells[0])
+        days = [self.measurement(day, dims, of) for day, of in zip(self.ask.parts_of(period), cells, strict=True)]
+        trust = self.trust.about(dims) if self.is_of_sources else self.trust
+        told = {text for day in days for _, text in trust.of(day.period)}
+        return mean_of_days(period, dims, days, trust.of(period), told, self.measurement(period, dims, self.nothing))
 
     def measurement(self, period: Period, dims: Dims, cells: Mapping[str, Cell]) -> Measurement:
         """One figure, with everything there is to say of it."""

@@ -15,6 +15,7 @@ from kpid.analysis.workdays import WorkCalendar
 from kpid.config.model import KpiSettings
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.compose import define
+from kpid.metrics.daily import spread
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import Custom, check_dimensions
 from kpid.metrics.due import approximations, definition_hash, due_periods, wanted_periods
@@ -215,6 +216,7 @@ class _Run:
         if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:
             where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
         ask = Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody, self.setup.custom)
+        ask = spread(ask, self.setup.calendar, self.now)
         engine = self.setup.warehouse.dialect
         remarks = tuple(f"approximate: the {kind} of {engine}" for kind in approximations(ask, engine))
         return replace(ask, remarks=remarks, goals=goals_of(definition, self.setup.settings, self.setup.kpis))

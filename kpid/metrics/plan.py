@@ -6,7 +6,7 @@ cut: the cuts are grouping sets of that scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -47,6 +47,8 @@ class Ask:
     """What there is to say of every figure: ``approximate: ...``."""
     goals: tuple[str, ...] = ()
     """The targets that the configuration has for it, as text: with others its figures are others."""
+    days: Callable[[Period], tuple[Period, ...]] | None = None
+    """Of a mean of days: the days of a period; None: periods are measured as they are."""
 
     @property
     def by(self) -> tuple[str, ...]:
@@ -60,6 +62,10 @@ class Ask:
     def where_of(self, measure: Measure) -> Where:
         """What a measure is restricted to."""
         return tuple((name, ids) for name, ids in self.where if name not in measure.across)
+
+    def parts_of(self, period: Period) -> tuple[Period, ...]:
+        """The periods that a period's figure is made of: itself, or its days."""
+        return (period,) if self.days is None else self.days(period)
 
     @property
     def is_now_only(self) -> bool:
@@ -112,7 +118,7 @@ def make_plan(asks: Sequence[Ask]) -> Plan:
     places = {}
     for index, ask in enumerate(asks):
         for name, measure in ask.definition.measures.items():
-            mode = _mode(measure, ask.need.period)
+            mode = _mode(measure, _kind(ask))
             where = ask.where_of(measure)
             key = (id(measure.entity), _clock_text(measure.clock), mode, where, measure.trailing_days)
             scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, where, measure.trailing_days, key))
@@ -160,11 +166,15 @@ def _speaks_of_end(measure: Measure) -> bool:
 
 
 def _widen(scan: Scan, ask: Ask, by: tuple[str, ...]) -> None:
-    kind = ask.need.period
+    kind = _kind(ask)
     known = scan.periods.setdefault(kind, [])
-    known[:] = sorted({*known, *ask.periods}, key=_position)
+    known[:] = sorted({*known, *(part for period in ask.periods for part in ask.parts_of(period))}, key=_position)
     if (kind, by) not in scan.cuts:
         scan.cuts.append((kind, by))
+
+
+def _kind(ask: Ask) -> str:
+    return ask.need.period if ask.days is None else "day"
 
 
 def _position(period: Period) -> tuple[Any, ...]:

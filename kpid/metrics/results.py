@@ -41,9 +41,9 @@ class Answers:
     rows: dict[tuple[str, tuple[str, ...], Period], dict[Ids, tuple[Any, ...]]] = field(default_factory=dict)
     _places: list[tuple[int | None, ...]] = field(default_factory=list)
 
-    def segments(self, ask: Ask, by: tuple[str, ...], period: Period) -> dict[Ids, tuple[Any, ...]]:
+    def segments(self, by: tuple[str, ...], period: Period) -> dict[Ids, tuple[Any, ...]]:
         """The segments of a cut that have rows in a period."""
-        return self.rows.get((ask.need.period, by, period), {})
+        return self.rows.get((period.kind, by, period), {})
 
     def values_of(self, dimension: str) -> set[str | None]:
         """All values of a dimension."""

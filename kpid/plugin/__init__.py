@@ -3,7 +3,7 @@
 See the README's "Writing a plugin" and ``tests/example_plugin``.
 """
 
-from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
+from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
 from kpid.plugin.accounts import by_account, described
@@ -41,6 +41,7 @@ from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import OPEN_HOURS, in_business_time
 from kpid.plugin.kpi import (
     AS_OF,
+    SNAP,
     Aggregate,
     At,
     Balance,
@@ -81,6 +82,7 @@ __all__ = [
     "NOW",
     "OPEN_HOURS",
     "PERIODS",
+    "SNAP",
     "ZONE",
     "Action",
     "Aggregate",
@@ -93,6 +95,7 @@ __all__ = [
     "Benchmark",
     "ClientCredentials",
     "ColumnMap",
+    "ConfigError",
     "Connector",
     "ConnectorError",
     "ConnectorInfo",

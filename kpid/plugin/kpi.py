@@ -8,7 +8,7 @@ division by zero and every empty mean into *undefined*.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -95,6 +95,14 @@ class Param:
         return ""
 
 
+SNAP = Param(
+    ("end", "avg"),
+    "The value at the end of the period (or now), or the mean of the values at the end of each of its local days so far: that is "
+    "measured day by day, and takes as much longer.",
+)
+"""The parameter ``snap`` of a balance; :meth:`Kpi.definition` does what it says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """What others reach: context for readers, never a threshold by itself. ``value`` in the KPI's unit (0.25 is 25 %)."""
@@ -122,6 +130,7 @@ class Definition:
         interval: the 95 % interval of the result, where it does not follow from the measures.
         optional: tables that refine the figures if a source delivers them, but need not be there (``refunds``).
         size: the sample size, where it is not the number of rows of ``sample``: rows that are counts themselves.
+        is_daily_mean: the figure of a period is the mean of those of its days; what ``snap=avg`` makes of a balance.
         finer: by table, the definition that takes this one's place once the table has rows: the plain one stays fast where
             nobody has a history, the first of these is exact where somebody has.
     """
@@ -139,6 +148,7 @@ class Definition:
     optional: tuple[str, ...] = ()
     finer: Mapping[str, Definition] = field(default_factory=dict)
     size: Callable[[Values], Quantity] | None = None
+    is_daily_mean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +194,29 @@ class Kpi:
         """
         for name, value in given.items():
             if name not in self.params:
-                known = ", ".join(self.params) or "none"
-                raise ConfigError(f"KPI {self.id} has no parameter {name!r}", hint=f"It has: {known}")
+                raise ConfigError(f"KPI {self.id} has no parameter {name!r}", hint=self.no_param(name))
             if problem := self.params[name].problem(value):
                 hint = problem[0].upper() + problem[1:]
                 raise ConfigError(f"{name}={value} is not possible for KPI {self.id}", hint=hint)
         return {name: given.get(name, param.default) for name, param in self.params.items()}
 
+    def no_param(self, name: str) -> str:
+        """What to do about a parameter that it does not have."""
+        if name == "snap":
+            why = (
+                "its figure is one of whole periods" if self.additivity != "S" else "the mean of shares of many days is no share"
+            )
+            return f"snap=avg is for amounts and counts at an instant; of {self.id} there is none: {why}"
+        return f"It has: {', '.join(self.params) or 'none'}"
+
     def definition(self, given: Mapping[str, str]) -> Definition:
         """Measures and formula for a choice of parameters."""
         params = self.params_from(given)
-        return self.define(params) if callable(self.define) else self.define
+        found = self.define(params) if callable(self.define) else self.define
+        if self.params.get("snap") != SNAP or params["snap"] != "avg":
+            return found
+        finer = {table: replace(one, is_daily_mean=True) for table, one in found.finer.items()}
+        return replace(found, is_daily_mean=True, finer=finer)
 
     def adds_up(self, definition: Definition) -> bool:
         """Whether it is a count or sum of what happens in a period, so that the figures of days add up to those of months."""

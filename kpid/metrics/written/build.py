@@ -21,7 +21,7 @@ from kpid.metrics.dimensions import Custom, dimension_of
 from kpid.metrics.written.fields import CustomFields, custom_fields
 from kpid.metrics.written.formulas import Formula, Sense, check_shape, references, sense, sense_of_unit, unit_problem, use_of
 from kpid.metrics.written.measures import Made, MeasureReader
-from kpid.plugin.kpi import At, Definition, Kpi, Param, Use
+from kpid.plugin.kpi import SNAP, At, Balance, Definition, Kpi, Param, Use
 from kpid.registry import PluginInfo, Plugins
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -270,6 +270,9 @@ class _One:
     def _kpi(self, definition: Definition, measures: Mapping[str, Made], formula: Formula, dimensions: tuple[str, ...]) -> Kpi:
         text = self.text
         has_money = any(made.measure.money is not None for made in measures.values())
+        additivity = _additivity(definition, formula)
+        is_balance = additivity == "S" and all(isinstance(made.measure.clock, Balance) for made in measures.values())
+        params = ({"missing_fx": _MISSING_FX} if has_money else {}) | ({"snap": SNAP} if is_balance else {})
         return Kpi(
             id=self.id,
             name=text.name or self.id.replace("_", " ").capitalize(),
@@ -280,13 +283,13 @@ class _One:
             period=text.period or "month",
             min_sample=text.min_sample or 0,
             dimensions=dimensions,
-            params={"missing_fx": _MISSING_FX} if has_money else {},
+            params=params,
             formula_text=text.formula or printed(formula.tree),
             why=text.why or "",
             misleads=text.misleads or "",
             source=text.source or Path(self.reader.loaded.place("kpis", self.id)).name,
             settle=text.settle or "",
-            additivity=_additivity(definition, formula),
+            additivity=additivity,
         )
 
 

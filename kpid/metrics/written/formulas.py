@@ -138,6 +138,9 @@ def use_of(
     if kpi is None:
         return None
     given = {} if isinstance(node, Name) else dict(_param(argument, node) for argument in node.arguments)
+    if given.get("snap", "end") != "end":
+        hint = f"Write {name}: a formula takes balances at the end of the period"
+        raise Mistake(f"{name} with snap={given['snap']} cannot be a part of a formula", node.span, hint)
     try:
         params = kpi.params_from(given)
         return Use(name, given), kpi.definition(params).unit or kpi.unit

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from sqlalchemy import and_
 
-from kpid.plugin import Benchmark, Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, sum_
+from kpid.plugin import SNAP, Benchmark, ConfigError, Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, sum_
 
 from .population import (
     DEGRADES,
@@ -29,6 +29,9 @@ def _active(params: Mapping[str, str]) -> Definition:
     entity = population(*spans_of(params))
     c = entity.c
     start, end = (c.at_start == 1, "customers at the start"), (c.at_end == 1, "customers")
+    if params["snap"] == "avg" and params["at"] != "end":
+        hint = "Take one of them out: snap=avg is the mean of the ends of all days"
+        raise ConfigError(f"active_customers: at={params['at']} and snap=avg exclude each other", hint=hint)
     if params["at"] == "average":
         return customer_definition(params, entity, {"end": end, "start": start}, lambda m: Fraction(1, 2) * (m.start + m.end))
     return customer_definition(params, entity, {"n": start if params["at"] == "start" else end}, lambda m: m.n)
@@ -46,6 +49,7 @@ ACTIVE_CUSTOMERS = Kpi(
     params={
         **PARAMS,
         "at": Param(("end", "start", "average"), "At the end of the period, at its start, or the mean of the two."),
+        "snap": SNAP,
     },
     formula_text="distinct customers at the end of the period, by the basis (status history, purchases, subscription, won deals)",
     why="The base that everything else about customers is a share of.",

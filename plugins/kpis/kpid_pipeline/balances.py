@@ -12,6 +12,7 @@ from kpid.plugin import (
     AS_OF,
     NOW,
     PERIODS,
+    SNAP,
     Balance,
     Benchmark,
     Definition,
@@ -101,6 +102,7 @@ PIPELINE_OPEN_AMOUNT = Kpi(
     params={
         "as": Param(("amount", "count"), "The amount, or the number of deals."),
         "close_within": Param.number("0", "Deals that should be closed in the next so many days; 0: all.", least=0),
+        "snap": SNAP,
         "missing_fx": MISSING_FX,
     },
     formula_text="sum of the amounts of deals that are open at the end of the period (or now)",
@@ -199,6 +201,7 @@ PIPELINE_WEIGHTED_AMOUNT = Kpi(
             ("deal", "stage", "history"),
             "Whose probability: the deal's own, else its stage's, else that of past deals in that stage; or begin further back.",
         ),
+        "snap": SNAP,
         "missing_fx": MISSING_FX,
     },
     formula_text="sum of amount x probability over deals that are open at the end of the period (or now)",

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from sqlalchemy import case, or_
 
-from kpid.plugin import Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, count, max_, sum_
+from kpid.plugin import SNAP, Definition, InPeriod, Kpi, Measure, Param, Quantity, Values, count, max_, sum_
 
 from .choices import ACCOUNT_DIMENSIONS, DEGRADES_FX, MONTH, RECURRING_PARAMS, flows, left_out, unpriced
 from .recurring import KINDS, by_customer, moves_by_day, recurring
@@ -39,7 +39,7 @@ MRR = Kpi(
     better="up",
     define=_mrr,
     dimensions=MRR_DIMENSIONS,
-    params={"annual": Param(("false", "true"), "Per month, or per year (ARR = 12 x MRR)."), **RECURRING_PARAMS},
+    params={"annual": Param(("false", "true"), "Per month, or per year (ARR = 12 x MRR)."), "snap": SNAP, **RECURRING_PARAMS},
     formula_text="paid subscriptions at the end of the period, per month (year / 12, week x 52 / 12); no trials, no tax",
     why="What will come in next month if nothing happens.",
     misleads="No cash and no revenue; discounts that end soon make it look smaller than it will be.",

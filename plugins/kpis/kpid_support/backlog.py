@@ -10,6 +10,7 @@ from sqlalchemy import Subquery, and_, case, func, or_, select
 from kpid.plugin import (
     NOW,
     PERIODS,
+    SNAP,
     At,
     Definition,
     InPeriod,
@@ -94,6 +95,7 @@ TICKET_BACKLOG = Kpi(
     ),
     period="day",
     dimensions=(*DIMENSIONS, "status", "age_band"),
+    params={"snap": SNAP},
     formula_text="tickets that are neither solved nor closed at the end of the period (or now)",
     why="Customers who wait; a backlog that grows for weeks is a staffing question.",
     misleads="Taken at local midnight: a help desk that takes its own at another hour differs by the tickets of those hours.",

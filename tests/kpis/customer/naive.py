@@ -12,6 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from tests.kpis import days
+
 ZONE = ZoneInfo("Europe/Berlin")
 NOW = datetime(2018, 1, 2, 7, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -475,6 +477,7 @@ for _basis in BASES:
 
     for _at in ("end", "start", "average"):
         _add("active_customers", active, {"at": _at}, at=_at)
+    _add("active_customers", days.mean(active, NOW), {"snap": "avg"})
     _add("new_customers", lambda c, p, a, **more: len(Base(c, p, a, **more).new))
     _add("lost_customers", lambda c, p, a, **more: Base(c, p, a, **more).lost)
     _add("reactivated_customers", lambda c, p, a, **more: Base(c, p, a, **more).back)

@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from kpid.model import Period
+from tests.kpis import days
 from tests.kpis.sales.deals import (
     NOW,
     STATES,
@@ -403,8 +404,17 @@ BALANCES: Model = {
     **{("pipeline_open_amount", k): (open_facts(p), lambda f, _: len(f), DIMENSIONS) for k, p in _with(OPEN, **{"as": ["count"]}, close_within=["0", "14"])},
     **{("overdue_deal_share", k): (open_facts(p), share(is_late, p), DIMENSIONS) for k, p in _with(OVERDUE, weight=["count", "amount"], missing_fx=FX)},
 }  # fmt: skip
+AVERAGES: Model = {
+    (name, tuple(sorted((*params, ("snap", "avg"))))): (days.facts(of, NOW), days.of_facts(value), dimensions)
+    for (name, params), (of, value, dimensions) in {
+        **BALANCES,
+        **{("pipeline_weighted_amount", k): (weighted_facts(p), weighted_value(p), DIMENSIONS) for k, p in _with({}, prob=["deal"], missing_fx=["exclude"])},
+    }.items()
+    if name != "overdue_deal_share" and dict(params).get("missing_fx") != "error"
+}  # fmt: skip
 MODEL: Model = {
     **BALANCES,
+    **AVERAGES,
     ("close_date_push_rate", ()): (push_facts, lambda f, _: ratio(sum(row["pushed"] for row in f), len(f)), DIMENSIONS),
     **{
         ("pipeline_weighted_amount", k): (weighted_facts(p), weighted_value(p), DIMENSIONS)

@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
+from tests.kpis import days
+
 _place = Path(__file__).parents[1] / "customer" / "naive.py"
 _spec = importlib.util.spec_from_file_location("naive_customer_of_revenue", _place)
 people = importlib.util.module_from_spec(_spec)
@@ -412,6 +414,7 @@ for _prices in _PRICES:
         _add("mrr_change", mrr_change, _kind, given={"kind": _kind, **_prices}, **_prices)
     _add("mrr_change", mrr_change, given=_prices, **_prices)
 _add("mrr", mrr, given={"annual": "true"}, times=12)
+_add("mrr", days.mean(mrr, NOW), given={"snap": "avg"})
 _add("mrr", mrr, given={"missing_fx": "exclude"}, excludes=True)
 _add("cac_payback_months", payback, given={"scope": "full"}, scope="full")
 _add("cac", cac, given={"scope": "full"}, scope="full")

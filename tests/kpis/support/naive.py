@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import pairwise, product
 from statistics import median
 
+from tests.kpis import days
 from tests.kpis.company import (
     DAY,
     NOW,
@@ -217,6 +218,9 @@ def first_contact(rows, period, replies, days):
 KPIS = {
     ("tickets_created", ()): (created, len, CUTS),
     ("ticket_backlog", ()): (lambda r, p: list(backlog(r, p)), len, (*CUTS, "age_band", "status")),
+    ("ticket_backlog", (("snap", "avg"),)): (
+        days.facts(lambda r, p: list(backlog(r, p)), NOW), days.of_facts(len), (*CUTS, "age_band", "status"),
+    ),
     ("reopen_rate", ()): (lambda r, p: list(reopened(r, p, 14)), lambda f: ratio(f, "reopened", "solved"), CUTS),
     ("reopen_rate", (("days", "1"),)): (lambda r, p: list(reopened(r, p, 1)), lambda f: ratio(f, "reopened", "solved"), CUTS),
     ("first_contact_resolution_rate", ()): (lambda r, p: list(first_contact(r, p, 1, 7)), lambda f: ratio(f, "once", "solved"), CUTS),
