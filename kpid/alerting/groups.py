@@ -220,9 +220,10 @@ def _after(group: Group, chains: Sequence[_Chain], now: datetime) -> Group:
     opened = any(chain.opens > 0 for chain in chains)
     reminds = all(chain.line.kind == "reminder" for chain in chains)
     goes_on = group.open > 0 or (group.thread is not None and not opened)
+    written = min(row.created_at for chain in chains for row in (*chain.folded, chain.line.row))
     return Group(
         thread=group.thread if goes_on else None,
-        first_at=group.first_at if goes_on else now,
+        first_at=min(written, (group.first_at or now) if goes_on else now),  # reminders look for rows from then on
         last_at=now,
         repeats=group.repeats + reminds if goes_on and not opened else 0,
         open=max(group.open + sum(chain.opens for chain in chains), 0),

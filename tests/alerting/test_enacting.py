@@ -188,6 +188,23 @@ notices:
     assert play(test, head).differences == ()
 
 
+def test_reminders_come_after_a_wait_and_after_what_has_held_back(play):
+    """What was written down before its group was first told is of that group, too."""
+    test = """
+rule: low
+series: [{owner: ana, value: 0.3 0.22x2, n: 400}, {owner: ben, value: 0.3 0.22x2, n: 400}]
+do:
+  - {at: 1, silence: {owner: ben}, until: 8d}
+until: 1h
+notices:
+  - {at: 2026-01-19T00:00:30, kind: fired, segment: ana}
+  - {at: 2026-01-20T00:00, kind: fired, segment: ben, held: silence 1}
+  - {at: 2026-01-23T00:00, kind: reminder, segment: [ana, ben]}
+"""
+    head = "routes: [{match: {}, to: [team], group_wait: 30s, repeat: 3d, repeat_max: 30d}]\n"
+    assert play(test, head).differences == ()
+
+
 def test_owners_and_managers_are_told(play):
     head = """
 routes:
