@@ -195,7 +195,10 @@ class Tellings:
         yield f"{receiver}:{recipient}"
         owners = self.played.setup.owners
         if owners is not None and receiver == owners.via:
-            yield "manager" if recipient.startswith(MANAGER) else "owner"
+            if recipient.startswith(MANAGER):
+                yield "manager"
+            elif any(part.id == recipient for scene in self.played.scenes for dims in scene.names for part in dims):
+                yield "owner"
 
     def _text(self, one: Told) -> str:
         level = "" if one.level == "none" else f" {one.level}"

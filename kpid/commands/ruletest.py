@@ -46,7 +46,7 @@ def run_tests(files: Sequence[Path], config_file: Path | None) -> dict[str, Any]
         ConfigError: a file cannot be read, or holds mistakes: all are told.
     """
     loaded = load_config(config_file) if config_file is not None else None
-    tester = RuleTester(_setup(loaded))
+    tester = RuleTester(setup_for_tests(loaded))
     rules = loaded.config.rules if loaded else ()
     results: list[tuple[Path, TestedRule]] = []
     errors: list[ConfigError] = []
@@ -87,7 +87,7 @@ def _found(files: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _setup(loaded: Loaded | None) -> AlertingSetup:
+def setup_for_tests(loaded: Loaded | None) -> AlertingSetup:
     """What judging needs, of the configuration alone."""
     config = loaded.config if loaded else Config.model_validate({"timezone": "UTC"})
     plugins = load_plugins(plugins_dir=config.plugins_dir, disabled=config.disabled_plugins)
