@@ -122,6 +122,8 @@ class Daemon:
     def _rest(self) -> None:
         """Work is done: give back what it took."""
         self.app.warehouse.give_back_memory()
+        with suppress(KpidError):  # its next use will tell
+            self.app.store.give_back_memory()
         give_back_memory()
         self._code.let_go()
 

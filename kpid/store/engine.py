@@ -153,6 +153,16 @@ class Store:
             with self._lock, self._told(), self.engine.connect() as connection:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
+    def give_back_memory(self) -> None:
+        """Let go of what only makes the next statements faster: idle readers, pages of the writer, compiled statements."""
+        for engine in (self.engine, self._reader):
+            engine.clear_compiled_cache()
+        if self.file is None:
+            return
+        self._reader.dispose()
+        with self._lock, self._told(), self.engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA shrink_memory").close()
+
     def close(self) -> None:
         """Let go of all connections."""
         self._reader.dispose()

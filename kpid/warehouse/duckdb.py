@@ -238,13 +238,18 @@ class DuckDBWarehouse:
             self._connection.close()
 
     def give_back_memory(self) -> None:
-        """Let go of cached pages, unless somebody is reading or writing: a small limit makes DuckDB free them at once."""
+        """Let go of rows and pages in memory, unless somebody is reading or writing.
+
+        Rows of the last batches stay in memory until they are written into the file; a small limit makes DuckDB free its pages at
+        once.
+        """
         if not self._writing.acquire(blocking=False):
             return
         with self._cursors:
-            for limit in () if self._readers else ("8MB", _CONFIG["memory_limit"]):
-                with suppress(duckdb.Error):  # closed, or more is held than that: what can be freed is
-                    self._connection.execute(f"SET memory_limit = '{limit}'")
+            limits = (f"SET memory_limit = '{limit}'" for limit in ("8MB", _CONFIG["memory_limit"]))
+            for statement in () if self._readers else ("CHECKPOINT", *limits):
+                with suppress(duckdb.Error):  # closed, read-only, or more is held than that: what can be freed is
+                    self._connection.execute(statement)
         self._writing.release()
 
     @contextmanager

@@ -194,3 +194,22 @@ def test_another_programs_tables_are_refused(tmp_path):
     connection.close()
     with pytest.raises(StoreError, match="not kpid"):
         open_store(f"sqlite:///{file}")
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///{}/kpid.db"])
+def test_memory_can_be_given_back_while_somebody_reads(tmp_path, url):
+    store = Store(url.format(tmp_path))
+    store.create()
+    with store.write() as connection:
+        connection.execute(insert(schedule_positions).values(row("a")))
+    if store.file is not None:
+        with store.read() as reader:
+            before = names(reader)
+            store.give_back_memory()
+            with store.write() as connection:
+                connection.execute(insert(schedule_positions).values(row("b")))
+            assert before == names(reader) == ["a"]  # one snapshot all along
+    store.give_back_memory()
+    with store.read() as reader:
+        assert names(reader) == (["a"] if store.file is None else ["a", "b"])
+    store.close()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from alembic import command
@@ -176,3 +178,14 @@ def test_back_up_that_cannot_be_written_says_so(url, tmp_path):
     with pytest.raises(StoreError, match="no copy"):
         back_up(store.file, tmp_path / "none" / "copy.db")
     store.close()
+
+
+def test_upgrade_leaves_no_highlighter_in_memory(url):
+    script = """
+import sys
+from kpid.store.engine import open_store
+open_store(sys.argv[1]).close()
+assert "alembic" in sys.modules and "mako" in sys.modules and "pygments" not in sys.modules
+import pygments.lexers
+"""
+    subprocess.run([sys.executable, "-c", script, url], check=True)
