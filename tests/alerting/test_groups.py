@@ -161,5 +161,10 @@ def test_each_row_has_one_fate_and_nothing_is_lost(given_rows: list[tuple], told
 
 
 def _goes_with_one_that_waits(one: NoticeRow, rows: list[NoticeRow]) -> bool:
-    """The row that stands for its episode (or group) is not due yet."""
-    return any(other.group_key == one.group_key or other.story == one.story for other in rows if other.not_before > NOW)
+    """The row that stands for its episode, its group, or all episodes of a series that flaps, is not due yet."""
+    later = [other for other in rows if other.not_before > NOW]
+    return any(other.group_key == one.group_key or other.story == one.story or _flaps_with(other, one) for other in later)
+
+
+def _flaps_with(one: NoticeRow, other: NoticeRow) -> bool:
+    return one.held_by == other.held_by == FLAPPING and (one.series_key, one.recipient) == (other.series_key, other.recipient)
