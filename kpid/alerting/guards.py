@@ -1,8 +1,8 @@
 """Guards against false alarms: a breach that chance may have brought, or that is too small to matter, is no breach. Pure.
 
 A guard never makes a breach and never makes anything clear: it turns a breach into "not enough to say". Which test fits
-follows from the figures: shares of cases by a test of two rates, counts as Poisson, means and scores by their own margins,
-anything else by its scatter from period to period.
+follows from the figures: shares of cases by a test of two rates, counts as Poisson (or as scattered as they were, if that is
+more), means and scores by their own margins, anything else by its scatter from period to period.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING
 
 from kpid.alerting.baselines import FILL, Terms, sound_figures, usual_periods, value_of, work_days
 from kpid.alerting.verdicts import Baseline, Side, Verdict, share_of_cases
-from kpid.analysis.chances import lower_p_count, lower_p_figures, lower_p_point, lower_p_rate
+from kpid.analysis.chances import (
+    lower_p_count,
+    lower_p_figures,
+    lower_p_point,
+    lower_p_rate,
+    lower_p_scattered,
+    upper_p_scattered,
+)
 from kpid.analysis.stats import Z95, student_t
-from kpid.model import Measurement
+from kpid.model import Measurement, Period
 
 if TYPE_CHECKING:
     from kpid.alerting.contracts import Sight
@@ -117,12 +124,16 @@ def _rates(current: Measurement, figures: Sequence[Measurement], side: Side) -> 
 
 
 def _counts(sight: Sight, current: Measurement, terms: Terms, figures: Sequence[Measurement], side: Side) -> float | None:
-    exposure, periods = 1.0, float(len(figures))
-    if terms.per_day:
-        exposure = float(work_days(sight.period, sight))
-        periods = float(sum(work_days(one.period, sight) for one in figures))
-    own, pool = int(current.value or 0), sum(int(one.value or 0) for one in figures)
-    return lower_p_count(own, pool, periods, exposure) if side == "low" else lower_p_count(pool, own, exposure, periods)
+    def days(period: Period) -> float:
+        return float(work_days(period, sight)) if terms.per_day else 1.0
+
+    exposure, old = days(sight.period), [(float(one.value or 0), days(one.period)) for one in figures]
+    own, pool, periods = int(current.value or 0), int(sum(count for count, _ in old)), sum(long for _, long in old)
+    if side == "low":
+        plain, scattered = lower_p_count(own, pool, periods, exposure), lower_p_scattered(own, exposure, old)
+    else:
+        plain, scattered = lower_p_count(pool, own, exposure, periods), upper_p_scattered(own, exposure, old)
+    return plain if plain is None or scattered is None else max(plain, scattered)
 
 
 _Figure = tuple[float, float]

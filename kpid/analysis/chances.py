@@ -13,6 +13,8 @@ from kpid.analysis.control import mean_and_scatter
 
 FEWEST_IN_A_CELL = 5
 """From so many cases in each of the four cells the normal approximation is used for rates; below, Fisher's exact test."""
+FEWEST_TO_SCATTER = 8
+"""From fewer counts it is not known how much they scatter: they are taken as Poisson."""
 _EXACT_UP_TO = 1_000_000
 _NEGLIGIBLE = 1e-17
 
@@ -77,6 +79,49 @@ def lower_p_count(count: int, old_count: int, periods: float, exposure: float = 
 def upper_p_count(count: int, old_count: int, periods: float, exposure: float = 1.0) -> float | None:
     """Whether a count is higher than the rate of events before; as :func:`lower_p_count`, seen from the old periods' side."""
     return lower_p_count(old_count, count, exposure, periods)
+
+
+def dispersion(counts: Sequence[tuple[float, float]]) -> float | None:
+    """How many times as much counts scatter as Poisson ones would: Pearson's X2 by its degrees of freedom.
+
+    Wedderburn, Biometrika 61 (1974) 439-447; McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), 4.5 and 6.2.
+
+    Args:
+        counts: each with how long it was counted (periods, or working days).
+    """
+    exposure = sum(long for _, long in counts)
+    if len(counts) < FEWEST_TO_SCATTER or exposure <= 0:
+        return None
+    rate = sum(count for count, _ in counts) / exposure
+    if rate <= 0:
+        return None
+    return sum((count - rate * long) ** 2 / (rate * long) for count, long in counts if long) / (len(counts) - 1)
+
+
+def lower_p_scattered(count: float, exposure: float, old: Sequence[tuple[float, float]]) -> float | None:
+    """Whether a count is lower than those before, which scatter more than Poisson ones; None where they do not, or are too few.
+
+    Quasi-Poisson: the variance is the mean times :func:`dispersion`, which itself is estimated, so that Student's t is asked.
+    Ver Hoef and Boveng, Ecology 88 (2007) 2766-2772, say when that fits better than a negative binomial: for large counts.
+
+    Args:
+        count: of the new period; half a count is added, since it is whole.
+        exposure: how long that is.
+        old: the earlier counts, each with its exposure.
+    """
+    scatter = dispersion(old)
+    if scatter is None or scatter <= 1:
+        return None
+    periods = sum(long for _, long in old)
+    rate = sum(each for each, _ in old) / periods
+    error = sqrt(scatter * rate * exposure * (1 + exposure / periods))
+    return student_below((count + 0.5 - rate * exposure) / error, len(old) - 1)
+
+
+def upper_p_scattered(count: float, exposure: float, old: Sequence[tuple[float, float]]) -> float | None:
+    """Whether a count is higher than those before; as :func:`lower_p_scattered`, seen in a mirror."""
+    lower = lower_p_scattered(count - 1, exposure, old)
+    return None if lower is None else 1 - lower
 
 
 def lower_p_figures(new: tuple[float, float], old: tuple[float, float], freedom: tuple[int, int] | None = None) -> float | None:

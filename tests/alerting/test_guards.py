@@ -55,6 +55,17 @@ def test_counts_are_tested_as_poisson() -> None:
     assert judged(rise, of(plain, [50] * 8 + [56])).kind is OutcomeKind.INSUFFICIENT
 
 
+def test_counts_that_use_to_scatter_need_to_be_further_away() -> None:
+    rules = asks("count", warn="drop > 1% vs avg(8)", guards=FIVE, adds_up=True)
+    steady, wild = [98, 102] * 4, [90, 110, 95, 105, 80, 120, 100, 100]
+    found = judged(rules, of(plain, [*wild, 80]))
+    assert (found.kind, found.p) == (OutcomeKind.INSUFFICIENT, pytest.approx(0.0885, abs=5e-4))
+    assert judged(rules, of(plain, [*steady, 80])).kind is OutcomeKind.BREACH
+    assert judged(rules, of(plain, [*wild, 60])).kind is OutcomeKind.BREACH
+    rise = asks("count", warn="rise > 1% vs avg(8)", guards=FIVE, adds_up=True)
+    assert judged(rise, of(plain, [*wild, 120])).p == pytest.approx(0.0885, abs=5e-4)
+
+
 def test_counts_per_working_day_are_tested_by_their_days() -> None:
     rules = asks("count", warn="drop > 1% vs avg(8)", guards=FIVE, adds_up=True, per_day=True)
     found = judged(rules, of(plain, [50] * 8 + [30]))

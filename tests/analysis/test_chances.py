@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from kpid.analysis.chances import (
     benjamini_hochberg,
+    dispersion,
     lower_p_count,
     lower_p_figures,
     lower_p_point,
     lower_p_rate,
+    lower_p_scattered,
     normal_below,
     rate_score,
     student_below,
     upper_p_count,
+    upper_p_scattered,
     welch_freedom,
 )
 from kpid.analysis.stats import Z95
@@ -144,3 +147,47 @@ def test_a_point_is_judged_by_the_scatter_of_others() -> None:
     assert low is not None
     assert high is not None
     assert low < 0.01 < 0.99 < high
+
+
+SCATTERED = [(float(count), 1.0) for count in (90, 110, 95, 105, 80, 120, 100, 100)]
+
+
+def test_counts_that_scatter_more_than_poisson_are_judged_by_their_scatter() -> None:
+    """Pearson's X2 is 10.5 on 7 degrees of freedom; t = (80.5 - 100) / sqrt(1.5 * 100 * 9/8) = -1.5011."""
+    assert dispersion(SCATTERED) == pytest.approx(1.5)
+    assert lower_p_scattered(80, 1, SCATTERED) == pytest.approx(student_below(-1.50111, 7), abs=1e-6)
+    assert lower_p_scattered(80, 1, SCATTERED) == pytest.approx(0.0885, abs=5e-4)
+    poisson = lower_p_count(80, 800, 8)
+    assert poisson is not None
+    assert poisson < 0.05
+
+
+def test_higher_and_lower_are_mirrored() -> None:
+    assert upper_p_scattered(120, 1, SCATTERED) == pytest.approx(lower_p_scattered(80, 1, SCATTERED))
+    assert upper_p_scattered(100, 1, SCATTERED) == pytest.approx(lower_p_scattered(100, 1, SCATTERED))
+
+
+def test_scatter_of_counts_of_unequal_length_is_that_about_their_rate() -> None:
+    """Ten a day, whatever the number of days: no scatter at all."""
+    assert dispersion([(10.0 * days, days) for days in (5, 4, 5, 3, 5, 5, 2, 5)]) == 0
+    wide = [(10.0 * days + (6 if step % 2 else -6), days) for step, days in enumerate((5.0, 4.0, 5.0, 4.0, 5.0, 5.0, 4.0, 4.0))]
+    assert dispersion(wide) == pytest.approx(sum(36 / (10 * days) for _, days in wide) / 7)
+
+
+@pytest.mark.parametrize(
+    "old", [SCATTERED[:7], [(100.0, 1.0)] * 8, [(0.0, 1.0)] * 8, [], [(0.0, 0.0)] * 8, [(99.0, 1.0), (101.0, 1.0)] * 4]
+)
+def test_few_counts_or_no_more_scatter_than_poisson_leave_it_to_that(old: list[tuple[float, float]]) -> None:
+    assert lower_p_scattered(1, 1, old) is None
+    assert upper_p_scattered(1, 1, old) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=8, max_size=20), st.integers(0, 500))
+def test_scattered_counts_have_a_probability_and_less_is_rarer(counts: list[int], count: int) -> None:
+    old = [(float(each), 1.0) for each in counts]
+    p, fewer = lower_p_scattered(count + 1, 1, old), lower_p_scattered(count, 1, old)
+    if p is None or fewer is None:
+        assert (dispersion(old) or 0) <= 1
+    else:
+        assert 0 <= fewer <= p <= 1
