@@ -30,6 +30,8 @@ ASK_AGAIN = timedelta(minutes=1)
 _FAR = timedelta(days=1)
 _ALWAYS_TOLD = frozenset({"flapping", "steady", "config"})
 _WORSE = frozenset({"escalated"})
+_PUT_OFF = frozenset({"escalation", "config"})
+"""What a closed window puts off, even one that drops: there is nobody else who would hear of it."""
 
 
 @dataclass
@@ -84,11 +86,7 @@ class Gate:
 
     @cached_property
     def _in_hands(self) -> dict[tuple[str, str, int], EpisodeRow]:
-        return {
-            (one.rule_uid, one.series_key, one.episode): one
-            for one in self.handled
-            if one.is_handled(self.now)
-        }
+        return {(one.rule_uid, one.series_key, one.episode): one for one in self.handled if one.is_handled(self.now)}
 
     @cached_property
     def _paces(self) -> dict[str, Pace]:
@@ -129,7 +127,7 @@ class Gate:
         window = self.setup.windows.get(name) if name else None
         if name is None or window is None or is_open(window, self.now):
             return None
-        drops = window.outside == "drop" and row.kind != "escalation"
+        drops = window.outside == "drop" and row.kind not in _PUT_OFF
         return Held(f"window {name}", next_opening(window, self.now) or self.now + _FAR, drops)
 
     def pace(self, row: NoticeRow) -> Pace:

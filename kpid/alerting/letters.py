@@ -142,7 +142,8 @@ def _composed(
     """The message; without a way to put several notices into one, a message for each."""
     if setup.bundle is None:
         return [replace(setup.compose(notice), actions=actions) for notice in told]
-    telling = Telling(recipient, _kind(flush.lines), actions, "", flush.lines[0].row.route)
+    page = flush.id.receiver not in setup.pageless
+    telling = Telling(recipient, _kind(flush.lines), actions, "", flush.lines[0].row.route, page)
     return [setup.bundle(told, telling)]
 
 
@@ -161,7 +162,8 @@ def _notices(setup: AlertingSetup, lines: Sequence[Line], gate: Gate, now: datet
 
 def _item(setup: AlertingSetup, line: Line, gate: Gate, now: datetime) -> NoticeItem:
     """What is told of a series: as it was written down; if that was some time ago with the newest figures, and why so late."""
-    item = replace(item_from_dump(line.row.item), kind=line.kind)
+    kind = "config" if line.kind == "config_ended" else line.kind  # its level says that it is over
+    item = replace(item_from_dump(line.row.item), kind=kind)
     if line.row.held_by:
         until = when_text(now, setup.calendar.timezone, now)
         item = replace(item, held=f"held back by {line.row.held_by} until {until}")

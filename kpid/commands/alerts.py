@@ -17,7 +17,7 @@ from kpid.errors import KpidError
 from kpid.store import alerts, audit
 from kpid.store import handling as store
 from kpid.store.alerts import SeriesRow
-from kpid.store.episodes import EpisodeRow, list_open
+from kpid.store.episodes import CONFIGURATION, EpisodeRow, list_open
 
 _OPEN = ("firing", "recovering", "pending")
 
@@ -78,7 +78,7 @@ def _told_health(app: App, one: EpisodeRow) -> dict[str, Any]:
         "data": "",
         "episode": one.episode,
         "slot": plain(one.opened_slot),
-        "reason": "cannot be judged: `kpid doctor` says why",
+        "reason": f"{'is not used' if one.rule_uid == CONFIGURATION else 'cannot be judged'}: `kpid doctor` says why",
         "handling": handling_text(one, app.clock.now(), app.config.timezone),
         "updated_at": plain(one.updated_at),
     }

@@ -36,11 +36,8 @@ def health_recipients(app: App) -> Iterator[tuple[str, str]]:
 
     Those of a route for ``kind: health``; else the one that ``owners:`` falls back to; else the first receiver.
     """
-    config = app.config
-    named = [name for route in config.routes if "health" in route.match.get("kind", ()) for name in route.to]
-    named = named or ([config.owners.else_] if config.owners else []) or list(config.receivers)[:1]
     seen = set()
-    for name in named:
+    for name in health_receivers(app):
         receiver, _, address = name.partition(":")
         if receiver not in app.notifiers:
             continue  # `owner`, `manager`: of kpid nobody is
@@ -48,6 +45,13 @@ def health_recipients(app: App) -> Iterator[tuple[str, str]]:
             if (receiver, recipient) not in seen:
                 seen.add((receiver, recipient))
                 yield receiver, recipient
+
+
+def health_receivers(app: App) -> list[str]:
+    """Who hears of kpid's own health, as in ``to:``."""
+    config = app.config
+    named = [name for route in config.routes if "health" in route.match.get("kind", ()) for name in route.to]
+    return named or ([config.owners.else_] if config.owners else []) or list(config.receivers)[:1]
 
 
 def call_heartbeat(app: App) -> bool:

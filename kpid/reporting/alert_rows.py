@@ -16,6 +16,7 @@ from kpid.model import Notice, NoticeItem
 from kpid.reporting.alert_words import (
     ENDED,
     JUDGED,
+    MAX_REASON,
     condition_of,
     in_period,
     is_ended,
@@ -124,7 +125,7 @@ _VALUELESS = frozenset({"unhealthy", "healthy", "config"})
 def facts_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple[str, str]]:
     """The figures of a single series, label and value; lines that have nothing to say are left out."""
     value = exact_text(item.value, item.limit, notice.unit, notice.currency) if item.value is not None else ""
-    is_one = item.kind in _VALUELESS
+    told = item.kind == "config" and len(item.reason) <= MAX_REASON  # in the headline
     pairs = [
         ("Value", value),
         ("Margin", _margin(item, notice)),
@@ -134,7 +135,7 @@ def facts_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple
         ("Sample", _sample(item, notice)),
         ("By chance", "" if is_ended(item) else _chance(item)),
         ("Began" if is_ended(item) else "Since", label_text(item.since, notice, calendar) if item.since else ""),
-        ("Why", "" if is_one and item.kind == "config" else one_line(item.reason, 300)),
+        ("Why", "" if told else one_line(item.reason, 1_000 if item.kind == "config" else 300)),
         ("Moved by", moved_by(item, notice, calendar)),
         ("Taken up", one_line(item.handling, 200)),
         *(("Mind", one_line(warning, 240)) for warning in item.warnings[:3]),

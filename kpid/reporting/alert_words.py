@@ -22,6 +22,8 @@ KINDS = (
     "resolved", "new_level", "restated", "expired", "rule_changed", "rule_removed", "paused", "healthy", "steady",
 )  # fmt: skip
 """What may be told of a series, in the order in which people want to hear it."""
+MAX_REASON = 200
+"""So much of what is wrong with a configuration is in the headline."""
 JUDGED = ("fired", "escalated", "eased", "reminder", "escalation", "flapping")
 """Kinds of which the condition that is met can be said."""
 RETOLD = frozenset({"reminder", "escalation", "flapping"})
@@ -202,7 +204,7 @@ _ENDS = {"resolved": "back at", "steady": "steady again at", "new_level": "at a 
 
 
 def _configured(item: NoticeItem) -> str:
-    reason = one_line(item.reason, 200)
+    reason = one_line(item.reason, MAX_REASON)
     if is_ended(item):
         return "kpid goes by the new configuration"
     return f"kpid goes on with its old configuration{f': {reason}' if reason else ''}"

@@ -18,6 +18,8 @@ from kpid.store.many import add_rows, change_rows
 from kpid.store.tables import episodes
 
 Handling: TypeAlias = Literal["open", "acked", "snoozed"]
+CONFIGURATION = "kpid:configuration"
+"""What stands for a rule where the alert is about kpid's own configuration."""
 _CHUNK = 300
 
 
@@ -69,7 +71,7 @@ class EpisodeRow:
     def label(self) -> str:
         """What people read for the segment."""
         if not self.series_key:
-            return "the rule's own data"
+            return "kpid's configuration" if self.rule_uid == CONFIGURATION else "the rule's own data"
         return ", ".join(self.names.get(name) or key or f"no {name}" for name, key in sorted(self.segment.items())) or "all"
 
     def is_handled(self, now: datetime) -> bool:

@@ -22,7 +22,9 @@ from kpid.store.tables import frames, notices
 WAITING, SENT, FOLDED, DROPPED = "waiting", "sent", "folded", "dropped"
 """States of a row: not told yet; told in a message; told by another row or of no news; never told, and ``why`` says why not."""
 OPENING = frozenset({"fired", "escalated", "unhealthy", "escalation", "flapping", "config"})
-ENDING = frozenset({"resolved", "new_level", "expired", "restated", "rule_changed", "rule_removed", "paused", "healthy"})
+ENDING = frozenset(
+    {"resolved", "new_level", "expired", "restated", "rule_changed", "rule_removed", "paused", "healthy", "config_ended"}
+)
 _CHUNK = 500
 
 

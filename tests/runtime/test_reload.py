@@ -98,14 +98,14 @@ def test_broken_file_keeps_the_old_configuration_and_alerts_once(running):
         again(running, "the new configuration is not used")
     settled(running)
     assert len(running.shell.mails()) == mails + 1, "the same fault is told once"
-    (text,) = [text for mail in running.shell.mails() if "is not used" in (text := mail.read_text(encoding="utf-8"))]
+    (text,) = [text for mail in running.shell.mails() if "Configuration refused" in (text := mail.read_text(encoding="utf-8"))]
     assert "kpid.yml:" in text
     assert rows(running, "SELECT status FROM series") == [("firing",)], "the old one goes on"
     reload(running, CONFIG)
     wait_until("a mail that it is well", lambda: len(running.shell.mails()) == mails + 2)
     settled(running)
     titles = [title for (title,) in rows(running, "SELECT json_extract(message, '$.title') FROM outbox ORDER BY id")]
-    assert titles[-2:] == ["The new configuration of kpid is not used", "The new configuration of kpid is in use"]
+    assert titles[-2:] == ["Configuration refused: kpid", "Configuration in order: kpid"]
     reload(running)
     assert len(running.shell.mails()) == mails + 2
 
