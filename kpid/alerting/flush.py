@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -45,6 +45,10 @@ class ReadyItem:
     names: Mapping[str, str | None]
     sources: tuple[str, ...]
     goes_to: tuple[Destination, ...]
+
+
+Heard: TypeAlias = Mapping[tuple[str, int], Mapping[tuple[str, str], Past]]
+"""Who has heard of an episode before (receiver and address), by series key and number."""
 
 
 class Ready(NamedTuple):
@@ -122,17 +126,13 @@ def write_notices(
         ids: the episodes' numbers for people, by ``(series key, episode)``.
         now: the current instant.
     """
-    keys = [one.item.series_key for each in ready for one in each.items if one.item.kind != "fired"]
-    pasts = notices.pasts(conn, rule.uid, keys) if keys else {}
-    heard: dict[tuple[str, int], dict[tuple[str, str], Past]] = {}
-    for story, past in pasts.items():
-        heard.setdefault((story.series_key, story.episode), {})[story.receiver, story.recipient] = past
+    heard = load_heard(conn, rule.uid, ready)
     rows: list[NoticeRow] = []
     for each in ready:
         frame = notices.save_frame(conn, replace(each.notice.notice, items=(), uid=rule.uid))
         for one in each.items:
             key = (one.item.series_key, one.item.episode)
-            rows.extend(_rows(rule, each.notice, one, heard.get(key, {}), frame, now, ids.get(key, one.item.event_id)))
+            rows.extend(rows_of(rule, each.notice, one, heard, frame, now, ids.get(key, one.item.event_id)))
         for gone in each.missing:
             text = f"the owner {gone.who} cannot be told of rule {rule.name}: {gone.why}"
             hint = "The receiver under `owners: else:` was told instead. Mend the person in the CRM, or the rule's owner"
@@ -141,17 +141,31 @@ def write_notices(
     return 0
 
 
-def _rows(
-    rule: Rule,
-    each: ThreadNotice,
-    one: ReadyItem,
-    heard: Mapping[tuple[str, str], Past],
-    frame: str,
-    now: datetime,
-    number: int,
+def load_heard(conn: Connection, uid: str, ready: Iterable[Ready]) -> Heard:
+    """Who has heard before of the episodes that these notices are about; nobody has of what only fires now."""
+    keys = [one.item.series_key for each in ready for one in each.items if one.item.kind != "fired"]
+    found: dict[tuple[str, int], dict[tuple[str, str], Past]] = {}
+    for story, past in (notices.pasts(conn, uid, keys) if keys else {}).items():
+        found.setdefault((story.series_key, story.episode), {})[story.receiver, story.recipient] = past
+    return found
+
+
+def rows_of(
+    rule: Rule, each: ThreadNotice, one: ReadyItem, known: Heard, frame: str, now: datetime, number: int
 ) -> Iterator[NoticeRow]:
-    """One row for each destination: of what ends or eases also those that heard of it before, whatever routes say now."""
+    """One row for each destination: of what ends or eases also those that heard of it before, whatever routes say now.
+
+    Args:
+        rule: the one that it is about.
+        each: the notice.
+        one: a series of it, and where that goes.
+        known: who has heard of it.
+        frame: key of what the notice's rows have in common.
+        now: the current instant.
+        number: the episode's, for people; 0 if it has none yet.
+    """
     item = one.item
+    heard = known.get((item.series_key, item.episode), {})
     places = {(place.receiver, place.recipient): place for place in one.goes_to}
     if item.kind in ENDING and heard:
         wanted = list(heard)

@@ -16,13 +16,12 @@ from kpid.alerting.absence import AbsenceWalk
 from kpid.alerting.causes import load_causes
 from kpid.alerting.contracts import AlertingSetup, Telling
 from kpid.alerting.facts import Facts, Track
-from kpid.alerting.flush import Ready, ready_notices
+from kpid.alerting.flush import Heard, Ready, load_heard, ready_notices, rows_of
 from kpid.alerting.gates import Gate, load_gate
 from kpid.alerting.groups import Held
 from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, notices_of, thread_name, told_of
 from kpid.alerting.recipients import Missing
 from kpid.alerting.rounds import Round, run_round, with_thread
-from kpid.alerting.routes import group_key_of
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import EventKind, Slot
 from kpid.alerting.slots import slot_of
@@ -30,10 +29,8 @@ from kpid.alerting.walk import Walk
 from kpid.config.alerting import Rule
 from kpid.model import Dims, Notice, NoticeItem
 from kpid.plugin.notifier import Message
-from kpid.store import notices
 from kpid.store.engine import Store
-from kpid.store.frames import item_dump
-from kpid.store.notices import ENDING, OPENING, NoticeRow, Past
+from kpid.store.notices import NoticeRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +92,12 @@ def preview(setup: AlertingSetup, plan: RulePlan, facts: Facts, *, store: Store,
     with store.read() as conn:
         told = _notices(conn, setup, plan, facts, found, now)
         gate = load_gate(conn, setup, {}, now)
-        heard = _heard(conn, plan, [] if lived else told)
+        ready = ready_notices(setup, plan.rule, told)
+        heard = {} if lived else load_heard(conn, plan.uid, ready)
     flapping = frozenset((plan.uid, track.key) for track in found.tracks if track.state.flap_told)
     gate = replace(gate, flapping=flapping)
     if lived:  # who has what in hand today says nothing of then
         gate = replace(gate, handled=(), open=())
-    ready = ready_notices(setup, plan.rule, told)
     missing = dict.fromkeys(one for each in ready for one in each.missing)
     return Preview(found.newest, tuple(_letters(setup, plan.rule, gate, ready, heard)), tuple(missing), _standing(found.tracks))
 
@@ -166,69 +163,20 @@ class _Line:
     held: Held | None
 
 
-_Heard = Mapping[tuple[str, int], Mapping[tuple[str, str], Past]]
-"""Who has heard of an episode before (receiver and address), by series and number."""
-
-
-def _heard(conn: Connection, plan: RulePlan, told: Sequence[ThreadNotice]) -> _Heard:
-    keys = [item.series_key for each in told for item in each.notice.items if item.kind in ENDING]
-    found: dict[tuple[str, int], dict[tuple[str, str], Past]] = {}
-    for story, past in (notices.pasts(conn, plan.uid, keys) if keys else {}).items():
-        found.setdefault((story.series_key, story.episode), {})[story.receiver, story.recipient] = past
-    return found
-
-
-def _letters(setup: AlertingSetup, rule: Rule, gate: Gate, ready: Sequence[Ready], heard: _Heard) -> Iterator[PreviewLetter]:
+def _letters(setup: AlertingSetup, rule: Rule, gate: Gate, ready: Sequence[Ready], heard: Heard) -> Iterator[PreviewLetter]:
     """Messages as they would be grouped: by destination, group and what holds them back."""
     gate.frames = {str(number): each.notice.notice for number, each in enumerate(ready)}
     letters: dict[tuple[str, str, str, Held | None], list[_Line]] = {}
     for number, each in enumerate(ready):
-        for row, item in _rows(rule, each, str(number), gate.now, heard):
-            line = _Line(str(number), item, row, gate.held(row))
-            letters.setdefault((row.receiver, row.recipient, row.group_key, line.held), []).append(line)
+        for one in each.items:
+            for row in rows_of(rule, each.notice, one, heard, str(number), gate.now, one.item.event_id):
+                line = _Line(str(number), one.item, row, gate.held(row))
+                letters.setdefault((row.receiver, row.recipient, row.group_key, line.held), []).append(line)
     for (receiver, recipient, _, held), lines in letters.items():
         recipients = (recipient,) if recipient else tuple(setup.recipients.get(receiver, ()))
         route, wait = lines[0].row.route, max(line.row.not_before for line in lines) - gate.now
         message = _composed(setup, gate.frames, lines, recipients[0] if recipients else "")
         yield PreviewLetter(receiver, recipients, route, held, wait, message)
-
-
-def _rows(rule: Rule, each: Ready, frame: str, now: datetime, heard: _Heard) -> Iterator[tuple[NoticeRow, NoticeItem]]:
-    """What would be put down for each series and destination; the end of an alert goes to those that have heard of it."""
-    for one in each.items:
-        item = one.item
-        dump = {**item_dump(item), "names": {name: called for name, called in one.names.items() if called}}
-        before = heard.get((item.series_key, item.episode), {}) if item.kind in ENDING else {}
-        places = {
-            (place.receiver, place.recipient): (
-                place.way.route,
-                group_key_of(place.way, one.labels, each.notice.thread),
-                place.way.pace.wait if item.kind in OPENING else timedelta(0),
-            )
-            for place in one.goes_to
-        }
-        if before:
-            places = {who: (past.route, past.group_key, timedelta(0)) for who, past in before.items()}
-        for (receiver, recipient), (route, group_key, wait) in places.items():
-            row = NoticeRow(
-                key="",
-                kind=item.kind,
-                rule_uid=rule.uid,
-                series_key=item.series_key,
-                episode=item.episode,
-                receiver=receiver,
-                recipient=recipient,
-                group_key=group_key,
-                thread=each.notice.thread,
-                route=route,
-                frame=frame,
-                item=dump,
-                level=item.level.value,
-                slot=each.notice.notice.slot,
-                not_before=now + wait,
-                created_at=now,
-            )
-            yield row, item
 
 
 def _composed(setup: AlertingSetup, frames: Mapping[str, Notice], lines: Sequence[_Line], recipient: str) -> Message:

@@ -132,3 +132,19 @@ def test_the_rules_own_health_is_told(world):
     found = preview(world.setup(), plan, past(world, 5), store=world.store, now=week(5).end, lived=True)
     (letter,) = found.letters
     assert letter.message.kind == "health"
+
+
+def test_alert_that_eases_goes_to_those_that_heard_and_to_those_that_would_hear_now(tmp_path):
+    """As the next round does, whatever routes say now."""
+    own = rule(warn="< 50%", critical="< 20%")
+    world = World(tmp_path, [own], recipients={"team": ("ada@example.com",), "chat": ("#sales",)})
+    for number, figures in ((2, {"ana": WELL}), (3, {"ana": BAD})):
+        world.put(own, week(number), figures)
+        world.evaluate(week(number).end + timedelta(hours=1))
+    world.put(own, week(4), {"ana": (12, 30)})
+    routes = (Route.model_validate({"match": {}, "to": ["chat"], "group_wait": "0s"}),)
+    told = {(one.receiver, one.message.title) for one in seen(world, routes=routes).letters}
+    evaluate_rules(replace(world.setup(), bundle=bundle, routes=routes), store=world.store, now=NOW)
+    sent = {(row.receiver, row.message["title"]) for row in world.letters() if "eased" in row.message["title"]}
+    assert {receiver for receiver, _ in told} == {"team", "chat"}
+    assert told == sent
