@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import CTE, Values
+from sqlalchemy.sql.functions import coalesce
 
 from kpid.analysis.periods import Calendar
 from kpid.analysis.workdays import Span, WorkCalendar, open_spans
@@ -199,9 +200,16 @@ def ranges_of(bounds: Sequence[tuple[datetime, int | None]]) -> list[tuple[datet
 
 
 def within(instant: ColumnElement[Any], ranges: list[tuple[datetime, datetime]]) -> ColumnElement[bool]:
-    """Keeps what the periods need: stored in order of time, the rest is skipped unread."""
+    """Keeps what the periods need: stored in order of time, the rest is skipped unread.
+
+    Of an instant that stands in for another (``coalesce``) the first column says it as well: an engine skips by columns alone.
+    """
     if not ranges:
         return false()
     if len(ranges) > _MAX_RANGES:
         ranges = [(min(start for start, _ in ranges), max(end for _, end in ranges))]
-    return or_(*(and_(instant >= literal(start, _STAMP), instant < literal(end, _STAMP)) for start, end in ranges))
+    inside = or_(*(and_(instant >= literal(start, _STAMP), instant < literal(end, _STAMP)) for start, end in ranges))
+    if not isinstance(instant, coalesce):
+        return inside
+    first: ColumnElement[Any] = next(iter(instant.clauses))
+    return and_(or_(first.is_(None), within(first, ranges)), inside)

@@ -27,6 +27,7 @@ from kpid.metrics.dialects import (
     text_of,
 )
 from kpid.metrics.plan import Ask, make_plan
+from kpid.metrics.spine import within
 from kpid.metrics.statements import Setting, make_statement
 from kpid.model import SeriesNeed
 from kpid.plugin import days_between, entities, quantile, seconds_between
@@ -151,6 +152,15 @@ def test_period_number_is_null_outside_the_bounds_and_in_gaps():
     text = text_of(PeriodNumber(deals.c.closed_at, [(day(1), 0), (day(2), None), (day(5), 1), (day(6), None)]))
     assert text.count("NULL") == 3
     assert "deals.closed_at < TIMESTAMPTZ '2018-01-02 00:00:00+00:00'" in text
+
+
+def test_an_instant_that_stands_in_for_another_is_bounded_by_its_first_column_too():
+    first, last = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
+    ended = entities.activities.c.ended_at
+    instant = func.coalesce(ended, entities.activities.c.occurred_at)
+    text, _ = compile_statement(select(ended).where(within(instant, [(first, last)])), "duckdb")
+    where = text.partition("WHERE ")[2]
+    assert where.startswith("(activities.ended_at IS NULL OR activities.ended_at >= ? AND activities.ended_at < ?) AND coalesce(")
 
 
 def test_constructs_compile_alone():
