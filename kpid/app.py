@@ -126,6 +126,7 @@ class App:
             calendars=work_calendars(self.config),
             expected=self.expected(),
             updating=frozenset(name for name, one in self.notifiers.items() if one.updates),
+            pageless=frozenset(name for name, one in self.notifiers.items() if not one.shows_pages),
         )
 
     def expected(self) -> dict[str, timedelta]:

@@ -80,6 +80,7 @@ class Telling:
         actions: what he may do about it.
         held: why he hears of it only now.
         route: by which route it came.
+        page: whether he can be shown a page with pictures.
     """
 
     recipient: str = ""
@@ -87,6 +88,7 @@ class Telling:
     actions: tuple[Action, ...] = ()
     held: str = ""
     route: str = ""
+    page: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class AlertingSetup:
         calendars: working days by name; ``""`` is the company's own.
         expected: the usual time between two syncs or two reports: ``source:crm``, ``report:weekly``.
         updating: receivers whose messages can be changed when they have been sent.
+        pageless: receivers that show no pages: their messages are text and facts.
     """
 
     rules: Sequence[Rule]
@@ -173,3 +176,4 @@ class AlertingSetup:
     calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
     expected: Mapping[str, timedelta] = field(default_factory=dict)
     updating: frozenset[str] = frozenset()
+    pageless: frozenset[str] = frozenset()

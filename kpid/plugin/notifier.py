@@ -162,6 +162,9 @@ class Notifier(ABC, Generic[S]):
     """Messages carry their key, and whoever gets them is told to drop what comes twice: such messages need not be on the disk
     one by one before the next goes out. A killed process repeats one message at most all the same; a power cut, some."""
 
+    shows_pages: ClassVar[bool] = True
+    """Whether ``Message.html`` and its pictures are of use; otherwise alerts come without: they take the most time to write."""
+
     def __init__(self, settings: S, context: NotifierContext) -> None:
         self.settings = settings
         self.context = context

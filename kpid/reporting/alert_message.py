@@ -47,7 +47,7 @@ class Composer:
         """
         notice = told.notices[0]
         stem = "health" if all(each.kind == "health" for each in told.notices) else "alert"
-        chart = self._chart(told)
+        chart = self._chart(told) if told.page else None
         given, html = self._page(stem, told, notice, chart)
         view = given["a"]
         return Message(
@@ -59,22 +59,22 @@ class Composer:
             created_at=max(each.now for each in told.notices),
             sections=alert_sections(view),
             facts=facts_of_message(told, self.calendar, view["headline"]),
-            images=(chart,) if chart is not None and f"cid:{chart.name}" in html else (),
+            images=(chart,) if chart is not None and f"cid:{chart.name}" in (html or "") else (),
             links=_links(view),
             status=status_of(told),
             list_id=notice.rule if len(told.notices) == 1 else told.route or notice.rule,
             actions=told.actions,
         )
 
-    def _page(self, stem: str, told: Told, notice: Notice, chart: Image | None) -> tuple[dict[str, Any], str]:
-        """The widest page within the limit, and what it was made of."""
+    def _page(self, stem: str, told: Told, notice: Notice, chart: Image | None) -> tuple[dict[str, Any], str | None]:
+        """The widest page within the limit, and what it was made of; no page for who can show none."""
         said = {place: text for place, each in enumerate(told.notices[: ROWS[0]]) if (text := self.summary(each))}
         for rows in ROWS:
             view = {**alert_view(told, self.calendar, rows, said), "chart": chart}
             subject = one_line(self.page(stem, "subject.txt", {"a": view, "notice": notice}), 200)
             given = {"a": view, "notice": notice, "subject": subject}
-            html = self.page(stem, "html", given)
-            if len(html.encode("utf-8", "replace")) <= MAX_HTML:
+            html = self.page(stem, "html", given) if told.page else None
+            if html is None or len(html.encode("utf-8", "replace")) <= MAX_HTML:
                 return given, html
         raise KpidError(f"the mail is longer than {MAX_HTML // 1000} KB: mail programs would cut it", where=f"{stem}.html.j2")
 

@@ -56,6 +56,10 @@ class Telling(Protocol):
     def route(self) -> str:
         """By which route it came."""
 
+    @property
+    def page(self) -> bool:
+        """Whether he can be shown a page with pictures."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plainly:
@@ -65,6 +69,7 @@ class Plainly:
     actions: tuple[Action, ...] = ()
     held: str = ""
     route: str = ""
+    page: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Told:
     actions: tuple[Action, ...]
     held: str
     route: str
+    page: bool = True
 
     @property
     def items(self) -> list[NoticeItem]:
@@ -102,7 +108,7 @@ def told_of(notices: Sequence[Notice], telling: Telling) -> Told:
         ready.append(replace(head, items=(*head.items, *notice.items[kept:])))
         left = max(0, left - len(head.items))
     actions = tuple(cleaned(telling.actions)[:MAX_ACTIONS])
-    return Told(tuple(ready), telling.kind, actions, one_line(telling.held, 200), one_line(telling.route, 80))
+    return Told(tuple(ready), telling.kind, actions, one_line(telling.held, 200), one_line(telling.route, 80), telling.page)
 
 
 def _in_order(notice: Notice, told: str) -> Notice:

@@ -129,6 +129,7 @@ class Webhook(Notifier[WebhookSettings]):
     name = "webhook"
     Settings = WebhookSettings
     tells_repeats = True
+    shows_pages = False
 
     def __init__(self, settings: WebhookSettings, context: NotifierContext) -> None:
         super().__init__(settings, context)

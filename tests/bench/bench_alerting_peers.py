@@ -339,6 +339,7 @@ def kpid_webhook(what: str, count: int, group_by: tuple[str, ...]) -> None:
                 {},
                 RENDERER.bundle,
                 [route],
+                pageless=frozenset() if notifier.shows_pages else frozenset({"hook"}),
             )
             started, cpu = time.perf_counter(), time.process_time()
             evaluate_rules(setup, store=store, now=week(number).end + timedelta(hours=1))

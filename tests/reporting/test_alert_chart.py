@@ -153,6 +153,20 @@ def test_limit_is_a_line_where_it_is_one(threshold: str, limit: str, drawn: floa
     assert bool(line.target_text) == (drawn is not None)
 
 
+def test_who_can_be_shown_no_page_gets_the_same_words_and_no_chart_is_drawn() -> None:
+    def draw(svg: str) -> bytes:
+        raise AssertionError("drawn for nobody")
+
+    page = renderer().bundle([NOTICE], Plainly(actions=ACTIONS))
+    plain = Renderer(shipped_templates(), {}, CALENDAR, drawing=Drawing(draw)).bundle(
+        [NOTICE], Plainly(actions=ACTIONS, page=False)
+    )
+    assert page.html
+    assert (plain.html, plain.images) == (None, ())
+    assert words(plain) == words(page)
+    assert plain.sections == tuple(part for part in page.sections if part.kind != "image")
+
+
 @pytest.mark.parametrize("error", [KpidError("no fonts"), MemoryError(), RuntimeError("pixel"), SystemExit(1)])
 def test_broken_chart_never_blocks_the_text(error: BaseException) -> None:
     def draw(svg: str) -> bytes:
