@@ -165,7 +165,10 @@ class Stage:
         if rule.kpi not in kpis:
             hint = near_miss(rule.kpi, kpis, what="`kpid kpis` lists")
             raise ConfigError(f"rule {rule.name}: there is no KPI {rule.kpi!r}", where=where, hint=hint)
-        return plan_of(rule, kpis[rule.kpi], settings.get(rule.kpi), kpis=kpis, all_settings=settings)
+        try:
+            return plan_of(rule, kpis[rule.kpi], settings.get(rule.kpi), kpis=kpis, all_settings=settings)
+        except ConfigError as error:
+            raise ConfigError(f"rule {rule.name}: {error.what}", where=where, hint=error.hint) from error
 
     def _read(self, number: int, test: RuleTest, plan: RulePlan) -> _Columns:
         columns, errors = _Columns(), []

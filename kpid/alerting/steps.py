@@ -21,7 +21,7 @@ from kpid.config.values import DurationText, Model, Names
 from kpid.model import Level
 
 HANDLING = ("open", "acked", "snoozed")
-WORDS = frozenset({*Status, *Level, *Data, *OutcomeKind, *HANDLING, "forgotten"})
+WORDS = frozenset(str(word) for word in (*Status, *Level, *Data, *OutcomeKind, *HANDLING, "forgotten"))
 """What can be said of a series in ``expect:``: its status, level, data and outcome; and who has it in hand."""
 VERBS = (
     "ack",

@@ -21,7 +21,30 @@ def run(
     config: ConfigOption = None,
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> int:
-    """Try rules on figures written by hand: do they fire when they should, and only then?"""
+    """Try rules on figures written by hand: do they fire when they should, and only then, and who hears of it when?
+
+    A file of tests, complete; the README has all that can stand in it:
+
+    \b
+    rules: [../sales.yml]
+    routes:
+      - match: {rule: win-rate-low}
+        to: [team]
+        group_wait: 0s
+        repeat: off
+        escalate: [{after: 4h, to: ["team:cso@example.com"]}]
+    tests:
+      - name: the escalation stops when somebody takes it up
+        rule: win-rate-low
+        start: 2026-01-01
+        series: [{owner: ada, value: 0.45 0.33x2, n: 60}]
+        do:
+          - {at: 2, after: 2h, ack: ada, by: ben, until: 40d}
+        expect:
+          3: {ada: firing warn acked}
+        notices:
+          - {at: 2, kind: fired, level: warn, to: team}
+    """  # noqa: D301 - the backspace tells the help to leave the lines as they are
     from kpid.commands.ruletest import FOLDER, run_tests  # noqa: PLC0415
 
     session = session_of(context, config)

@@ -72,7 +72,13 @@ def errors_of(error: ValidationError, model: type[BaseModel], place: Place, *, a
         place: from a path of keys below the validated value to ``file:line``.
         also: further keys that are known at the top (for suggestions).
     """
-    return [_error_of(item, model, place, also) for item in error.errors(include_input=False, include_url=False)]
+    found = error.errors(include_input=False, include_url=False)
+    return [_error_of(item, model, place, also) for item in found if not _only_follows(item["loc"], item["type"], found)]
+
+
+def _only_follows(loc: Sequence[Key], kind: str, found: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a list counts as empty for no other reason than that what is in it is wrong."""
+    return kind == "too_short" and any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in found)
 
 
 def _error_of(item: Any, model: type[BaseModel], place: Place, also: Iterable[str]) -> ConfigError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kpid.alerting.rulechecks import RuleTester
 from kpid.alerting.ruletests import read_suite
@@ -405,3 +408,165 @@ notices:
 """
     found = play(test, head)
     assert found.differences == ()
+
+
+# ---- mistakes
+
+SHORT = """
+rule: low
+series: [{owner: ana, value: 0.3 0.22, n: 400}]
+do:
+  - STEP
+notices: []
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "says", "hint"),
+    [
+        ("{at: 1, akc: ana}", "unknown key 'akc'", "Did you mean 'ack'?"),
+        ("{at: 1}", "nothing is done: a step has one of ack, unack", ""),
+        ("{at: 1, ack: ana, snooze: ana, until: 1d}", "ack and snooze are two steps", ""),
+        ("{at: 1, snooze: ana}", "snooze: needs an end: add until: 3d", ""),
+        ("{at: 1, silence: {owner: ana}}", "silence: needs an end", ""),
+        ("{at: 1, unack: ana, until: 3d}", "until: belongs to ack, silence, snooze, not to unack:", ""),
+        ("{at: 1, ack: ana, segment: ana}", "segment: belongs to exclude, late", ""),
+        ("{at: 1, ack: ana, until: soon}", "'soon' is neither a length of time nor an instant", ""),
+        ("{at: never, ack: ana}", "'never' is no time here: write the number of a period, or an instant", ""),
+        ("{at: -1, ack: ana}", "-1 is no time here", ""),
+        ("{at: true, ack: ana}", "True is no time here", ""),
+        ("{at: 1, after: a while, ack: ana}", "'a while' is not a length of time", ""),
+        ("{at: 3, ack: ana}", "there is no period 3", "The series have 2"),
+        ("{at: 1, ack: anna}", "there is no series 'anna'", "Did you mean 'ana'?"),
+        ("{at: 1, expect: {anna: ok}}", "there is no series 'anna'", "Did you mean 'ana'?"),
+        ("{at: 1, expect: {ana: fine}}", "'fine' is no state", ""),
+        ("{at: 1, silence: {ownr: ana}, until: 1d}", "no alert has a label 'ownr'", "Did you mean 'owner'?"),
+        ("{at: 1, exclude: 9}", "there is no period 9", "The series have 2"),
+        ("{at: 1, exclude: 0}", "greater than or equal to 1", ""),
+        ("{at: 1, exclude: 1, segment: ben}", "there is no series 'ben'", "There are: ana"),
+        ("{at: 1, edit: {kpi: win_rate}}", "kpi: cannot be changed in a test", "a test of its own"),
+        ("{at: 1, edit: {warn: about 3}}", "rule low: 'about 3': 'about' at position 1", ""),
+        ("{at: 1, edit: {wran: '< 3%'}}", "unknown key 'wran'", "Did you mean 'warn'?"),
+        ("{at: 1, restate: {owner: ana, value: 0.3}}", "period: says which figure", "from 1 to 2"),
+        ("{at: 1, restate: {period: 1, owner: ana, value: x}}", "restate: value: 'x' is not known here", ""),
+        ("{at: 1, after: 3h, late: 36h}", "late: at: is the number of the period", ""),
+        ("{at: 1, late: 36h, segment: ben}", "there is no series 'ben'", "There are: ana"),
+    ],
+)
+def test_mistakes_in_steps_have_their_place_and_a_hint(play, step, says, hint):
+    with pytest.raises(ConfigError) as caught:
+        play(SHORT.replace("STEP", step))
+    assert says in str(caught.value)
+    assert hint in (caught.value.hint or "")
+    assert str(caught.value.where).endswith(("tests.yml:8", "tests.yml:6"))
+
+
+@pytest.mark.parametrize(
+    ("series", "says"),
+    [
+        ("{source: crm, every: 1h}", "came: is missing"),
+        ("{source: crm, came: 1}", "every: is missing: write how often it is expected"),
+        ("{source: crm, every: 0h, came: 1}", "every: must be longer than nothing"),
+        ("{source: crm, every: often, came: 1}", "'often' is not a length of time"),
+        ("{report: weekly, every: 1h, came: 1}", "unknown key 'report'"),
+        ("{source: crm, every: 1h, came: 2}", "came: write 1"),
+        ("{source: crm, every: 1h, came: 1 ?}", "came: write 1"),
+        ("{source: crm, every: 1h, came: 1 x}", "came: 'x' is not known here"),
+        ("{source: crm, every: 1h, came: 1}, {source: crm, every: 1h, came: 1}", "two series of crm"),
+    ],
+)
+def test_mistakes_in_what_came_have_their_place(play, series, says):
+    with pytest.raises(ConfigError) as caught:
+        play(f"rule: silent\nseries:\n  - {series}".replace("}, {", "}\n  - {"))
+    assert says in str(caught.value)
+    assert str(caught.value.where).startswith(str(caught.value.where).split("tests.yml:")[0] + "tests.yml:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("rule: low", "rule: lwo", "there is no rule 'lwo'"),
+        ("series: [{owner", "series: [{rule: besides, owner", "there is no rule 'besides'"),
+        ("notices: []", "notices: [{at: 0, kind: fired}]", "periods are counted from 1"),
+        ("notices: []", "notices: [{at: 1, kind: fired, rule: lo}]", "there is no rule 'lo'"),
+        ("notices: []", "untold: [{kind: fired}]", "by is missing"),
+        ("notices: []", "until: for ever", "'for ever' is neither a length of time nor an instant"),
+    ],
+)
+def test_mistakes_beside_steps_are_told(play, old, new, says):
+    with pytest.raises(ConfigError) as caught:
+        play(SHORT.replace("STEP", "{at: 1, ack: all}").replace(old, new))
+    assert says in str(caught.value)
+    assert "tests.yml:" in str(caught.value.where)
+
+
+def test_a_route_without_its_window_is_refused(play):
+    with pytest.raises(ConfigError, match="there is no window 'ofice'") as caught:
+        play(SHORT.replace("STEP", "{at: 1, silent: crm}"), WINDOW.replace("hours: office", "hours: ofice"))
+    assert caught.value.hint == "Did you mean 'office'?"
+    assert str(caught.value.where).endswith("tests.yml:3")
+
+
+def test_what_cannot_be_done_fails_the_test(play):
+    found = play(SHORT.replace("STEP", "{at: 1, ack: ana}").replace("notices: []", ""))
+    assert found.differences == ("do: Mon 12 Jan, 00:00 CET: ack: no alert of ana is open",)
+    found = play(SHORT.replace("STEP", "{at: 1, end_silence: 1}").replace("notices: []", ""))
+    assert found.differences == ("do: Mon 12 Jan, 00:00 CET: end_silence: this silence is over, or was never there",)
+
+
+def test_two_people_and_one_alert(play):
+    test = """
+rule: low
+series: [{owner: ana, value: 0.3 0.22, n: 400}]
+do:
+  - {at: 2, after: 1h, ack: ana, by: ada}
+  - {at: 2, after: 2h, ack: ana, by: ben}
+  - {at: 2, after: 3h, unack: all}
+  - {at: 2, after: 3h, expect: {ana: firing open}}
+  - {at: 2, after: 4h, ack: ana, by: ben}
+  - {at: 2, after: 5h, expect: {ana: acked}}
+"""
+    assert play(test).differences == ("do: Mon 19 Jan, 02:00 CET: ack: somebody else was first",)
+
+
+def test_what_flaps_is_told_in_the_digest(play):
+    test = """
+rule: low
+series: [{owner: ana, value: 0.3 0.22 0.3 0.22 0.3 0.22 0.3, n: 400}]
+until: 1d
+notices:
+  - {at: 2, kind: fired}
+  - {at: 3, kind: resolved}
+  - {at: 4, kind: fired}
+  - {at: 5, after: 0s, kind: flapping}
+  - {at: 5, after: 8h, kind: digest, held: flapping}
+  - {at: 6, after: 8h, kind: digest}
+  - {at: 7, after: 8h, kind: digest}
+"""
+    assert play(test, "routes: [{match: {}, to: [team], group_wait: 0s, repeat: off}]\n").differences == ()
+
+
+_STEPS = st.fixed_dictionaries(
+    {"at": st.one_of(st.integers(-1, 4), st.sampled_from(["2026-01-14", "2026-01-19T08:00", "x"]))},
+    optional={
+        "after": st.sampled_from(["1h", "3d", "40d", "x"]),
+        "ack": st.sampled_from(["ana", "all", "anna", ["ana", "ana"], 3]),
+        "snooze": st.sampled_from(["ana", []]),
+        "silence": st.sampled_from([{"owner": "ana"}, {"x": "y"}, {}, "ana"]),
+        "exclude": st.sampled_from([1, [1, 2], 0, "1", None]),
+        "edit": st.sampled_from([{"warn": "< 10%"}, {"paused": True}, {}, {"name": "x"}]),
+        "late": st.sampled_from(["1h", "9d"]),
+        "until": st.sampled_from(["1d", "2026-02-01", "2020-01-01", 5]),
+        "remove": st.sampled_from([True, False]),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(_STEPS, max_size=3))
+def test_whatever_is_done_is_played_or_refused_with_its_place(play, steps):
+    test = f"rule: low\nseries: [{{owner: ana, value: 0.3 0.22 0.3, n: 400}}]\ndo: {json.dumps(steps)}"
+    try:
+        assert play(test).where
+    except ConfigError as error:
+        assert all("tests.yml:" in str(one.where) for one in getattr(error, "errors", (error,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.cli.test_cli import kpid  # noqa: F401 - a fixture
 from tests.runtime.world import CONFIG as CONFIG_OF_THE_WORLD
 from tests.runtime.world import NOW, make_world
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """
 timezone: Europe/Berlin
 receivers:
@@ -72,6 +74,45 @@ def test_the_tests_beside_the_configuration_are_found(kpid, folder):  # noqa: F8
     assert (code, err) == (1, "")
     assert "expected to owner, it goes to sales-leads" in out
     assert not (folder / "var").exists(), "no store is made"
+
+
+def _shown(text, until):
+    """The example in some text: from ``rules:`` to a line, without what stands before each line."""
+    lines = text[: text.index(until) + len(until)].split("\n")
+    first = max(number for number, line in enumerate(lines) if line.strip().startswith("rules: ["))
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    return "\n".join(line[indent:] for line in lines[first:]).split("\n```")[0] + "\n"
+
+
+def _tried(kpid, folder, text):  # noqa: F811
+    (folder / "rules" / "tests").mkdir(parents=True, exist_ok=True)
+    (folder / "rules" / "sales.yml").write_text((ROOT / "config/rules/sales.yml").read_text())
+    (folder / "rules" / "tests" / "sales.yml").write_text(text)
+    return kpid("test", "rules/tests/sales.yml")
+
+
+def test_the_example_of_the_help_passes(kpid, folder):  # noqa: F811
+    code, shown, _ = kpid("test", "--help")
+    assert code == 0
+    assert _tried(kpid, folder, _shown(shown, "kind: fired, level: warn, to: team}")) == (0, "1 passed, 0 failed\n", "")
+
+
+@pytest.mark.parametrize("until", ["{at: 5, kind: resolved}", "{at: 4, kind: fired, to: team}"])
+def test_the_examples_of_the_readme_pass(kpid, folder, until):  # noqa: F811
+    text = (ROOT / "README.md").read_text()
+    assert _tried(kpid, folder, _shown(text, until)) == (0, "1 passed, 0 failed\n", "")
+
+
+def test_steps_and_what_was_told_are_shown(kpid, folder):  # noqa: F811
+    text = _shown((ROOT / "README.md").read_text(), "{at: 4, kind: fired, to: team}")
+    code, shown, _ = _tried(
+        kpid, folder, text.replace("after: 2h, ack", "after: 5h, ack").replace("after: 3h, expect", "after: 6h, expect")
+    )
+    assert code == 1
+    assert "notices: not expected: escalation warn of ada at 4 (Fri 1 May, 04:00 UTC), to team:cso@example.com" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["4", "Fri", "1", "May,", "04:00", "UTC", "ada", "warn", "told:", "escalation", "to", "team:cso@example.com"] in rows
+    assert ["4", "Fri", "1", "May,", "05:00", "UTC", "ack", "by", "ben"] in rows
 
 
 def test_without_tests_and_configuration_there_is_a_hint(kpid, folder):  # noqa: F811

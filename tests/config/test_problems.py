@@ -80,3 +80,10 @@ def test_a_flood_of_mistakes_is_cut_to_a_screenful() -> None:
     assert len(str(flood).splitlines()) == 41
     assert str(flood).endswith("... and 460 more")
     assert len(flood.errors) == 500
+
+
+def test_a_list_whose_parts_are_wrong_is_not_said_to_be_empty() -> None:
+    route = {"match": {}, "to": ["team"], "escalate": [{"after": "soon", "to": [3.5, None]}]}
+    lines = told({"timezone": "UTC", "routes": [route]})
+    assert not [line for line in lines if "must not be empty" in line]
+    assert any("to must not be empty" in line for line in told({"timezone": "UTC", "routes": [{"match": {}, "to": []}]}))
