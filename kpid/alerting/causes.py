@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
@@ -20,8 +21,18 @@ from kpid.alerting.conditions import NAMED, Band
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Facts
 from kpid.alerting.mappings import Composite
-from kpid.alerting.notices import NOT_EXPLAINED, Explained, Told
+from kpid.alerting.notices import (
+    NOT_EXPLAINED,
+    Explained,
+    ThreadNotice,
+    Told,
+    frame_of,
+    health_notice,
+    notices_of,
+    told_of,
+)
 from kpid.alerting.outcomes import Outcome
+from kpid.alerting.rounds import Round
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import EventKind
 from kpid.analysis.causes import causes_of
@@ -56,6 +67,24 @@ class _Other(NamedTuple):
     cuts: Mapping[str, Sides]
     periods: int = 1
     is_aim: bool = False
+
+
+def told_of_round(
+    conn: Connection, setup: AlertingSetup, plan: RulePlan, facts: Facts, found: Round, now: datetime
+) -> tuple[Round, list[ThreadNotice]]:
+    """What people are told of a round, with what moved the figures; and the round with its health in the right thread."""
+    if found.newest is None:
+        return found, []
+    told = told_of(plan, found.tracks, found.newest)
+    causes = load_causes(conn, plan, facts, told, setup) if told else {}
+    notices = notices_of(plan, told, facts, found.newest, now, causes) if told else []
+    if found.health_events:
+        frame = frame_of(plan, facts, found.newest, now)
+        sources = (("source", name) for name in setup.sources_of(plan.kpi.id))
+        frame = replace(frame, labels=tuple(sorted((*frame.labels, ("kind", "health"), *sources))))
+        found, about_health = health_notice(plan, found, frame, found.newest)
+        notices += [] if about_health is None else [about_health]
+    return found, notices
 
 
 def load_causes(

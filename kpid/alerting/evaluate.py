@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from kpid.alerting import absence
-from kpid.alerting.causes import load_causes
+from kpid.alerting.causes import told_of_round
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.ending import close_series, closing_notices
 from kpid.alerting.facts import Facts
 from kpid.alerting.flush import flush_notices, ready_notices
 from kpid.alerting.loading import Loader
-from kpid.alerting.notices import Explained, ThreadNotice, frame_of, health_notice, notices_of, told_of
+from kpid.alerting.notices import ThreadNotice
 from kpid.alerting.rounds import Round, run_round
 from kpid.alerting.rules import RulePlan, need_of, needs_of, plan_of
 from kpid.alerting.series import EventKind, Slot
@@ -174,18 +174,7 @@ class _Work:
         found = run_round(plan, facts, setup.calendar, setup, self.loader.times, walk)
         if found.newest is None or (found.is_empty and not facts.due):
             return None
-        told = told_of(plan, found.tracks, found.newest)
-        causes: Mapping[str, Explained] = {}
-        if told and plan.why:
-            causes = load_causes(conn, plan, facts, told, setup)
-        notices = notices_of(plan, told, facts, found.newest, now, causes) if told else []
-        if found.health_events:
-            frame = frame_of(plan, facts, found.newest, now)
-            sources = (("source", name) for name in setup.sources_of(plan.kpi.id))
-            frame = replace(frame, labels=tuple(sorted((*frame.labels, ("kind", "health"), *sources))))
-            found, about_health = health_notice(plan, found, frame, found.newest)
-            notices += [] if about_health is None else [about_health]
-        return found, notices
+        return told_of_round(conn, setup, plan, facts, found, now)
 
     def _stored(self, judged: Sequence[Judged], failed: dict[str, KpidError]) -> Stored:
         """Write all of it in one transaction; if that fails each rule in its own, so that one stops no other."""

@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from kpid.alerting.absence import AbsenceWalk
-from kpid.alerting.causes import load_causes
+from kpid.alerting.causes import told_of_round
 from kpid.alerting.contracts import AlertingSetup, Telling
 from kpid.alerting.facts import Facts, Track
 from kpid.alerting.flush import Heard, Ready, load_heard, ready_notices, rows_of
 from kpid.alerting.gates import Gate, load_gate
 from kpid.alerting.groups import Held
-from kpid.alerting.notices import ThreadNotice, frame_of, health_notice, notices_of, thread_name, told_of
+from kpid.alerting.notices import thread_name
 from kpid.alerting.recipients import Missing
 from kpid.alerting.rounds import Round, run_round, with_thread
 from kpid.alerting.rules import RulePlan
@@ -90,7 +88,7 @@ def preview(setup: AlertingSetup, plan: RulePlan, facts: Facts, *, store: Store,
     if found.newest is None or not facts.due:
         return Preview(None, (), (), ())
     with store.read() as conn:
-        told = _notices(conn, setup, plan, facts, found, now)
+        _, told = told_of_round(conn, setup, plan, facts, found, now)
         gate = load_gate(conn, setup, {}, now)
         ready = ready_notices(setup, plan.rule, told)
         heard = {} if lived else load_heard(conn, plan.uid, ready)
@@ -121,23 +119,6 @@ def _last_of(plan: RulePlan, facts: Facts, setup: AlertingSetup) -> Round:
         walk.take(period)
     newest = slot_of(facts.due[-1]) if facts.due else None
     return Round(walk.tracks, before, walk.health, walk.turns, newest)
-
-
-def _notices(
-    conn: Connection, setup: AlertingSetup, plan: RulePlan, facts: Facts, found: Round, now: datetime
-) -> list[ThreadNotice]:
-    if found.newest is None:
-        return []
-    told = told_of(plan, found.tracks, found.newest)
-    causes = load_causes(conn, plan, facts, told, setup) if told else {}
-    written = notices_of(plan, told, facts, found.newest, now, causes) if told else []
-    if found.health_events:
-        frame = frame_of(plan, facts, found.newest, now)
-        sources = (("source", name) for name in setup.sources_of(plan.kpi.id))
-        frame = replace(frame, labels=tuple(sorted((*frame.labels, ("kind", "health"), *sources))))
-        _, about_health = health_notice(plan, found, frame, found.newest)
-        written += [] if about_health is None else [about_health]
-    return written
 
 
 def _standing(tracks: Sequence[Track]) -> tuple[Standing, ...]:
