@@ -15,9 +15,10 @@ from kpid.config.problems import Key, near_miss
 from kpid.config.times import calendar_of
 from kpid.errors import ConfigError
 from kpid.metrics.aims import WHOLES
+from kpid.metrics.due import AUDIT
 from kpid.metrics.listing import check_columns
 from kpid.model import Finding
-from kpid.plugin.kpi import Kpi
+from kpid.plugin.kpi import EVERYWHERE, Kpi
 from kpid.registry import Plugins
 from kpid.reporting.alert_message import is_template
 from kpid.reporting.render import Renderer, shipped_templates
@@ -59,10 +60,14 @@ def _summaries(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
 def param_findings(subject: str, kpi: Kpi, given: Any, loaded: Loaded, path: tuple[Key, ...]) -> Iterator[Finding]:
     """Parameters that a KPI does not have, and values that they cannot have."""
     for name, value in given.items():
+        if name in EVERYWHERE:
+            yield Finding(subject, False, f"{name} is for audits only", AUDIT, loaded.place(*path, name))
+            continue
         try:
             kpi.params_from({name: value})
         except ConfigError as error:
-            hint = near_miss(name, kpi.params, what="It has") if name not in kpi.params else error.hint
+            is_near = name not in kpi.params and name != "snap"
+            hint = near_miss(name, kpi.params, what="It has") if is_near else error.hint
             yield Finding(subject, False, error.what, hint or "", loaded.place(*path, name))
 
 

@@ -12,7 +12,7 @@ from kpid.config.load import Loaded
 from kpid.config.problems import near_miss
 from kpid.errors import KpidError
 from kpid.metrics.availability import Availability
-from kpid.plugin.kpi import Benchmark, Kpi, Param
+from kpid.plugin.kpi import EVERYWHERE, Benchmark, Kpi, Param
 from kpid.registry import Plugins
 
 ADDITIVITY = {
@@ -91,7 +91,7 @@ def show_kpi(plugins: Plugins, kpi_id: str, loaded: Loaded | None = None) -> dic
         **_line(kpi),
         "number": kpi.number,
         "definition": kpi.formula_text,
-        "parameters": {name: _parameter(param) for name, param in kpi.params.items()},
+        "parameters": {name: _parameter(param) for name, param in {**kpi.params, **EVERYWHERE}.items()},
         "dimensions": list(kpi.dimensions),
         "min_sample_by": dict(kpi.min_sample_by),
         "sample": kpi.sample_noun({}),
@@ -176,6 +176,7 @@ def reference(plugins: Plugins, distribution: str = "kpid") -> str:
     lines += [
         f"{len(kpis)} KPIs. `kpid kpis` lists and searches them, `kpid kpis show ID` says whether your sources can feed one.",
         "",
+        *(f"- Every KPI takes `{name}=` {_cell(' | '.join(param.choices))}: {param.help}" for name, param in EVERYWHERE.items()),
     ]
     groups = [(category, list(group)) for category, group in groupby(kpis, key=lambda kpi: kpi.category)]
     lines += [f"- [{category}](#{category}): {', '.join(f'`{kpi.id}`' for kpi in group)}" for category, group in groups]
@@ -189,7 +190,8 @@ def reference(plugins: Plugins, distribution: str = "kpid") -> str:
 def _entry(shown: Mapping[str, Any]) -> Iterator[str]:
     yield _cell(shown["definition"] or shown["why"])
     yield ""
-    told = [(label, text) for label, text in card(shown) if text and label not in {"Definition", "Here"}]
+    said = {"Definition", "Here", *(f"  {name}=" for name in EVERYWHERE)}
+    told = [(label, text) for label, text in card(shown) if text and label not in said]
     for label, text in told:
         if label.startswith("  without "):
             yield f"  - without `{label.removeprefix('  without ')}`: {_cell(text)}"

@@ -17,7 +17,7 @@ from kpid.config.problems import near_miss
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.measure import figures
 from kpid.model import Measurement, Period, SeriesNeed
-from kpid.plugin.kpi import Kpi
+from kpid.plugin.kpi import EVERYWHERE, Kpi
 
 PERIODS = 13
 _LAST_COMPLETE = "last_complete_"
@@ -163,12 +163,11 @@ def check_words(app: App, name: str, period: str, dimensions: Sequence[str], par
             hint = near_miss(dimension, kpi.dimensions, what="It can be cut by")
             raise KpidError(f"KPI {name} cannot be cut by {dimension!r}", hint=hint)
     for param, value in params.items():
-        if param not in kpi.params:
+        if param not in kpi.params and param not in EVERYWHERE:
             raise KpidError(f"KPI {name} has no parameter {param!r}", hint=near_param(kpi, param))
-        if kpi.params[param].problem(value):
-            hint = near_miss(value, kpi.params[param].choices, what="Use one of")
-            if kpi.params[param].kind != "choice":
-                hint = kpi.params[param].problem(value)
+        one = kpi.param(param)
+        if one.problem(value):
+            hint = near_miss(value, one.choices, what="Use one of") if one.kind == "choice" else one.problem(value)
             raise KpidError(f"{param}={value} is not possible for KPI {name}", hint=hint)
 
 

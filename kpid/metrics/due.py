@@ -13,6 +13,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, previous_period
 from kpid.analysis.workdays import WorkCalendar
+from kpid.errors import ConfigError
 from kpid.metrics.codes import code_text
 from kpid.metrics.dialects import approximate_on, text_of
 from kpid.metrics.dimensions import dimension_of, labels_table
@@ -30,7 +31,19 @@ RESTATE_DERIVED = timedelta(days=100)
 derived entity may come of any row of its tables, and those of the day change with every sync: without a limit each sync would
 measure all that was ever kept. A quarter and some days, so that a quarter's late bookings still reach its figures."""
 
+AUDIT = "Take it out; `kpid measure --kpi KPI --param include_deleted=true` shows what the deleted records change"
 _UNSETTLED = frozenset({MeasurementState.INCOMPLETE.value, MeasurementState.STALE.value, MeasurementState.ERROR.value})
+
+
+def refuse_audit(ask: Ask) -> Ask:
+    """The ask, if it may be kept in the history.
+
+    Raises:
+        ConfigError: it counts deleted records, which is for audits only.
+    """
+    if ask.includes_deleted:
+        raise ConfigError(f"KPI {ask.kpi.id}: include_deleted is for audits, not for rules and reports", hint=AUDIT)
+    return ask
 
 
 def wanted_periods(need: SeriesNeed, now: datetime, calendar: Calendar, *, is_now_only: bool = False) -> list[Period]:

@@ -75,7 +75,7 @@ def _read(need: SeriesNeed, period: Period, dims: Dims, wanted: RowsText, setup:
     scan = replace(scan, where=(*scan.where, *segment), measures=[scan.measures[place]], cuts=[(need.period, ())])
     setting = run._setting()
     statement = _Lister(scan, setting).listing(wanted)
-    sql, parameters = compile_statement(statement, setup.warehouse.dialect, setting.values)
+    sql, parameters = compile_statement(statement, setup.warehouse.dialect, {**setting.values, **scan.values})
     table = setup.warehouse.query(sql, parameters)
     found = [
         dict(zip(table.column_names, cells, strict=True)) for cells in zip(*(c.to_pylist() for c in table.columns), strict=True)

@@ -89,8 +89,7 @@ class _Frame:
         self.excludes = ask.params.get("missing_fx") == "exclude"
         self.unit = definition.unit or kpi.unit
         self.currency = maker.currency if self.unit == "currency" else None
-        defaults = {name: param.default for name, param in kpi.params.items()}
-        self.params = tuple(sorted((name, value) for name, value in ask.params.items() if value != defaults[name]))
+        self.params = tuple(sorted((name, value) for name, value in ask.params.items() if value != kpi.param(name).default))
         self.labels = {name: label_of(name, measure) for name, measure in definition.measures.items()}
         self.sample = definition.sample or next(iter(definition.measures), "")
         self.makers = {name: _quantity_maker(measure, self.labels[name]) for name, measure in definition.measures.items()}

@@ -18,7 +18,7 @@ from kpid.metrics.compose import define
 from kpid.metrics.daily import spread
 from kpid.metrics.dialects import compile_statement
 from kpid.metrics.dimensions import Custom, check_dimensions
-from kpid.metrics.due import approximations, definition_hash, due_periods, wanted_periods
+from kpid.metrics.due import approximations, definition_hash, due_periods, refuse_audit, wanted_periods
 from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
 from kpid.metrics.late import Days, days_of_deletions, with_days
@@ -233,7 +233,7 @@ class _Run:
                 setup = self.setup
                 dialect, hours = setup.warehouse.dialect, setup.calendars
                 try:
-                    ask = self.ask(need)
+                    ask = refuse_audit(self.ask(need))
                     definition = definition_hash(ask, setup.calendar, setup.money, dialect, hours)
                 except (KpidError, SQLAlchemyError) as error:
                     self.problems.append((need.kpi, str(error)))
@@ -330,7 +330,8 @@ class _Run:
             if not self._foreign.get(name):
                 alive = counts(scan.entity)
                 statement = select(money).select_from(scan.entity).where(money != self.setup.currency, *alive).limit(1)
-                sql, parameters = compile_statement(statement, self.setup.warehouse.dialect, self._setting().values)
+                values = {**self._setting().values, **scan.values}
+                sql, parameters = compile_statement(statement, self.setup.warehouse.dialect, values)
                 self._foreign[name] = self.setup.warehouse.query(sql, parameters).num_rows > 0
         return self._foreign.get(name, False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import ColumnElement
@@ -19,6 +20,9 @@ from kpid.metrics.dialects import text_of
 from kpid.metrics.dimensions import Custom
 from kpid.model import Period, SeriesNeed
 from kpid.plugin.kpi import AS_OF, At, Balance, Clock, Definition, During, InPeriod, Kpi, Measure, Now
+
+_NEVER = datetime(1900, 1, 1, tzinfo=UTC)
+"""Before anything was deleted."""
 
 Mode: TypeAlias = Literal["bisect", "spine", "derived", "now"]
 Where: TypeAlias = tuple[tuple[str, tuple[str | None, ...]], ...]
@@ -63,6 +67,11 @@ class Ask:
         """What a measure is restricted to."""
         return tuple((name, ids) for name, ids in self.where if name not in measure.across)
 
+    @property
+    def includes_deleted(self) -> bool:
+        """Whether records count that were deleted: for audits only."""
+        return self.params.get("include_deleted") == "true"
+
     def parts_of(self, period: Period) -> tuple[Period, ...]:
         """The periods that a period's figure is made of: itself, or its days."""
         return (period,) if self.days is None else self.days(period)
@@ -90,6 +99,12 @@ class Scan:
     measures: list[Measure] = field(default_factory=list)
     periods: dict[str, list[Period]] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
+    includes_deleted: bool = False
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What its place-holders stand for, beyond what the company and the day say."""
+        return {"gone": _NEVER} if self.includes_deleted else {}
 
     @property
     def dimensions(self) -> list[str]:
@@ -120,8 +135,10 @@ def make_plan(asks: Sequence[Ask]) -> Plan:
         for name, measure in ask.definition.measures.items():
             mode = _mode(measure, _kind(ask))
             where = ask.where_of(measure)
-            key = (id(measure.entity), _clock_text(measure.clock), mode, where, measure.trailing_days)
-            scan = scans.setdefault(key, Scan(measure.entity, measure.clock, mode, where, measure.trailing_days, key))
+            deleted = ask.includes_deleted
+            key = (id(measure.entity), _clock_text(measure.clock), mode, where, measure.trailing_days, deleted)
+            fresh = Scan(measure.entity, measure.clock, mode, where, measure.trailing_days, key, includes_deleted=deleted)
+            scan = scans.setdefault(key, fresh)
             number = numbers.setdefault(key, len(numbers))
             text = _measure_text(measure)
             if (number, text) not in measures:

@@ -48,7 +48,7 @@ def prepare(scan: Scan, setting: Setting, dialect: str) -> tuple[Statement, str,
             _kept.move_to_end(key)
     if kept is None:
         statement = make_statement(scan, setting)
-        sql, names, values = compile_named(statement.select, dialect, statement.values)
+        sql, names, values = compile_named(statement.select, dialect, {**statement.values, **scan.values})
         kept = _Kept(statement, sql, names, values, (scan.entity, setting.custom))
         with _lock:
             _kept[key] = kept

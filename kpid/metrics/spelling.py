@@ -167,17 +167,18 @@ def _process(compiler: Any, element: Any, options: Any) -> list[str]:
     return [compiler.process(clause, **options) for clause in element.clauses]
 
 
-_LATE = ("now", "first", "last")
+_LATE = ("now", "gone", "first", "last")
 
 
 @compiles(Placeholder)
 def _placeholder(element: Placeholder[Any], compiler: Any, **options: Any) -> str:
     values: Mapping[str, Any] = compiler.dialect.kpid_values
-    if element.what not in values:
-        return f"kpid_{element.what}"
-    if element.what in _LATE:  # by name, so that a statement that is kept can be run at another time
-        return str(compiler.process(bindparam(f"kpid_{element.what}", values[element.what], element.type), **options))
-    return str(compiler.process(literal(values[element.what], element.type), **options))
+    what = "now" if element.what == "gone" and "gone" not in values else element.what
+    if what not in values:
+        return f"kpid_{what}"
+    if what in _LATE:  # by name, so that a statement that is kept can be run at another time
+        return str(compiler.process(bindparam(f"kpid_{what}", values[what], element.type), **options))
+    return str(compiler.process(literal(values[what], element.type), **options))
 
 
 @compiles(LiteralRows)

@@ -25,6 +25,7 @@ from kpid.plugin.connector import (
 )
 from kpid.plugin.expressions import (
     CURRENCY,
+    GONE,
     NOW,
     PERIODS,
     ZONE,
@@ -79,6 +80,7 @@ from kpid.plugin.settings import Secret, Settings, known_zone
 __all__ = [
     "AS_OF",
     "CURRENCY",
+    "GONE",
     "NOW",
     "OPEN_HOURS",
     "PERIODS",

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, sele
 from sqlalchemy.sql.expression import FromClause, Subquery
 
 from kpid.plugin import entities
-from kpid.plugin.expressions import NOW, counts
+from kpid.plugin.expressions import GONE, counts
 
 
 def _register() -> Subquery:
@@ -20,7 +20,7 @@ def _register() -> Subquery:
     a, merged, between, stays = (entities.accounts.alias(name) for name in ("member", "merged", "between", "stays"))
     account = func.coalesce(between.c.merged_into_id, merged.c.merged_into_id)
     joined = merged.outerjoin(between, between.c.id == merged.c.merged_into_id).outerjoin(stays, stays.c.id == account)
-    is_out = or_(a.c.deleted_at <= NOW, func.coalesce(a.c.is_test, True), a.c.lifecycle == "internal")
+    is_out = or_(a.c.deleted_at <= GONE, func.coalesce(a.c.is_test, True), a.c.lifecycle == "internal")
     found = and_(
         stays.c.id.is_not(None), not_(merged.c.is_test), *counts(stays), func.coalesce(stays.c.lifecycle, "") != "internal"
     )

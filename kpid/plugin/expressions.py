@@ -35,6 +35,9 @@ class Placeholder(FunctionElement[T]):
 NOW: ColumnElement[Any] = Placeholder("now", _STAMP)
 """The instant that is measured at."""
 
+GONE: ColumnElement[Any] = Placeholder("gone", _STAMP)
+"""What was deleted by this instant does not count: now, but for audits, where nothing is left out that was ever there."""
+
 ZONE: ColumnElement[Any] = Placeholder("zone", Text())
 """The organisation's time zone."""
 
@@ -169,7 +172,7 @@ def counts(entity: FromClause) -> list[ColumnElement[bool]]:
     """What leaves out rows that are deleted (by now), merged away or tests; empty for tables without these columns."""
     conditions: list[ColumnElement[bool]] = []
     if "deleted_at" in entity.c:
-        conditions.append(or_(entity.c.deleted_at.is_(None), entity.c.deleted_at > NOW))
+        conditions.append(or_(entity.c.deleted_at.is_(None), entity.c.deleted_at > GONE))
     if "merged_into_id" in entity.c:
         conditions.append(entity.c.merged_into_id.is_(None))
     if "is_test" in entity.c:

@@ -103,6 +103,15 @@ SNAP = Param(
 """The parameter ``snap`` of a balance; :meth:`Kpi.definition` does what it says."""
 
 
+EVERYWHERE: Mapping[str, Param] = {
+    "include_deleted": Param(
+        ("false", "true"),
+        "For audits only, not in rules and reports: records that were deleted count as if they were still there.",
+    )
+}
+"""The parameters that every KPI has, by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """What others reach: context for readers, never a threshold by itself. ``value`` in the KPI's unit (0.25 is 25 %)."""
@@ -193,12 +202,18 @@ class Kpi:
             ConfigError: a parameter or its value is unknown.
         """
         for name, value in given.items():
-            if name not in self.params:
+            if name not in self.params and name not in EVERYWHERE:
                 raise ConfigError(f"KPI {self.id} has no parameter {name!r}", hint=self.no_param(name))
-            if problem := self.params[name].problem(value):
+            if problem := self.param(name).problem(value):
                 hint = problem[0].upper() + problem[1:]
                 raise ConfigError(f"{name}={value} is not possible for KPI {self.id}", hint=hint)
-        return {name: given.get(name, param.default) for name, param in self.params.items()}
+        found = {name: given.get(name, param.default) for name, param in self.params.items()}
+        more = {name: given[name] for name in EVERYWHERE if name in given}
+        return found | {name: value for name, value in more.items() if value != EVERYWHERE[name].default}
+
+    def param(self, name: str) -> Param:
+        """A parameter of its own, or one that every KPI has."""
+        return self.params[name] if name in self.params else EVERYWHERE[name]
 
     def no_param(self, name: str) -> str:
         """What to do about a parameter that it does not have."""
@@ -212,7 +227,8 @@ class Kpi:
     def definition(self, given: Mapping[str, str]) -> Definition:
         """Measures and formula for a choice of parameters."""
         params = self.params_from(given)
-        found = self.define(params) if callable(self.define) else self.define
+        own = {name: value for name, value in params.items() if name in self.params}
+        found = self.define(own) if callable(self.define) else self.define
         if self.params.get("snap") != SNAP or params["snap"] != "avg":
             return found
         finer = {table: replace(one, is_daily_mean=True) for table, one in found.finer.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, Select, Subquery, Text, and_, case, cast, func, literal, or_, select, union_all
 
-from kpid.plugin import NOW, Definition, Kpi, KpidError, Measure, Now, Param, count, entities, living
+from kpid.plugin import GONE, NOW, Definition, Kpi, KpidError, Measure, Now, Param, count, entities, living
 
 deals = entities.deals
 OPEN_RECORDS = ("deals", "leads", "tickets")
@@ -28,7 +28,7 @@ def _open_records() -> Subquery:
         rows.append(select(*columns).where(is_open))
     record, user = union_all(*rows).subquery("records"), entities.users.alias("record_owner")
     u = user.c
-    has_left = or_(u.is_active.is_(False), u.active_to <= NOW, u.deleted_at <= NOW)
+    has_left = or_(u.is_active.is_(False), u.active_to <= NOW, u.deleted_at <= GONE)
     lacks = case((record.c.owner_id.is_(None), 1), (has_left, 1), else_=0)
     return (
         select(record, lacks.label("lacks_owner")).select_from(record.outerjoin(user, u.id == record.c.owner_id)).subquery("held")
