@@ -22,6 +22,7 @@ rules:
   - {name: low, kpi: close_rate, period: week, by: [owner], warn: "< 25%", critical: "< 20%", labels: {team: sales}, to: [team]}
   - {name: beside, kpi: win_rate, period: week, by: [owner], warn: "< 25%", labels: {team: sales}, to: [team]}
   - {name: usual, kpi: won_deals, period: week, warn: "drop > 30% vs avg(4)", to: [team]}
+  - {name: each, kpi: won_deals, period: week, by: [owner], warn: "drop > 30% vs avg(4)", to: [team]}
   - {name: late, kpi: close_rate, period: week, warn: "< 25%", settle: 6h, to: [team]}
   - {name: silent, absence: {source: all, after: 2x}, critical_after: 5h, to: [ops]}
   - {name: unsent, absence: {report: weekly, after: 3h}, to: [ops]}
@@ -289,16 +290,28 @@ notices:
 def test_an_excluded_period_leaves_what_is_usual(play):
     test = """
 rule: usual
-series: [{value: 100x3 20 100 65}]
+series: [{value: 100x3 500 100x2}]
 do:
-  - {at: 5, exclude: 4, comment: strike}
-expect: {6: {all: firing}}
+  - {at: 4, exclude: 4, comment: a fair}
+  - {at: 5, expect: {all: ok}}
+notices: []
 """
     assert play(test).differences == ()
-    without = play(test.replace("do:", "until: 1h").replace("  - {at: 5, exclude: 4, comment: strike}\n", ""))
-    assert without.differences == () or without.differences, "an alert's own time is no baseline either"
-    again = play(test.replace("strike}", "strike}\n  - {at: 5, after: 1h, end_exclude: 1}"))
-    assert again.differences == without.differences
+    counted = play(test.replace("comment: a fair}", "comment: a fair}\n  - {at: 4, after: 1h, end_exclude: 1}"))
+    assert counted.differences[:2] == (
+        "Mon 9 Feb, 00:00 CET all: expected ok, found firing warn",
+        "notices: not expected: fired warn of all at 5 (Mon 9 Feb, 00:00 CET), to team",
+    )
+
+
+def test_what_is_excluded_of_one_series_counts_for_the_others(play):
+    test = """
+rule: each
+series: [{owner: ana, value: 100x3 500 100}, {owner: ben, value: 100x3 500 100}]
+do: [{at: 4, exclude: 4, segment: ana}]
+expect: {5: {ana: ok, ben: firing}}
+"""
+    assert play(test).differences == ()
 
 
 def test_an_edited_rule_is_judged_anew(play):
@@ -567,6 +580,7 @@ _STEPS = st.fixed_dictionaries(
 def test_whatever_is_done_is_played_or_refused_with_its_place(play, steps):
     test = f"rule: low\nseries: [{{owner: ana, value: 0.3 0.22 0.3, n: 400}}]\ndo: {json.dumps(steps)}"
     try:
-        assert play(test).where
+        places = [play(test).where]
     except ConfigError as error:
-        assert all("tests.yml:" in str(one.where) for one in getattr(error, "errors", (error,)))
+        places = [str(one.where) for one in getattr(error, "errors", (error,))]
+    assert all("tests.yml:" in place for place in places)
