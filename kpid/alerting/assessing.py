@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from kpid.alerting.baselines import Terms, open_spell, value_of, work_days
@@ -171,6 +173,7 @@ class _Bench:
     def __init__(self, conditions: RuleConditions, sight: Sight, current: Measurement, facts: Outcome) -> None:
         self.conditions, self.sight, self.current, self.facts = conditions, sight, current, facts
         self.guards = conditions.guards
+        self.days = work_days(sight.period, sight) if conditions.per_day else Fraction(1)
         self.usual: Usual | None = usual_of(sight, conditions, self.guards.baseline) if self.guards.want_usual else None
 
     def judge(self) -> Judged:
@@ -208,7 +211,7 @@ class _Bench:
             self.facts,
             kind=kind,
             threshold=condition.text,
-            limit=verdict.limit,
+            limit=self._for_all_days(verdict.limit),
             reason=reason,
             warnings=warnings,
             known_from=verdict.known_from,
@@ -216,8 +219,14 @@ class _Bench:
 
     def _comparison(self, condition: Condition, verdict: Verdict) -> str:
         """``39.9% is < 40%``, with enough digits to see it."""
-        value = exact_text(self.current.value, verdict.limit, self.conditions.kpi_unit, self.current.currency)
-        return f"{value} is {'' if verdict.holds else 'not '}{condition.text}"
+        judged = value_of(self.current, self.sight, self.conditions) if self.conditions.per_day else None
+        value = self.current.value if judged is None else to_decimal(judged)
+        text = exact_text(value, verdict.limit, self.conditions.kpi_unit, self.current.currency)
+        return f"{text}{'' if judged is None else ' per working day'} is {'' if verdict.holds else 'not '}{condition.text}"
+
+    def _for_all_days(self, value: Decimal | None) -> Decimal | None:
+        """What is compared per working day, for as many as the period has: in the unit of the value that is told."""
+        return value if value is None or not self.conditions.per_day else to_decimal(Fraction(value) * self.days)
 
     def _tested(self, condition: Condition, verdict: Verdict) -> Judged:
         """What a verdict stands for, with how likely chance is and how far the figure is from what is usual, where known."""
@@ -229,7 +238,9 @@ class _Bench:
         if baseline is not None and not baseline.is_previous:
             value = value_of(self.current, self.sight, self.conditions)
             effect = None if value is None else effect_of(value, baseline)
-            found = replace(found, baseline=to_decimal(baseline.value), baseline_label=baseline.label, effect=effect)
+            label = baseline.label + (_PER_DAY if self.conditions.per_day else "")
+            usual = self._for_all_days(to_decimal(baseline.value))
+            found = replace(found, baseline=usual, baseline_label=label, effect=effect)
             if verdict.holds:
                 found = replace(found, usual=tuple(period.label for period in baseline.periods))
         if p is None:
@@ -272,11 +283,14 @@ class _Bench:
             return replace(clear, kind=verdict.unknown, reason=verdict.reason, threshold=recover.text)
         reason = verdict.reason or self._comparison(recover, verdict)
         if verdict.holds:
-            return replace(clear, threshold=recover.text, limit=verdict.limit, reason=reason)
+            return replace(clear, threshold=recover.text, limit=self._for_all_days(verdict.limit), reason=reason)
         return replace(clear, kind=OutcomeKind.HOLD, reason=f"no longer {clear.threshold}, but {reason}")
 
 
 _WORSE: dict[str, Side] = {"up": "low", "down": "high"}
+
+
+_PER_DAY = ", for as many working days"
 
 
 def _held_back(breach: Outcome, why: str) -> Outcome:

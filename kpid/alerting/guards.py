@@ -92,14 +92,21 @@ def usual_of(sight: Sight, terms: Terms, count: int) -> Usual | None:
 
 
 def chance_of(sight: Sight, terms: Terms, usual: Usual, side: Side) -> float | None:
-    """How often chance alone brings a figure so far on the bad side of what is usual; None where that cannot be tested."""
-    if sight.current is None or sight.current.value is None:
+    """How often chance alone brings a figure so far on the bad side of what is usual; None where that cannot be tested.
+
+    ``side`` empty: either would be bad, so that chance has both to do so.
+    """
+    own = None if sight.current is None or sight.current.value is None else value_of(sight.current, sight, terms)
+    if own is None:
         return None
     if side == "":
-        value = value_of(sight.current, sight, terms)
-        side = "low" if value is not None and value < usual.baseline.value else "high"
-    own = value_of(sight.current, sight, terms)
-    if own is None:
+        one = chance_of(sight, terms, usual, "low" if own < usual.baseline.value else "high")
+        return None if one is None else min(1.0, 2 * one)
+    return _on_one_side(sight, terms, usual, side, own)
+
+
+def _on_one_side(sight: Sight, terms: Terms, usual: Usual, side: Side, own: Fraction) -> float | None:
+    if sight.current is None:
         return None
     sign = 1 if side == "low" else -1
     figures = (sight.current, *usual.figures)

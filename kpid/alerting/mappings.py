@@ -147,7 +147,9 @@ class Member:
         found = self.condition.holds_for(replace(own, total=total), self.terms)
         value = value_text(own.current.value, self.terms.kpi_unit, own.current.currency)
         said = found.reason or f"{value} is {'' if found.holds else 'not '}{self.condition.text}"
-        return replace(found, reason=f"{self.kpi}: {said}")
+        # what it was compared with is in the unit of the other KPI
+        nothing: Verdict = replace(found, limit=None, baseline=None, side="", p=None, q=None)
+        return replace(nothing, reason=f"{self.kpi}: {said}")
 
 
 @dataclass(frozen=True, slots=True)
