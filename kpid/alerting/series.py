@@ -19,6 +19,7 @@ REMEMBERED_SLOTS = 10
 """Over how many slots changes between firing and ok can be counted."""
 REMEMBERED_SPELLS = 24
 """So many episodes are remembered as times in which the series was not as usual."""
+_DAY, _CLOCK_CHANGE = timedelta(days=1), timedelta(hours=1)
 _NOTHING, _AT_ONCE, _TWICE, _THRICE = (Span(periods=count) for count in range(4))
 
 
@@ -95,8 +96,10 @@ class Tally:
         return self.start or self.since
 
     def plus(self, gap: timedelta) -> Tally:
-        """One more evaluation, ``gap`` after the one before."""
-        return Tally(self.since, self.label, self.count + 1, self.length + gap, self.start)
+        """One more evaluation, ``gap`` after the one before. Days are local ones: that of a clock change is a day, too."""
+        days = round(gap / _DAY)
+        whole = _DAY * days if days and abs(gap - _DAY * days) <= _CLOCK_CHANGE else gap
+        return Tally(self.since, self.label, self.count + 1, self.length + whole, self.start)
 
     def reaches(self, span: Span) -> bool:
         """Whether it has lasted that long."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,7 @@ from kpid.alerting.series import (
 )
 from kpid.alerting.state import close, mark_changed, restate, step
 from kpid.analysis.durations import Span
+from kpid.analysis.periods import Calendar, last_complete
 from kpid.model import Level
 from tests.alerting.models import ENDS, FLAPS, OUTCOMES, POLICIES, SLOTS, START, check_step, policy_of
 from tests.alerting.naive import LETTERS, Naive
@@ -149,6 +150,32 @@ def test_for_in_time_counts_between_slots() -> None:
     by_time = replace(PLAIN, for_=Span(length=timedelta(days=7)))
     assert standing(run(by_time, "W")[0]) == "pending warn"
     assert standing(run(by_time, "WW")[0]) == "firing warn"
+
+
+@pytest.mark.parametrize("kind", ["day", "week"])
+@pytest.mark.parametrize("night", ["2026-03-29", "2026-10-25"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/New_York"])
+def test_for_in_days_counts_local_days_over_the_night_of_a_clock_change(kind: str, night: str, zone: str) -> None:
+    """A day of 23 hours is a day: four in a row have lasted three days, whatever the clock did."""
+    calendar = Calendar(zone)
+    spans = last_complete(
+        kind, datetime.fromisoformat(night).replace(tzinfo=UTC) + timedelta(days=2 if kind == "day" else 14), calendar, 4
+    )
+    waits = replace(PLAIN, for_=Span(length=timedelta(days=3 if kind == "day" else 21)))
+    state, standings = SeriesState(), []
+    for span in spans:
+        state = step(waits, state, OUTCOMES["W"], Slot(span.end, span.label, span.start)).state
+        standings.append(state.status.value)
+    assert standings == ["pending", "pending", "pending", "firing"]
+
+
+def test_hours_are_hours() -> None:
+    waits = replace(PLAIN, for_=Span(length=timedelta(days=1)))
+    state = SeriesState()
+    for hour in range(24):
+        state = step(waits, state, OUTCOMES["W"], Slot(START + timedelta(hours=hour), f"{hour}")).state
+    assert state.status is Status.PENDING
+    assert step(waits, state, OUTCOMES["W"], Slot(START + timedelta(hours=24), "24")).state.status is Status.FIRING
 
 
 def test_keep_in_time_counts_from_the_first_clear_slot() -> None:
