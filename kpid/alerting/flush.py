@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +30,8 @@ from kpid.store.engine import Store
 from kpid.store.frames import item_dump
 from kpid.store.groups import GroupId
 from kpid.store.notices import ENDING, OPENING, NoticeRow, Past, Story
+
+log = logging.getLogger(__name__)
 
 _MOST_LISTED = 10
 """Of so many series of a notice the records behind their counts are listed."""
@@ -227,6 +230,10 @@ def flush_notices(setup: AlertingSetup, *, store: Store, now: datetime) -> int:
                 letters.append(letter_of(setup, flush, gate, now))
             except KpidError as error:
                 _put_off(store, [line.row for line in flush.lines], error, now)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # one that harms no other
+                log.exception("a notice could not be written")
+                rows = [line.row for line in flush.lines]
+                _put_off(store, rows, KpidError(f"{type(error).__name__}: {error}"), now)
         sent += send_letters(store, letters, now)
     return sent
 

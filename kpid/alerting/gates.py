@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.groups import FLAPPING, Held
 from kpid.alerting.matchers import Labels, labels_of
-from kpid.alerting.routes import Pace, paces
+from kpid.alerting.routes import Pace, paces, route_now
 from kpid.alerting.silences import inhibited_by, silenced_until
 from kpid.alerting.windows import is_open, next_opening
+from kpid.config.alerting import Rule
 from kpid.model import Level, Notice, NoticeItem
 from kpid.store import episodes, groups, handling
 from kpid.store.episodes import EpisodeRow
@@ -93,6 +94,10 @@ class Gate:
         return paces(self.setup.routes)
 
     @cached_property
+    def _rules(self) -> dict[str, Rule]:
+        return {rule.uid: rule for rule in self.setup.rules}
+
+    @cached_property
     def _firing(self) -> list[Labels]:
         return [self._labels_of_episode(one) for one in self.open]
 
@@ -132,10 +137,11 @@ class Gate:
 
     def pace(self, row: NoticeRow) -> Pace:
         """At which pace a notice goes: that of its route, as it is configured now."""
-        return self._paces.get(row.route.rpartition(" > step ")[0] or row.route, Pace())
+        route = row.route.rpartition(" > step ")[0] or row.route
+        return self._paces.get(route_now(route, self._paces), Pace())
 
     def _labels_of_episode(self, one: EpisodeRow) -> Labels:
-        rule = next((rule for rule in self.setup.rules if rule.uid == one.rule_uid), None)
+        rule = self._rules.get(one.rule_uid)
         name, kpi = (rule.name, rule.kpi) if rule is not None else (one.rule_uid, "")
         notice = blank_notice(name, one.rule_uid, kpi, one, self.now)
         return labels_of(notice, _blank_item(one), self.sources(kpi), one.names)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kpid.alerting.contracts import Contact
 from kpid.alerting.routes import PEOPLE, Way, destination_of
 from kpid.config.alerting import Owners
 from kpid.model import NoticeItem
+from kpid.plugin.mail import address
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ def destinations(
             contact, why = _person(way.to, owner_of(item), contacts)
             if contact is None:
                 missing.append(Missing(owner_of(item) or "nobody", why))
-                receiver, address = owners.else_, ""
+                receiver, recipient = owners.else_, ""
             else:
-                receiver, address = owners.via, contact.address
+                receiver, recipient = owners.via, contact.address
         else:
-            receiver, address = destination_of(way.to)
-        found.setdefault((receiver, address), Destination(receiver, address, way))
+            receiver, recipient = destination_of(way.to)
+        found.setdefault((receiver, recipient), Destination(receiver, recipient, way))
     return list(found.values()), missing
 
 
@@ -76,8 +77,17 @@ def _person(word: str, owner: str | None, contacts: Mapping[str, Contact]) -> tu
         contact = contacts.get(contact.manager_id)
     if contact is None:
         return None, "the CRM does not know the person"
+    called = contact.name or contact.id
     if not contact.is_active:
-        return None, f"{contact.name or contact.id} is no longer active in the CRM"
+        return None, f"{called} is no longer active in the CRM"
+    return _with_address(contact, called)
+
+
+def _with_address(contact: Contact, called: str) -> tuple[Contact | None, str]:
+    """The person, with an address that can be written to: what stands in the CRM may be anything."""
     if not contact.address:
-        return None, f"{contact.name or contact.id} has no address in the CRM"
-    return contact, ""
+        return None, f"{called} has no address in the CRM"
+    try:
+        return replace(contact, address=address(contact.address)), ""
+    except ValueError:
+        return None, f"{called} has something in the CRM for an address that is none"

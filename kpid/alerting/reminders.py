@@ -45,7 +45,7 @@ def reminders_due(rows: Iterable[NoticeRow], standing: set[Key], now: datetime) 
         told = [row for row in members if row.state in (SENT, FOLDED)]
         over = any(row.kind in ENDING for row in members)
         if told and not over and key_of(told[-1]) in standing and not any(row.state == WAITING for row in members):
-            found.append(_again(told[-1], "reminder", now))
+            found.append(_again(told[-1], "reminder", now, members[-1].key))
     return found
 
 
@@ -83,7 +83,7 @@ def step_name(route: str, number: int) -> str:
 
 def escalated_to(due: Due, places: Iterable[Destination], now: datetime) -> list[NoticeRow]:
     """The notices of a step, one for each destination."""
-    told = _again(due.row, "escalation", now)
+    told = _again(due.row, "escalation", now, due.row.key)
     return [
         replace(
             told,
@@ -97,11 +97,11 @@ def escalated_to(due: Due, places: Iterable[Destination], now: datetime) -> list
     ]
 
 
-def _again(row: NoticeRow, kind: str, now: datetime) -> NoticeRow:
-    """The same thing, told once more."""
+def _again(row: NoticeRow, kind: str, now: datetime, after: str) -> NoticeRow:
+    """The same thing, told once more. Its key says after what, so that of two processes that see to it at once one does."""
     return replace(
         row,
-        key=digest(kind, *map(str, row.story), now.isoformat()),
+        key=digest(kind, *map(str, row.story), after),
         kind=kind,
         item={**row.item, "kind": kind},
         state=WAITING,

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -79,6 +79,22 @@ _OWN = Pace()
 def route_name(number: int, route: Route) -> str:
     """What people call a route: its place and what it matches."""
     return f"route {number}: {matchers_text(route.match)}"
+
+
+def route_now(name: str, names: Collection[str]) -> str:
+    """What a route by which something was told is called today: routes before it may have come or gone, and changed its place.
+
+    Args:
+        name: as it was called then.
+        names: the routes of today.
+
+    Returns:
+        One of ``names``; ``name`` itself if there is none that matches the same.
+    """
+    if name in names:
+        return name
+    matched = name.partition(": ")[2]
+    return next((one for one in names if matched and one.partition(": ")[2] == matched), name)
 
 
 def ways_of(labels: Labels, to: Sequence[str], routes: Sequence[Route]) -> list[Way]:

@@ -5,8 +5,8 @@ Cheap when there is nothing to do: a few indexed look-ups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from kpid.alerting.flush import contacts_of, flush_notices
 from kpid.alerting.marks import mark_handled
 from kpid.alerting.recipients import Destination, destinations, people_asked
 from kpid.alerting.reminders import Due, Key, escalated_to, escalations_due, key_of, reminders_due, standing_of
-from kpid.alerting.routes import Way, escalations, paces
+from kpid.alerting.routes import Way, escalations, paces, route_now
 from kpid.config.alerting import Route
 from kpid.errors import KpidError
 from kpid.store import episodes, groups, notices
@@ -98,13 +98,22 @@ def _found(conn: Connection, setup: AlertingSetup, now: datetime) -> _Found:
         found.reminders = reminders_due({row.id: row for row in about}.values(), standing, now)
     steps = escalations(setup.routes)
     if steps:
-        found.steps = list(escalations_due(groups.open_of_routes(conn, list(steps)), steps, handled, now))
+        rows = [_as_now(row, steps) for row in groups.open_of_routes(conn, list(steps))]
+        found.steps = list(escalations_due(rows, steps, handled, now))
     return found
+
+
+def _as_now(row: NoticeRow, routes: Collection[str]) -> NoticeRow:
+    """The row with the name that its route has today."""
+    route, sign, step = row.route.partition(" > step ")
+    now = route_now(route, routes)
+    return row if now == route else replace(row, route=f"{now}{sign}{step}")
 
 
 def _next_repeat(setup: AlertingSetup, group: GroupRow, rows: Sequence[NoticeRow], now: datetime) -> datetime | None:
     """When to look again, should this reminder be held back; the message that goes out says anew."""
-    pace = next((known for row in rows if (known := paces(setup.routes).get(row.route)) is not None), None)
+    known = paces(setup.routes)
+    pace = next((found for row in rows if (found := known.get(route_now(row.route, known))) is not None), None)
     pause = None if pace is None else pace.pause(group.repeats)
     return None if pause is None or not group.open else now + pause
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kpid.alerting.marks import mark_handled
-from kpid.analysis.tokens import Claim, claim_from, fingerprint
+from kpid.analysis.tokens import LASTS, Claim, claim_from, fingerprint
 from kpid.analysis.wording import count_text, when_text
 from kpid.app import App
 from kpid.commands import silencing
@@ -23,6 +23,8 @@ SNOOZE_LASTS = "1d"
 SILENCE_LASTS = "8h"
 MOST_NAMED = 20
 """So many alerts are named one by one."""
+LONGEST = LASTS
+"""A link does no more than its page offers: nothing for longer than this, unless it is until the next evaluation."""
 SOMEBODY = "somebody with the link"
 
 
@@ -73,7 +75,7 @@ def pressed(app: App, press: Press, via: str) -> str:
         The sentence that whoever pressed reads.
 
     Raises:
-        RefusedError: the token is forged, expired, or for something else than what was pressed.
+        RefusedError: the token is forged, expired, or for something else than what was pressed; or it is for too long.
         KpidError: until when cannot be read, or there is no comment where one is needed.
     """
     claim = _claim(app, press.token)
@@ -81,6 +83,8 @@ def pressed(app: App, press: Press, via: str) -> str:
         raise RefusedError("this link is for something else")
     found = _episodes(app, claim)
     hand = hand_of(press.actor or claim.who or SOMEBODY, via, press.comment)
+    if press.until and not (press.until == "next" and claim.verb != "silence"):
+        _check_length(app, press.until)
     if claim.verb == "silence":
         return _silence(app, found, hand, press)
     until = press.until or (ACK_LASTS if claim.verb == "ack" else SNOOZE_LASTS)
@@ -95,6 +99,12 @@ def pressed(app: App, press: Press, via: str) -> str:
             conn, actor=hand.by, via=via, action="press", subject=f"token:{fingerprint(press.token)}", body=body, now=now
         )
     return _sentence(app, done, left, len(found) - len(ends))
+
+
+def _check_length(app: App, until: str) -> None:
+    """Refuse what is longer than a link may do: whoever got it must not silence a rule for a year."""
+    if instant_of(app, until) > app.clock.now() + LONGEST:
+        raise RefusedError(f"a link does nothing for longer than {LONGEST.days} days", hint="Use the commands for that")
 
 
 def _claim(app: App, token: str) -> Claim:

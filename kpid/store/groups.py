@@ -106,16 +106,23 @@ def flapping_series(conn: Connection) -> set[tuple[str, str]]:
 
 
 def open_of_routes(conn: Connection, routes: Collection[str]) -> list[NoticeRow]:
-    """What was told by these routes of episodes that are open, oldest first; also what waits, and the steps of escalations."""
+    """What was told by these routes of episodes that are open, oldest first; also what waits, and the steps of escalations.
+
+    A route is known by what it matches: its place among the others may have been another when something was told.
+    """
     mine = and_(
         notices.c.rule_uid == episodes.c.rule_uid,
         notices.c.series_key == episodes.c.series_key,
         notices.c.episode == episodes.c.episode,
     )
+    told = {route.partition(": ")[2] for route in routes}
     names = [
         name
-        for route in routes
-        for name in (notices.c.route == route, notices.c.route.startswith(f"{route} > step ", autoescape=True))
+        for route in sorted(told)
+        for name in (
+            notices.c.route.endswith(f": {route}", autoescape=True),
+            notices.c.route.contains(f": {route} > step ", autoescape=True),
+        )
     ]
     wanted = select(*(notices.c[name] for name in NoticeRow.__slots__)).join(episodes, mine)
     rows = conn.execute(wanted.where(episodes.c.ended_at.is_(None), or_(*names)).order_by(notices.c.id))

@@ -95,8 +95,11 @@ def save_frame(conn: Connection, notice: Notice) -> str:
 
 def load_frames(conn: Connection, digests: Collection[str]) -> dict[str, Notice]:
     """Notices without items, by key."""
-    rows = conn.execute(select(frames.c.sha256, frames.c.body).where(frames.c.sha256.in_(sorted(digests))))
-    return {digest: frame_from_dump(body) for digest, body in rows}
+    found: dict[str, Notice] = {}
+    for chunk in _chunks(sorted(digests)):
+        rows = conn.execute(select(frames.c.sha256, frames.c.body).where(frames.c.sha256.in_(chunk)))
+        found.update((digest, frame_from_dump(body)) for digest, body in rows)
+    return found
 
 
 def add(conn: Connection, rows: Sequence[NoticeRow]) -> int:

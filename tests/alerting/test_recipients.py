@@ -43,6 +43,13 @@ def test_receivers_addresses_and_people() -> None:
             {"crm:1": Contact("crm:1", "Ana Example", "a@example.com", is_active=False)},
             "Ana Example is no longer active in the CRM",
         ),
+        *(
+            (
+                {"crm:1": Contact("crm:1", "Ana Example", hostile)},
+                "Ana Example has something in the CRM for an address that is none",
+            )
+            for hostile in ("ana", "a@example.com, eve@example.com", "a@example.com\r\nBcc: eve@example.com", "a b@example.com")
+        ),
     ],
 )
 def test_who_cannot_be_told_is_replaced(people: dict[str, Contact], why: str) -> None:

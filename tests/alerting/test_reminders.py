@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kpid.alerting.contracts import Contact
-from kpid.store import episodes, groups, handling, notices
-from tests.alerting.routed import Routed, owners, routes, window
+from kpid.alerting.contracts import Contact, Telling
+from kpid.alerting.reminders import reminders_due, standing_of
+from kpid.model import Notice
+from kpid.plugin.notifier import Message
+from kpid.store import episodes, groups, handling, notices, problems
+from tests.alerting.routed import Routed, bundle, owners, routes, window
 from tests.alerting.world import rule, week
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -154,3 +158,76 @@ def test_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
     assert world.rows() == before
     with world.store.read() as conn:
         assert notices.count_by_state(conn) == {"sent": 1}
+
+
+# ---- after a change of the configuration, and beside another process
+OTHER: dict[str, Any] = {"match": {"team": "ops"}, "to": ["boss"]}
+CLIMBS: dict[str, Any] = {
+    "match": {"rule": "win-*"}, "to": ["team"], "repeat": "off", "hours": "office",
+    "escalate": [{"after": "4h", "to": ["boss"]}, {"after": "8h", "to": ["chief"]}],
+}  # fmt: skip
+NOON = timedelta(hours=11)
+"""From when it fired, in the night, to the middle of the next day's office hours."""
+
+
+def climbing(folder: Path) -> Routed:
+    world = Routed(folder, [rule(critical="< 20%")], ALL, more={"routes": routes(CLIMBS), "windows": window()})
+    world.put(world.rules[0], week(2), {"ana": BAD})
+    world.evaluate(FIRED + NOON)
+    assert world.told() == ["team ada@example.com: Ana fired"]
+    return world
+
+
+def test_escalation_goes_on_after_a_route_was_put_before_its_own(tmp_path: Path) -> None:
+    """The place of a route is no part of what it is: a reload that adds one must not end the chains of the others."""
+    world = climbing(tmp_path)
+    world.tend(FIRED + NOON + timedelta(hours=4))
+    world.more["routes"] = routes(OTHER, CLIMBS)
+    world.tend(FIRED + NOON + timedelta(hours=5))
+    world.tend(FIRED + NOON + timedelta(hours=8))
+    world.tend(FIRED + NOON + DAY)
+    assert [line.split(":")[0] for line in world.told()[1:]] == ["boss bea@example.com", "chief cyd@example.com"]
+
+
+def test_window_of_a_route_holds_after_its_place_has_changed(tmp_path: Path) -> None:
+    world = climbing(tmp_path)
+    world.more["routes"] = routes(OTHER, CLIMBS)
+    world.put(world.rules[0], week(3), {"ana": GOOD})
+    night = week(3).end + HOUR
+    world.evaluate(night)
+    assert len(world.told()) == 1, "it is night"
+    world.tend(night + NOON)
+    assert world.told()[-1] == "team ada@example.com: Ana resolved"
+
+
+def test_reminder_that_two_processes_see_to_is_one(tmp_path: Path) -> None:
+    """Both have seen that it is due before either has written it down."""
+    world = fired(tmp_path, {"to": ["team"], "repeat": "6h"})
+    with world.store.read() as conn:
+        rows = notices.list_waiting(conn) + [
+            row for one in episodes.list_open(conn) for row in notices.list_of_episode(conn, *one.key)
+        ]
+        standing = standing_of(episodes.list_open(conn), {})
+    due = FIRED + 6 * HOUR
+    keys = {row.key for now in (due, due + timedelta(seconds=1)) for row in reminders_due(rows, standing, now)}
+    assert len(keys) == 1
+
+
+def test_notice_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
+    world = Routed(tmp_path, [rule(), rule(name="other", warn="< 26%")], ALL, more={"routes": routes({"to": ["team"]})})
+
+    def faulty(told: Sequence[Notice], telling: Telling) -> Message:
+        if told[0].rule == "other":
+            raise ValueError("a canary")
+        return bundle(told, telling)
+
+    world.more["bundle"] = faulty
+    for one in world.rules:
+        world.put(one, week(2), {"ana": BAD})
+    world.evaluate(FIRED)
+    assert world.told() == ["team ada@example.com: Ana fired"]
+    with world.store.read() as conn:
+        assert [one.subject for one in problems.list_problems(conn)] == ["notices:other"]
+    world.more["bundle"] = bundle
+    world.tend(FIRED + HOUR)
+    assert len(world.told()) == 2

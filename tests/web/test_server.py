@@ -229,6 +229,17 @@ def test_until_that_cannot_be_is_refused(app, place):
     assert handling(app, number)[0] == "open"
 
 
+@pytest.mark.parametrize("verb", ["ack", "snooze", "silence"])
+@pytest.mark.parametrize("until", ["8d", "365d", "2027-06-01"])
+def test_link_does_nothing_for_longer_than_its_page_offers(app, place, verb, until):
+    number = alert(app)
+    status, _, body = place.post(link(number, verb), do=verb, until=until, comment="x")
+    assert status == 400
+    assert "for longer than 7 days" in body
+    assert handling(app, number)[0] == "open"
+    assert place.post(link(number, verb), do=verb, until="7d", comment="x")[0] == 200
+
+
 # ---- attacks
 
 
