@@ -35,6 +35,7 @@ class About:
         adds_up: whether figures of days add up to those of months; None: not known.
         has_benchmark: whether the KPI has one; None: not known.
         is_cut: whether the rule looks at segments.
+        currency: in which amounts are reported; empty where that is not known, or differs by segment.
     """
 
     unit: str
@@ -43,6 +44,7 @@ class About:
     adds_up: bool | None = None
     has_benchmark: bool | None = None
     is_cut: bool = True
+    currency: str = ""
 
     @property
     def change(self) -> str:
@@ -50,7 +52,7 @@ class About:
         return "rise" if self.better == "down" else "drop"
 
 
-def about(kpi: Kpi, definition: Definition, rule: Rule) -> About:
+def about(kpi: Kpi, definition: Definition, rule: Rule, currency: str = "") -> About:
     """What the conditions of a rule must fit."""
     return About(
         unit=definition.unit or kpi.unit,
@@ -59,6 +61,7 @@ def about(kpi: Kpi, definition: Definition, rule: Rule) -> About:
         adds_up=kpi.adds_up(definition),
         has_benchmark=kpi.benchmark is not None,
         is_cut=bool(rule.by or rule.where),
+        currency="" if "currency" in {*rule.by, *rule.where} else currency,
     )
 
 
@@ -104,6 +107,8 @@ def _number(text: str, before: str, number: Decimal, unit: str, of: About, or_el
         yield f"`{text}` is in points, {measured}: write `{plain}`"
     if is_currency(unit) and of.unit != "currency":
         yield f"`{text}` is an amount of money, {measured}: write `{plain}`"
+    elif is_currency(unit) and of.currency and unit != of.currency:
+        yield f"`{text}` is in {unit}, but amounts are reported in {of.currency}: write the limit so: `{plain} {of.currency}`"
 
 
 def _change(condition: Change, of: About) -> Iterator[str]:

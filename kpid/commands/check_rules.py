@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from kpid.alerting.conditions import Condition
@@ -10,7 +10,7 @@ from kpid.alerting.fitness import About, about, check_condition, check_guards, c
 from kpid.alerting.mappings import Composite, Member, condition_from
 from kpid.alerting.readings import curve_of
 from kpid.config.load import Loaded
-from kpid.config.model import KpiSettings, Rule
+from kpid.config.model import Config, KpiSettings, Rule
 from kpid.config.problems import Key, near_miss
 from kpid.config.times import calendar_of
 from kpid.errors import ConfigError
@@ -83,7 +83,7 @@ def _dimensions(rule: Rule, kpi: Kpi, loaded: Loaded, path: tuple[Key, ...]) -> 
 
 
 def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tuple[Key, ...]) -> Iterator[Finding]:
-    subject, of = f"rule {rule.name}", _about(kpi, rule)
+    subject, of = f"rule {rule.name}", _about(kpi, rule, loaded.config.currency)
     read: dict[str, Condition] = {}
     for key, given in {"warn": rule.warn, "critical": rule.critical, "recover": rule.recover}.items():
         if given is None:
@@ -93,7 +93,7 @@ def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tu
         except ValueError as error:
             yield Finding(subject, False, f"{key}: {error}", "", loaded.place(*path, key))
             continue
-        misuse = check_condition(condition, of) or next(_members(condition, rule, plugins, loaded.config.kpis), "")
+        misuse = check_condition(condition, of) or next(_members(condition, rule, plugins, loaded.config), "")
         if misuse:
             yield Finding(subject, False, f"{key}: {misuse}", "", loaded.place(*path, key))
             continue
@@ -107,15 +107,15 @@ def _conditions(rule: Rule, kpi: Kpi, loaded: Loaded, plugins: Plugins, path: tu
         yield Finding(subject, False, misuse, "", loaded.place(*path, key))
 
 
-def _members(condition: Condition, rule: Rule, plugins: Plugins, settings: Mapping[str, KpiSettings]) -> Iterator[str]:
+def _members(condition: Condition, rule: Rule, plugins: Plugins, config: Config) -> Iterator[str]:
     """What is wrong with the conditions on other KPIs."""
     for member in condition.members if isinstance(condition, Composite) else ():
         if member.kpi:
-            yield from _member(member, rule, plugins, settings.get(member.kpi))
+            yield from _member(member, rule, plugins, config)
 
 
-def _member(member: Member, rule: Rule, plugins: Plugins, settings: KpiSettings | None) -> Iterator[str]:
-    kpi = plugins.kpis.get(member.kpi)
+def _member(member: Member, rule: Rule, plugins: Plugins, config: Config) -> Iterator[str]:
+    kpi, settings = plugins.kpis.get(member.kpi), config.kpis.get(member.kpi)
     if kpi is None:
         hint = near_miss(member.kpi, plugins.kpis, what="KPIs")
         yield f"there is no KPI {member.kpi!r}. {hint}"
@@ -128,7 +128,7 @@ def _member(member: Member, rule: Rule, plugins: Plugins, settings: KpiSettings 
     except ConfigError as error:
         yield f"{error.what}. {error.hint or ''}"
         return
-    of = about(kpi, definition, rule.model_copy(update={"period": member.period or rule.period}))
+    of = about(kpi, definition, rule.model_copy(update={"period": member.period or rule.period}), config.currency)
     if problem := check_condition(member.condition, of):
         yield f"{kpi.id}: {problem}"
     elif "days" in member.condition.needs or ("running" in member.condition.needs and curve_of(settings) == "seasonal"):
@@ -153,8 +153,8 @@ def _without_target(
     yield Finding(f"rule {rule.name}", False, text, hint, where, warning=True)
 
 
-def _about(kpi: Kpi, rule: Rule) -> About:
+def _about(kpi: Kpi, rule: Rule, currency: str) -> About:
     try:
-        return about(kpi, kpi.definition(rule.params), rule)
+        return about(kpi, kpi.definition(rule.params), rule, currency)
     except ConfigError:  # a wrong parameter: told elsewhere
         return About(kpi.unit, kpi.better, rule.period)
