@@ -256,29 +256,27 @@ def _threads_before(conn: Connection, rows: Sequence[Row[Any]]) -> dict[tuple[st
         return {}
     names = ("receiver", "recipient", "thread")
     found: dict[tuple[str, str, str], list[Any]] = {}
-    for one in conn.execute(_SENT_IN, {name: sorted({getattr(row, name) for row in rows}) for name in names}):
+    rows_in = conn.execute(_ALL_IN, {name: sorted({getattr(row, name) for row in rows}) for name in names})
+    for one in sorted((one for one in rows_in if one.state == "sent"), key=lambda one: one.id):
         found.setdefault((one.receiver, one.recipient, one.thread), []).append(one)
     return found
 
 
-_SENT_IN = (
-    select(
-        outbox.c.id,
-        outbox.c.receiver,
-        outbox.c.recipient,
-        outbox.c.thread,
-        outbox.c.key,
-        outbox.c.thread_ref,
-        outbox.c.provider_id,
-    )
-    .where(
-        outbox.c.receiver.in_(bindparam("receiver", expanding=True)),
-        outbox.c.recipient.in_(bindparam("recipient", expanding=True)),
-        outbox.c.thread.in_(bindparam("thread", expanding=True)),
-        outbox.c.state == "sent",
-    )
-    .order_by(outbox.c.id)
+_ALL_IN = select(
+    outbox.c.id,
+    outbox.c.receiver,
+    outbox.c.recipient,
+    outbox.c.thread,
+    outbox.c.key,
+    outbox.c.thread_ref,
+    outbox.c.provider_id,
+    outbox.c.state,
+).where(
+    outbox.c.receiver.in_(bindparam("receiver", expanding=True)),
+    outbox.c.recipient.in_(bindparam("recipient", expanding=True)),
+    outbox.c.thread.in_(bindparam("thread", expanding=True)),
 )
+"""Neither by state nor in order: that would mislead SQLite to look through all that was ever sent."""
 
 
 def is_due(now: datetime) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, select, update
 
 from kpid.plugin.notifier import Message, Receipt
 from kpid.store.outbox import is_blocked, is_due, is_left, is_ready, messages_of
@@ -146,7 +146,7 @@ def postpone(conn: Connection, receiver: str, until: datetime) -> int:
 
 
 _NOW: Any = bindparam("row_now", type_=outbox.c.not_before.type)
-_FREE = select(outbox).where(~is_blocked()).order_by(outbox.c.not_before, outbox.c.id).limit(bindparam("most"))
+_FREE = select(outbox).where(~is_blocked()).order_by(outbox.c.not_before, outbox.c.id).limit(bindparam("most", type_=Integer))
 _OF_SOME = outbox.c.receiver.in_(bindparam("names", expanding=True))
 _EITHER = tuple((_FREE.where(due), _FREE.where(due, _OF_SOME)) for due in (is_ready(_NOW), is_left(_NOW)))
 """Two questions instead of one with "or", for each is answered by the index as far as is asked for."""

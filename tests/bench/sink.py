@@ -46,9 +46,11 @@ def running_sink() -> Iterator[Sink]:
         assert child.stdin is not None
         assert child.stdout is not None
         sink = Sink(f"http://127.0.0.1:{int(child.stdout.readline())}/")
-        yield sink
-        child.stdin.close()
-        sink.requests, sink.keys = map(int, child.stdout.readline().split())
+        try:
+            yield sink
+        finally:
+            child.stdin.close()
+            sink.requests, sink.keys = map(int, child.stdout.readline().split())
 
 
 def main() -> None:

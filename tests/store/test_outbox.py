@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 
 from kpid.plugin import Action, Image, Link, Message, Receipt, Section
 from kpid.store import outbox, sending
@@ -273,6 +273,26 @@ def test_purge_empties_old_sent_messages_and_keeps_their_keys(store: Store) -> N
     (reply,) = take(store)
     assert (reply.message.follows, reply.message.thread_ref) == (("old",), "C1:1")
     assert reply.message.images == (picture,)
+
+
+def plan_of(store: Store, statement: Executable, **given: object) -> str:
+    """How SQLite goes about a statement."""
+    with store.read() as conn:
+        bound = statement.params(given).compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})
+        return "; ".join(row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {bound}"))
+
+
+def test_what_is_asked_for_each_batch_does_not_grow_with_what_was_sent_or_waits(store: Store) -> None:
+    """By index, and without putting all there is in order first."""
+    put(store, message("k1"))
+    threads = plan_of(store, outbox._ALL_IN, receiver=["a"], recipient=["b", "c"], thread=["t", "u"])
+    assert "USING INDEX ix_outbox_thread (receiver=? AND recipient=? AND thread=?)" in threads
+    for of_all, of_some in sending._EITHER:
+        for statement, given in ((of_all, {}), (of_some, {"names": ["a"]})):
+            plan = plan_of(store, statement, row_now=NOW, most=20, **given)
+            assert plan.startswith("SEARCH outbox USING INDEX ix_outbox_due (state=?")
+            assert "SCAN" not in plan
+            assert "ORDER BY" not in plan
 
 
 def test_two_owners_never_hold_one_row(store: Store) -> None:
