@@ -79,6 +79,8 @@ def refuse_mistakes(loaded: Loaded, plugins: Plugins, *, check_templates: CheckT
 def connect_checks(app: App) -> list[Finding]:
     """Ask the warehouse's server, every connector and notifier. One that breaks does not keep the others from it."""
     findings = check_warehouse(app.config, app.loaded.place)
+    if not any(finding.subject == "warehouse" and not finding.ok for finding in findings):
+        findings.extend(_statements(app))
     for name in app.config.sources:
         findings.extend(_asked(f"source {name}", lambda name=name: _check_source(app, name), app.loaded.place("sources", name)))  # type: ignore[misc]
     for name, notifier in app.notifiers.items():
@@ -86,6 +88,17 @@ def connect_checks(app: App) -> list[Finding]:
     findings.extend(waiting_findings(app))
     secrets = secrets_of(app.loaded, app.plugins)  # an error of somebody's library may quote one
     return [replace(finding, text=redact(finding.text, secrets), hint=redact(finding.hint, secrets)) for finding in findings]
+
+
+def _statements(app: App) -> list[Finding]:
+    if not any(text.sql is not None for text in app.config.kpis.values()):
+        return []
+    from kpid.commands.check_sql import sql_findings  # noqa: PLC0415 - needs an engine
+
+    try:
+        return list(sql_findings(app))
+    except KpidError as error:
+        return [Finding("kpis", False, error.what, error.hint or "", error.where or app.loaded.place("warehouse"))]
 
 
 def _check_source(app: App, name: str) -> Sequence[Finding]:

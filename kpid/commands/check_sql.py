@@ -1,4 +1,8 @@
-"""Whether the engine understands each ``sql:`` of the configuration: asked over empty tables, before there is any data."""
+"""Whether the engine understands each ``sql:`` of the configuration, asked without reading any data.
+
+DuckDB is asked over empty tables, before there is any data. Another engine has to be reached for that, so it is asked by
+``kpid check --connect``, for no rows: it reads and types the statement, and looks at nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,27 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 from sqlalchemy import select
 
+from kpid.app import App
 from kpid.config.load import Loaded
 from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.dialects import compile_statement
+from kpid.model import Finding
 from kpid.plugin.kpi import Kpi
 from kpid.warehouse import Warehouse
 from kpid.warehouse.duckdb import open_duckdb
+from kpid.warehouse.opening import open_warehouse
 
-_MISSING = re.compile(r'"sql_\w+_rows" does not have a column named "([^"]*)"')
+_MISSING = re.compile(
+    r""""sql_\w+_rows"\ does\ not\ have\ a\ column\ named\ "(?P<duckdb>[^"]*)"
+      | column\ sql_\w+_rows\.(?P<postgresql>\w+)\ does\ not\ exist
+      | `sql_\w+_rows`\.`(?P<spark>[^`]*)`\ cannot\ be\ resolved
+      | [Ii]dentifier\ [`']sql_\w+_rows\.(?P<clickhouse>\w+)[`']""",
+    re.VERBOSE,
+)
+"""How engines say that the rows of a statement lack a column that is declared."""
+_REST = re.compile(r"LINE |\bIn scope\b")
+"""What comes after it in an engine's words is the statement as kpid has completed it."""
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)  # place-holders need values, and over no rows any will do
 
 
@@ -37,6 +53,27 @@ def sql_mistakes(loaded: Loaded, kpis: Mapping[str, Kpi]) -> Iterator[ConfigErro
             warehouse.close()
 
 
+def sql_findings(app: App) -> Iterator[Finding]:
+    """What the configured engine says of the statements, if that is not DuckDB; one finding if they are all right.
+
+    Raises:
+        KpidError: it cannot be reached.
+    """
+    wanted = [name for name, text in app.config.kpis.items() if text.sql is not None and name in app.plugins.kpis]
+    if not wanted or app.config.warehouse.startswith("duckdb:"):
+        return
+    warehouse = open_warehouse(app.config, "read")
+    assert warehouse is not None  # noqa: S101 - for the type checker: `read` opens one
+    try:
+        found = [error for name in wanted for error in _mistakes(warehouse, app.loaded, name, app.plugins.kpis[name])]
+    finally:
+        warehouse.close()
+    yield from (Finding("kpis", False, error.what, error.hint or "", error.where or "") for error in found)
+    if not found:
+        what = f"{len(wanted)} statement{'' if len(wanted) == 1 else 's'} of sql:"
+        yield Finding("kpis", True, f"the warehouse understands {what}", where=app.loaded.place("kpis"))
+
+
 def _mistakes(warehouse: Warehouse, loaded: Loaded, name: str, kpi: Kpi) -> Iterator[ConfigError]:
     where = loaded.place("kpis", name, "sql")
     entity = next(iter(kpi.definition({}).measures.values())).entity
@@ -46,14 +83,16 @@ def _mistakes(warehouse: Warehouse, loaded: Loaded, name: str, kpi: Kpi) -> Iter
     except KpidError as error:
         said = redact(error.what.partition(": ")[2] or error.what, loaded.secrets)
         if missing := _MISSING.search(said):
-            text, hint = f"the statement gives no column {missing[1]!r}", f"Write ... as {missing[1]}, or take it out of columns:"
+            column = missing[missing.lastgroup or 0]
+            text, hint = f"the statement gives no column {column!r}", f"Write ... as {column}, or take it out of columns:"
             yield ConfigError(f"kpis.{name}.sql: {text}", where=where, hint=hint)
             return
-        yield ConfigError(f"kpis.{name}.sql: {said.partition('LINE ')[0].strip()}", where=where, hint="Correct the statement")
+        yield ConfigError(f"kpis.{name}.sql: {_REST.split(said)[0].strip()}", where=where, hint="Correct the statement")
         return
     for column, kind in loaded.config.kpis[name].columns.items():
         found = _kind(rows.schema.field(column).type)
-        if found != kind:
+        is_truth = kind == "boolean" and rows.schema.field(column).type == pa.uint8()  # as ClickHouse gives a comparison
+        if found != kind and not is_truth:
             hint = f"Write cast({column} as ...) in sql:, or {column}: {found}"
             text = f"kpis.{name}: the column {column} of sql: is {found}, not {kind}"
             yield ConfigError(text, where=loaded.place("kpis", name, "columns", column), hint=hint)
