@@ -184,6 +184,8 @@ def renewed(item: NoticeItem, last: Mapping[str, object]) -> NoticeItem:
     limits: dict[str, Any] = (
         {"threshold": outcome.threshold, "limit": outcome.limit} if outcome.kind is OutcomeKind.BREACH else {}
     )
+    if outcome.value != item.value:  # what moved the value of then is no reason for that of now
+        limits |= {"causes": (), "moved_from": ""}
     return replace(item, **found, **limits)
 
 

@@ -19,7 +19,7 @@ from kpid.alerting.reminders import Due, Key, escalated_to, escalations_due, key
 from kpid.alerting.routes import Way, escalations, paces, route_now
 from kpid.config.alerting import Route
 from kpid.errors import KpidError
-from kpid.store import episodes, groups, notices
+from kpid.store import episodes, groups, handling, notices
 from kpid.store.engine import Store
 from kpid.store.episodes import EpisodeRow
 from kpid.store.frames import item_from_dump
@@ -72,6 +72,8 @@ def tend(setup: AlertingSetup, *, store: Store, now: datetime) -> Tended:
     if found.reminders or found.over or found.repeated or steps:
         with store.write() as conn:
             groups.put_back(conn, found.over, now)
+            for one in handling.load_episodes(conn, found.over).values():
+                notices.wake_episode(conn, *one.key, now)  # what waits for a later end than this
             mark_handled(conn, setup, found.over, now)
             for key, at in found.repeated.items():
                 groups.repeat_at(conn, key, at, now)

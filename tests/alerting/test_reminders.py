@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from kpid.alerting.contracts import Contact, Telling
+from kpid.alerting.letters import renewed
+from kpid.alerting.outcomes import Outcome, OutcomeKind
 from kpid.alerting.reminders import reminders_due, standing_of
-from kpid.model import Notice
+from kpid.model import Cause, Level, Notice, NoticeItem
 from kpid.plugin.notifier import Message
 from kpid.store import episodes, groups, handling, notices, problems
 from tests.alerting.routed import Routed, bundle, owners, routes, window
@@ -231,3 +235,28 @@ def test_notice_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
     world.more["bundle"] = bundle
     world.tend(FIRED + HOUR)
     assert len(world.told()) == 2
+
+
+def test_what_waits_for_the_end_of_a_long_acknowledgement_is_told_when_a_shorter_one_ends(tmp_path: Path) -> None:
+    world = fired(tmp_path, {"to": ["team"], "repeat": "off"})
+    hand(world, "ack", FIRED + 30 * DAY)
+    world.rules = [rule(critical="< 20%", name="win-rate-low")]
+    with world.store.write() as conn:
+        (row,) = [one for open_ in episodes.list_open(conn) for one in notices.list_of_episode(conn, *open_.key)]
+        notices.add(conn, [replace(row, key="e" * 64, kind="eased", state="waiting", done_at=None, flush_id=None, id=0)])
+    world.tend(FIRED + HOUR)
+    assert len(world.told()) == 1, "somebody has it in hand"
+    hand(world, "snooze", FIRED + 3 * HOUR, FIRED + 2 * HOUR)
+    world.tend(FIRED + 4 * HOUR)
+    assert world.told()[1:] == ["team ada@example.com: Ana eased"]
+
+
+def test_reminder_with_newer_figures_does_not_say_what_moved_the_old_ones(tmp_path: Path) -> None:
+    cause = Cause("owner", "Bob", Decimal("-0.1"), Decimal("-0.1"), Decimal(0), Decimal("0.1"), Decimal("0.2"), 9, 9, 3.0)
+    item = NoticeItem(
+        "fired", "k", "Ana", Level.WARN, 1, Decimal("0.24"), 400, "< 25%", None, None, "", "", "", causes=(cause,), moved_from="x"
+    )
+    same = Outcome(OutcomeKind.BREACH, Level.WARN, "low", Decimal("0.24"), 400).dump()
+    other = Outcome(OutcomeKind.BREACH, Level.WARN, "low", Decimal("0.23"), 400).dump()
+    assert renewed(item, same).causes == (cause,)
+    assert (renewed(item, other).causes, renewed(item, other).moved_from) == ((), "")
