@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,8 +19,14 @@ from kpid.errors import ConfigError
 from kpid.model import Dims, Notice, Period, SeriesNeed
 from kpid.plugin.notifier import Message
 
-MANAGER = "manager of "
-"""The address of somebody's manager."""
+_MANAGER = "manager of "
+"""The id of somebody's manager."""
+_ODD = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+def address_of(person: str, *, manager: bool = False) -> str:
+    """The address of somebody in a test, or of his manager."""
+    return f"{'manager-of-' if manager else ''}{_ODD.sub('-', person)}@example.com"
 
 
 def sources_in(scenes: Sequence[Scene], test: RuleTest) -> tuple[str, ...]:
@@ -93,8 +100,16 @@ def _receivers(routes: Sequence[Route], own: Sequence[str], owners: Owners | Non
 
 
 def _contacts(ids: Sequence[str]) -> dict[str, Contact]:
-    """Everybody is there, and has an address and a manager: their ids say which."""
-    return {key: Contact(key, key, key, True, f"{MANAGER}{key}") for key in ids}
+    """Everybody is there, and has an address and a manager."""
+    return {key: _manager(key) if key.startswith(_MANAGER) else _person(key) for key in ids}
+
+
+def _person(key: str) -> Contact:
+    return Contact(key, key, address_of(key), True, f"{_MANAGER}{key}")
+
+
+def _manager(key: str) -> Contact:
+    return Contact(key, key, address_of(key.removeprefix(_MANAGER), manager=True), True)
 
 
 def _letter(told: Sequence[Notice], telling: Telling | None = None) -> Message:

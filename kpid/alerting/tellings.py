@@ -15,7 +15,7 @@ from kpid.alerting.facts import series_key_of
 from kpid.alerting.ruleresults import Line, TestedRule
 from kpid.alerting.ruletests import RuleTest
 from kpid.alerting.scenes import Stage
-from kpid.alerting.stage_setup import MANAGER
+from kpid.alerting.stage_setup import address_of
 from kpid.alerting.stage_store import clear, empty_store
 from kpid.alerting.steps import ExpectedNotice, Untold
 from kpid.analysis.wording import when_text
@@ -195,10 +195,9 @@ class Tellings:
         yield f"{receiver}:{recipient}"
         owners = self.played.setup.owners
         if owners is not None and receiver == owners.via:
-            if recipient.startswith(MANAGER):
-                yield "manager"
-            elif any(part.id == recipient for scene in self.played.scenes for dims in scene.names for part in dims):
-                yield "owner"
+            people = {part.id or "" for scene in self.played.scenes for dims in scene.names for part in dims}
+            yield from ("owner" for person in people if recipient == address_of(person))
+            yield from ("manager" for person in people if recipient == address_of(person, manager=True))
 
     def _text(self, one: Told) -> str:
         level = "" if one.level == "none" else f" {one.level}"

@@ -221,8 +221,8 @@ rule: low
 series: [{owner: ana, value: 0.3 0.22 0.1, n: 400}]
 do: [{at: 1, expect: {ana: ok}}]
 notices:
-  - {at: 2, kind: fired, to: ["mail:ana", owner]}
-  - {at: 3, kind: escalated, to: [owner, manager, "mail:manager of ana"]}
+  - {at: 2, kind: fired, to: ["mail:ana@example.com", owner]}
+  - {at: 3, kind: escalated, to: [owner, manager, "mail:manager-of-ana@example.com"]}
 """
     found = play(test, head)
     assert found.differences == ()

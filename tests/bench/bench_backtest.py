@@ -83,7 +83,7 @@ def rule_tests() -> str:
 
 
 STEPS = """
-routes: [{match: {}, to: [team], group_wait: 30s, escalate: [{after: 4h, to: [lead]}]}]
+routes: [{match: {}, to: [team], group_wait: 30s, repeat: off, escalate: [{after: 4h, to: [lead]}]}]
 tests:
 """
 STEP = """
