@@ -20,12 +20,27 @@ _WINDOWS = {"avg": "the average", "median": "the median", "max": "the highest", 
 
 
 def condition_text(condition: str) -> str:
-    """A rule's condition in words; one that is not known stays as it is written."""
+    """A rule's condition in words; one that is not known stays as it is written. Of several joined ones each is said."""
     text = " ".join(condition.split())
+    parts = _JOINED.split(text)
+    if len(parts) > 1 and all(said := [_member(part) for part in parts[::2]]):
+        return "".join(f"{one} {word} " for one, word in zip(said, parts[1::2], strict=False)) + said[-1]
+    return _said(text) or text
+
+
+def _said(text: str) -> str:
     for pattern, say in _FORMS:
         if found := re.fullmatch(pattern, text):
             return say(found)
-    return text
+    return ""
+
+
+def _member(text: str) -> str:
+    """One of several conditions, perhaps on another KPI: ``win_rate below 60%``; empty if it is none."""
+    kpi, _, rest = text.partition(" ")
+    if own := _said(text):
+        return own
+    return f"{kpi} {other}" if re.fullmatch(r"[a-z]\w*", kpi) and (other := _said(rest)) else ""
 
 
 def _simple(found: re.Match[str]) -> str:
@@ -74,6 +89,7 @@ def _reference(text: str) -> str:
     return _REFERENCES.get(text, text)
 
 
+_JOINED = re.compile(r" (and|or) ")
 _OP = r"(<=|>=|<|>|==|=|!=)"
 _FORMS = (
     (rf"(pace |forecast )?{_OP} ?(?:(\S+%) of )?(target|benchmark)(?: with (\S+%))?", _of),

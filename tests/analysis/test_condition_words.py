@@ -47,3 +47,26 @@ def test_what_is_spelt_is_what_may_be_written(condition: str) -> None:
 @given(st.text(max_size=80))
 def test_any_text_gives_a_text(condition: str) -> None:
     assert isinstance(condition_text(condition), str)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"any": ["drop > 30% vs median(6)", "rise > 30% vs median(6)"]},
+            "more than 30% below the median of 6 periods or more than 30% above the median of 6 periods",
+        ),
+        ({"all": ["< 20%", "drop > 15% vs previous"]}, "below 20% and more than 15% below the period before"),
+        (
+            {"any": ["rise > 0% vs max(12)", {"kpi": "customer_retention_rate", "is": "< 60%"}]},
+            "more than 0% above the highest of 12 periods or customer_retention_rate below 60%",
+        ),
+        ({"all": ["< 20%", "falls 3x", "> 5%"]}, "below 20% and falling 3 times in a row and above 5%"),
+    ],
+)
+def test_each_of_several_conditions_is_spelt(given: dict[str, list[object]], said: str) -> None:
+    assert condition_text(condition_from(given).text) == said
+
+
+def test_and_in_a_text_of_another_kind_joins_nothing() -> None:
+    assert condition_text("early and often") == "early and often"
