@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from kpid.alerting.rules import RulePlan
-from kpid.analysis.periods import TO_DATE, Calendar, period_at
-from kpid.model import Period, SeriesNeed
-
-_TICK = timedelta(microseconds=1)
+from kpid.model import SeriesNeed
 
 
 def reach_of(plan: RulePlan) -> int:
@@ -27,9 +22,3 @@ def looks_further(plan: RulePlan) -> bool:
     guards = plan.conditions.guards
     guarded = guards.want_usual or guards.disjoint
     return guarded or plan.reach > 1 or plan.needs_targets or len(families_of(plan)) > 1
-
-
-def target_period(period: Period, calendar: Calendar) -> Period:
-    """The period that a target is for: of a to-date period the whole of it."""
-    whole = TO_DATE.get(period.kind)
-    return period if whole is None else period_at(whole, period.end - _TICK, calendar)

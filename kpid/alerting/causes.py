@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from kpid.alerting.asking import target_period
 from kpid.alerting.conditions import NAMED, Band
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.facts import Facts
@@ -32,6 +31,7 @@ from kpid.alerting.notices import (
     told_of,
 )
 from kpid.alerting.outcomes import Outcome
+from kpid.alerting.paces import whole_of
 from kpid.alerting.rounds import Round
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import EventKind
@@ -202,7 +202,7 @@ class Search:
         self, subject: Subject, need: SeriesNeed, parts: Sequence[Measurement], before: Sequence[Measurement]
     ) -> tuple[Sequence[Measurement], str]:
         """By what an aim is shared out: by the segments' own targets where they make up the whole one, else as it was before."""
-        when, at = target_period(subject.period, self.setup.calendar), subject.period.end
+        when, at = whole_of(subject.period, self.setup.calendar), subject.period.end
         whole = self.setup.targets(self.plan.need, when, subject.dims, at) if self.plan.needs_targets else None
         if whole is not None:
             known = {segment_key(one.dims): one for one in (*before, *parts)}

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kpid.alerting.baselines import Terms, days_back
 from kpid.alerting.conditions import OPERATORS, SIDES, OfOneFigure
@@ -33,6 +33,8 @@ RUNNING = {whole: kind for kind, whole in TO_DATE.items()}
 """Kinds of periods that can be judged while they run, and the kind by which that is done."""
 PAST = 6
 """So many whole earlier periods a forecast goes by."""
+_CLOCK_CHANGE = timedelta(hours=1)
+"""By so much the days of a clock change may be shorter than their number says."""
 
 
 def whole_of(period: Period, calendar: Calendar) -> Period:
@@ -50,8 +52,8 @@ def days_needed(kind: str, *, seasonal: bool, forecasts: bool) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace(OfOneFigure):
-    """What there is by now, against what ought to be there by now: ``pace < 90% of target``."""
+class OfTarget(OfOneFigure):
+    """What there is of a running period, against so many percent of its target."""
 
     text: str
     op: str
@@ -70,30 +72,42 @@ class Pace(OfOneFigure):
     def holds_for(self, sight: Sight, terms: Terms) -> Verdict:
         """See :class:`Condition`."""
         ready = _ready(sight, terms)
-        if isinstance(ready, Verdict):
-            return ready
-        value, target, how_far = ready
-        share = _expected(sight, terms, how_far)
-        if share is None or share <= 0:
-            why = "last year has no shape to follow" if share is None else "nothing is expected by now"
-            return unsure(OutcomeKind.INSUFFICIENT, f"no pace: {why}")
-        expected = target * share
-        limit = expected * Fraction(self.percent) / 100
-        reason = f"{float(value / expected) * 100:.1f}% of what should be there after {_days(how_far)}"
-        usual = Baseline(expected, "what the target wants by now")
-        return Verdict(OPERATORS[self.op](value, limit), reason=reason, limit=to_decimal(limit), baseline=usual, side=self.side)
+        return ready if isinstance(ready, Verdict) else self._judged(ready, sight, terms)
+
+    def _judged(self, ready: Ready, sight: Sight, terms: Terms) -> Verdict:
+        raise NotImplementedError
+
+    def _limit(self, whole: Fraction) -> Fraction:
+        """So many percent of it."""
+        return whole * Fraction(self.percent) / 100
+
+    def _found(self, holds: bool, whole: Fraction, label: str, reason: str) -> Verdict:
+        baseline = Baseline(whole, label)
+        return Verdict(holds, reason=reason, limit=to_decimal(self._limit(whole)), baseline=baseline, side=self.side)
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook(OfOneFigure):
+class Pace(OfTarget):
+    """What there is by now, against what ought to be there by now: ``pace < 90% of target``."""
+
+    def _judged(self, ready: Ready, sight: Sight, terms: Terms) -> Verdict:
+        share = _expected(sight, terms, ready.how_far)
+        if share is None or share <= 0:
+            why = "last year has no shape to follow" if share is None else "nothing is expected by now"
+            return unsure(OutcomeKind.INSUFFICIENT, f"no pace: {why}")
+        expected = ready.target * share
+        reason = f"{float(ready.value / expected) * 100:.1f}% of what should be there after {_days(ready.how_far)}"
+        holds = OPERATORS[self.op](ready.value, self._limit(expected))
+        return self._found(holds, expected, "what the target wants by now", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook(OfTarget):
     """What the period will come to, against its target: ``forecast < target``, ``forecast < 90% of target with 80%``.
 
     ``chance`` None: the middle forecast; else so many percent of the earlier periods must say so.
     """
 
-    text: str
-    op: str
-    percent: Decimal
     chance: Decimal | None = None
 
     @property
@@ -101,40 +115,35 @@ class Outlook(OfOneFigure):
         """See :class:`Condition`."""
         return frozenset({"target", "running", "days"})
 
-    @property
-    def side(self) -> Side:
-        """See :class:`Condition`."""
-        return SIDES.get(self.op[0], "")
-
-    def holds_for(self, sight: Sight, terms: Terms) -> Verdict:
-        """See :class:`Condition`."""
-        ready = _ready(sight, terms)
-        if isinstance(ready, Verdict):
-            return ready
-        value, target, how_far = ready
-        shares = _past_shares(sight, how_far)
-        ahead = forecast(to_decimal(value), shares)
+    def _judged(self, ready: Ready, sight: Sight, terms: Terms) -> Verdict:
+        shares = _past_shares(sight, ready.how_far)
+        ahead = forecast(to_decimal(ready.value), shares)
         if ahead is None:
             few = f"{len(shares)} whole earlier periods with figures, {LEAST} needed"
             return unsure(OutcomeKind.INSUFFICIENT, f"no forecast: {few if len(shares) < LEAST else 'too little to go by yet'}")
-        limit = target * Fraction(self.percent) / 100
-        share = float(Fraction(ahead.value) / target) * 100
+        share = float(Fraction(ahead.value) / ready.target) * 100
         reason = f"comes to {share:.1f}% of the target if it goes on as {ahead.periods} before did"
-        usual = Baseline(target, "the target")
-        if self.chance is None:
-            holds = OPERATORS[self.op](Fraction(ahead.value), limit)
-            return Verdict(holds, reason=reason, limit=to_decimal(limit), baseline=usual, side=self.side)
-        agreeing = sum(1 for share in shares if share > 0 and OPERATORS[self.op](value / share, limit))
-        agreeing += sum(1 for share in shares if share <= 0 and self.op[0] == ">")
-        reason = f"{reason}; {agreeing} of {len(shares)} say so"
-        holds = Fraction(agreeing, len(shares)) * 100 >= Fraction(self.chance)
-        return Verdict(holds, reason=reason, limit=to_decimal(limit), baseline=usual, side=self.side)
+        holds = OPERATORS[self.op](Fraction(ahead.value), self._limit(ready.target))
+        if self.chance is not None:
+            agreeing = sum(1 for share in shares if self._says_so(ready, share))
+            reason = f"{reason}; {agreeing} of {len(shares)} say so"
+            holds = Fraction(agreeing, len(shares)) * 100 >= Fraction(self.chance)
+        return self._found(holds, ready.target, "the target", reason)
+
+    def _says_so(self, ready: Ready, share: Fraction) -> bool:
+        """Whether it holds if the period goes on as one did that had this share by now; of none at all it will be boundless."""
+        return OPERATORS[self.op](ready.value / share, self._limit(ready.target)) if share > 0 else self.op[0] == ">"
 
 
-_Ready = tuple[Fraction, Fraction, Progress]
+class Ready(NamedTuple):
+    """What a running period is judged by: what is there, the target of the whole of it, and how far it is."""
+
+    value: Fraction
+    target: Fraction
+    how_far: Progress
 
 
-def _ready(sight: Sight, terms: Terms) -> _Ready | Verdict:
+def _ready(sight: Sight, terms: Terms) -> Ready | Verdict:
     """The value, the target of the whole period and how far that is; a verdict where it is too early, or there is no target."""
     if sight.current is None or sight.calendar is None or sight.work is None:
         return unsure(OutcomeKind.NO_DATA, "nobody said which days are working days")
@@ -145,15 +154,13 @@ def _ready(sight: Sight, terms: Terms) -> _Ready | Verdict:
     how_far = _progress(sight.period, sight.calendar, sight.work)
     if _is_early(terms.start_after, how_far, sight.period):
         return unsure(OutcomeKind.INSUFFICIENT, f"too early to say: {_days(how_far)}")
-    return exact_value(sight.current), Fraction(sight.target), how_far
+    return Ready(exact_value(sight.current), Fraction(sight.target), how_far)
 
 
 def _is_early(start_after: str, how_far: Progress, period: Period) -> bool:
     if start_after.strip().endswith("%"):
         return how_far.position < Fraction(number_from_text(start_after))
-    return period.end - period.start < duration_from_text(start_after) - timedelta(
-        hours=2
-    )  # a night of a clock change is shorter
+    return period.end - period.start + _CLOCK_CHANGE < duration_from_text(start_after)
 
 
 @lru_cache(maxsize=1024)

@@ -13,12 +13,13 @@ from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
 
-from kpid.alerting.asking import reach_of, target_period
+from kpid.alerting.asking import reach_of
 from kpid.alerting.assessing import judge_slot
 from kpid.alerting.contracts import AlertingSetup, Sight
 from kpid.alerting.facts import Facts, Times, Track, figure_of, series_key_of
 from kpid.alerting.health import RuleHealth, find_fault, health_from_dump, step_health
 from kpid.alerting.outcomes import Outcome
+from kpid.alerting.paces import whole_of
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, Flaps, RulePolicy, SeriesState, Slot, Spell, state_from_dump
 from kpid.alerting.slots import slot_of
@@ -135,7 +136,7 @@ class Walk:
         """What all series of a slot see alike."""
         target: Callable[[Dims, datetime], Decimal | None] | None = None
         if self.setup is not None and self.plan.needs_targets:
-            target = partial(self.setup.targets, self.plan.need, target_period(period, self.calendar))
+            target = partial(self.setup.targets, self.plan.need, whole_of(period, self.calendar))
         return _Shared(
             before=self.times.chain(period, reach_of(self.plan)),
             total=self.facts.total.get((period.start, period.end)),
@@ -175,7 +176,7 @@ class Walk:
 
         target = None
         if has_target and self.setup is not None:
-            target = self.setup.targets(need, target_period(period, self.calendar), track.dims, period.end)
+            target = self.setup.targets(need, whole_of(period, self.calendar), track.dims, period.end)
         before = self.times.chain(period, max(reach, reach_of(self.plan)))
         return Sight(at(period), period, before, at, target=target, work=self._work, calendar=self.calendar)
 
