@@ -283,12 +283,12 @@ def _tidy(text: str) -> str:
 
 
 def _template_line(error: BaseException, name: str) -> str:
-    """``weekly_sales.txt.j2:12``: where the template failed."""
-    name_of, line = getattr(error, "name", None), getattr(error, "lineno", None)
+    """``/etc/kpid/templates/weekly_sales.txt.j2:12``: the file that failed and the line, its name alone if there is no more."""
+    name_of, line = getattr(error, "filename", None) or getattr(error, "name", None), getattr(error, "lineno", None)
     if line is not None:
         return f"{name_of or name}:{line}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".j2")]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else name
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else name
 
 
 def _check_html(html: str) -> None:

@@ -209,5 +209,5 @@ def test_faulty_template_is_refused_before_anything_is_done(tmp_path: Path) -> N
     shell = lay_out(tmp_path, case, 0)
     done = shell.run("run", "--once", now=NOW, ok=False)
     assert done.returncode == 78
-    assert "weekly_sales.txt.j2:1: the template is faulty: 'there' is undefined" in done.stderr
+    assert "templates/weekly_sales.txt.j2:1: the template is faulty: 'there' is undefined" in done.stderr
     assert not shell.mails()
