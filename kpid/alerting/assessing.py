@@ -21,7 +21,7 @@ from kpid.alerting.guards import NO_GUARDS, Guards, Usual, chance_of, effect_of,
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.records import replace
 from kpid.alerting.series import Spell
-from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, thin, to_decimal, untrusted
+from kpid.alerting.verdicts import Baseline, OutcomeKind, Side, Verdict, thin, to_decimal, untrusted, weight_of
 from kpid.analysis.chances import benjamini_hochberg
 from kpid.analysis.wording import exact_text
 from kpid.model import Level, Measurement, MeasurementState
@@ -178,8 +178,7 @@ class _Bench:
 
     def judge(self) -> Judged:
         """The outcome, by the highest level that is breached and passes the guards."""
-        unknown: Outcome | None = None
-        guarded: Judged | None = None
+        unsure: list[Judged] = []
         clear = Judged(self.facts)
         for level in _LEVELS:
             condition = self.conditions.critical if level is Level.CRITICAL else self.conditions.warn
@@ -187,7 +186,7 @@ class _Bench:
                 continue
             verdict = condition.holds_for(self.sight, self.conditions)
             if verdict.unknown is not None:
-                unknown = unknown or self._found(verdict.unknown, condition, verdict)
+                unsure.append(Judged(self._found(verdict.unknown, condition, verdict)))
                 continue
             one = self._tested(condition, verdict)
             if not verdict.holds:
@@ -196,11 +195,9 @@ class _Bench:
             why = self._guarded(one, condition, verdict)
             if not why:
                 return Judged(replace(one.outcome, level=level), one.p, one.q)
-            guarded = guarded or Judged(_held_back(one.outcome, why), one.p, one.q)
-        if guarded is not None:
-            return guarded
-        if unknown is not None:
-            return Judged(unknown)
+            unsure.append(Judged(_held_back(one.outcome, why), one.p, one.q))
+        if unsure:
+            return min(unsure, key=lambda one: (weight_of(one.outcome.kind), one.outcome.unguarded is None))
         return Judged(self._recovered(clear.outcome), clear.p, clear.q)
 
     def _found(self, kind: OutcomeKind, condition: Condition, verdict: Verdict) -> Outcome:

@@ -14,7 +14,7 @@ from kpid.alerting.anomalies import anomaly_from
 from kpid.alerting.baselines import Terms, value_of
 from kpid.alerting.conditions import Condition, OfOneFigure, in_unit
 from kpid.alerting.grammar import condition_from_text
-from kpid.alerting.verdicts import Baseline, OutcomeKind, Verdict, share_of_cases, thin, to_decimal, unsure, untrusted
+from kpid.alerting.verdicts import Baseline, OutcomeKind, Verdict, share_of_cases, thin, to_decimal, unsure, untrusted, weight_of
 from kpid.analysis.before_after import SURE, mann_whitney, months_of, two_proportions, windows
 from kpid.analysis.durations import number_from_text
 from kpid.analysis.wording import change_text, value_text
@@ -175,9 +175,9 @@ class Composite(OfOneFigure):
         found = [(member, member.verdict(sight, terms)) for member in self.members]
         known = [(member, verdict) for member, verdict in found if verdict.unknown is None]
         deciding = [one for one in known if one[1].holds == (self.how == "any")]
-        unknown = next((verdict for _, verdict in found if verdict.unknown is not None), None)
-        if not deciding and unknown is not None:
-            return unknown
+        unknown = [verdict for _, verdict in found if verdict.unknown is not None]
+        if not deciding and unknown:
+            return min(unknown, key=lambda verdict: weight_of(verdict.unknown or OutcomeKind.INSUFFICIENT))
         told = deciding or known
         first = next((verdict for member, verdict in told if not member.kpi), told[0][1])
         reason = " and ".join(_said(member, verdict, sight, terms) for member, verdict in told)

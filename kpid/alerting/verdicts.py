@@ -28,6 +28,14 @@ class OutcomeKind(StrEnum):
     ERROR = "error"
 
 
+_WEIGHT = (OutcomeKind.ERROR, OutcomeKind.STALE, OutcomeKind.NO_DATA, OutcomeKind.MISSING, OutcomeKind.INSUFFICIENT)
+
+
+def weight_of(kind: OutcomeKind) -> int:
+    """Which of several reasons why nothing can be said is told: that with the smallest weight. Thin data never hides a fault."""
+    return _WEIGHT.index(kind) if kind in _WEIGHT else len(_WEIGHT)
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """What a figure is compared with.

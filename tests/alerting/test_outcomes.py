@@ -10,9 +10,11 @@ import pytest
 
 from kpid.alerting.assessing import RuleConditions, judge
 from kpid.alerting.grammar import condition_from_text
+from kpid.alerting.guards import Guards
 from kpid.alerting.outcomes import Outcome, OutcomeKind, outcome_from_dump
 from kpid.alerting.verdicts import exact_value
 from kpid.model import Level, Measurement, MeasurementState, Period
+from tests.alerting.sights import asks
 
 NOVEMBER = Period("month", datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC), "2026-11")
 OCTOBER = Period("month", datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), "2026-10")
@@ -145,3 +147,16 @@ def test_a_settled_figure_is_clear_and_says_why() -> None:
     settled = rate(4, 10, value=None, numerator=None, warnings=("target met",))
     outcome = judge(conditions(warn="< 300%"), settled, [])
     assert (outcome.kind, outcome.reason) == (OutcomeKind.CLEAR, "target met")
+
+
+@pytest.mark.parametrize("warn", ["< 90% of target", {"all": ["drop > 5% vs avg(8)", "< 90% of target"]}])
+def test_missing_data_is_not_hidden_by_too_little_of_it(warn: Any) -> None:
+    """Error, stale, no data, insufficient: the first of them that holds is what people hear of."""
+    rules = asks("count", critical="drop > 50% vs avg(8)", warn=warn)
+    found = judge(rules, amount(7), [])
+    assert (found.kind, found.reason) == (OutcomeKind.NO_DATA, "there is no target for this period")
+
+
+def test_missing_data_is_not_hidden_by_a_guard() -> None:
+    rules = asks("count", critical="< 90% of target", warn="< 50", guards=Guards(min_effect=Decimal("0.1")))
+    assert judge(rules, amount(7), []).kind is OutcomeKind.NO_DATA
