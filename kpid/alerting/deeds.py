@@ -64,6 +64,8 @@ class Hands:
             "exclude": self._exclude,
             "end_exclude": self._end_exclude,
         }
+        if step.until is not None and end_of(step, now, self.calendar) <= now:
+            return "until: is over by then"
         return doing[step.verb](conn, step, now)
 
     def _take_up(self, conn: Connection, step: Step, now: datetime) -> str:

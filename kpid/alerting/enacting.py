@@ -18,12 +18,11 @@ from pydantic import ValidationError
 from kpid.alerting.contracts import AlertingSetup
 from kpid.alerting.deeds import Hands, in_zone, instant_of, mistakes_in_steps
 from kpid.alerting.evaluate import evaluate_rules
-from kpid.alerting.facts import series_key_of
-from kpid.alerting.outcomes import outcome_from_dump
-from kpid.alerting.ruleresults import Line, expected_of, state_text, words_of
+from kpid.alerting.findings import Findings
+from kpid.alerting.notation import MOST_PERIODS
+from kpid.alerting.ruleresults import expected_of
 from kpid.alerting.ruletests import RuleTest, Suite
 from kpid.alerting.scenes import Scene, Stage
-from kpid.alerting.series import SeriesState, state_from_dump
 from kpid.alerting.slots import PATIENCE
 from kpid.alerting.stage_setup import setup_for, sources_in
 from kpid.alerting.stage_store import next_due
@@ -32,17 +31,15 @@ from kpid.alerting.supply import Supply, arrive, expected_at
 from kpid.alerting.tending import tend
 from kpid.alerting.written_series import measured, series_from
 from kpid.analysis.durations import duration_from_text
-from kpid.analysis.wording import when_text
 from kpid.config.alerting import Rule
 from kpid.config.problems import errors_of, raise_errors
 from kpid.errors import ConfigError
 from kpid.model import Period
-from kpid.store import alerts, episodes
-from kpid.store.alerts import SeriesRow
 from kpid.store.engine import Store
 
 _LOOK, _COMES, _JUDGE, _STEP = range(4)
 _ALWAYS = timedelta(microseconds=1)
+_LONGEST = timedelta(days=400)
 
 
 class _Cue(NamedTuple):
@@ -63,24 +60,21 @@ class Enactment:
         number: of the test in its file.
         test: itself.
         store: an empty one.
-        differences: what was not as expected.
-        lines: what was found and done, in the order of time.
+        scenes: the rules that are tested together, with their figures; the test's own first.
+        found: what was found, and what is not as expected.
     """
 
     stage: Stage
     number: int
     test: RuleTest
     store: Store
-    differences: list[str] = field(default_factory=list)
-    lines: list[tuple[datetime, Line]] = field(default_factory=list)
     scenes: list[Scene] = field(init=False)
+    found: Findings = field(init=False)
     setup: AlertingSetup = field(init=False)
     rules: dict[str, Rule] = field(init=False)
     _supplies: list[Supply] = field(init=False)
     _hands: Hands = field(init=False)
     _silent: set[str] = field(default_factory=set)
-    _seen: dict[str, tuple[object, ...]] = field(default_factory=dict)
-    _events: int = 0
     now: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +88,7 @@ class Enactment:
         self.setup = setup_for(self.stage.setup, self.suite, self.scenes, sources)
         self._supplies = [Supply(scene) for scene in self.scenes if not scene.arrivals]
         self._hands = Hands(self.scene, self.setup.calendar, [], [])
+        self.found = Findings(self.suite, self.number, self.scenes, self.store, self.setup.calendar)
         self.now = self.scene.periods[0].start - _ALWAYS
 
     @property
@@ -121,15 +116,6 @@ class Enactment:
         self._pass(end + _ALWAYS)
         self._look(len(self.scene.periods), end)
 
-    def place_of(self, instant: datetime) -> int:
-        """The number of the last period that is judged by an instant; 0: none."""
-        return sum(self.scene.slot_at(place) <= instant for place in range(len(self.scene.periods)))
-
-    def span_of(self, place: int) -> tuple[datetime, datetime | None]:
-        """From when a period is judged until the next one is; until None: there is none."""
-        first = self.scene.slot_at(place - 1)
-        return first, self.scene.slot_at(place) if place < len(self.scene.periods) else None
-
     def _end(self) -> datetime:
         last = self.scene.slot_at(len(self.scene.periods) - 1)
         until = self.test.until
@@ -138,7 +124,13 @@ class Enactment:
         timed = [(step.at, step.after) for step in self.test.do]
         timed += [(one.at, one.after) for one in self.test.notices or ()]
         named += [instant_of(*one, self.scene, self.setup.calendar) for one in timed if self._is_there(one[0])]
-        return max([last, *named])
+        end = max([last, *named])
+        is_hourly = any(scene.arrivals for scene in self.scenes)
+        hours = (end - self.scene.periods[0].start) // timedelta(hours=1) if is_hourly else 0
+        if end - last > _LONGEST or hours > MOST_PERIODS:
+            hint = f"It may run {_LONGEST.days} days beyond its last period; with rules on absence {MOST_PERIODS:,} hours"
+            raise ConfigError(f"it would run until {end:%Y-%m-%d}", where=self.suite.place("tests", self.number), hint=hint)
+        return end
 
     def _is_there(self, at: int | datetime) -> bool:
         return isinstance(at, datetime) or at <= len(self.scene.periods)
@@ -197,9 +189,9 @@ class Enactment:
         self.now = now
         result = evaluate_rules(replace(self.setup, rules=list(self.rules.values())), store=self.store, now=now)
         for uid, why in result.failed:
-            self.differences.append(f"{self._when(now)}: rule {uid} cannot be judged: {why}")
+            self.found.differences.append(f"{self.found.when(now)}: rule {uid} cannot be judged: {why}")
         self._tend(now)
-        self._write_down(now)
+        self.found.write_down(now)
 
     def _tend(self, now: datetime) -> None:
         tend(replace(self.setup, rules=list(self.rules.values())), store=self.store, now=now)
@@ -225,14 +217,13 @@ class Enactment:
     def _do(self, number: int, step: Step, now: datetime) -> None:
         where = self.suite.place("tests", self.number, "do", number, step.verb)
         if step.expect is not None:
-            self._compare(step.expect, f"{self._when(now)} ", None)
+            self.found.compare(step.expect, f"{self.found.when(now)} ", None, now)
             return
         failed = self._act(step, now, where)
         what = f"{step.verb}: {failed}" if failed else step.comment
-        line = Line(self.place_of(now), self._when(now), "", "", (step.verb,), f"by {step.by} {what}".strip())
-        self.lines.append((now, line))
+        self.found.note(now, step.verb, f"by {step.by} {what}".strip())
         if failed:
-            self.differences.append(f"do: {self._when(now)}: {step.verb}: {failed}")
+            self.found.differences.append(f"do: {self.found.when(now)}: {step.verb}: {failed}")
         self._judge(now)
 
     def _act(self, step: Step, now: datetime, where: str) -> str:
@@ -280,62 +271,11 @@ class Enactment:
         with self.store.write() as conn:
             self._supplies[0].change(conn, figures, now)
 
-    # ---- what is found
-
     def _look(self, place: int, now: datetime) -> None:
         """Compare what is expected of a period; just before the next one is judged."""
         states = self.test.expect.get(place)
         if states:
             period = self.scene.periods[place - 1]
             where = self.suite.place("tests", self.number, "expect", str(place))
-            self._compare(expected_of(place, states, self.scene, where), f"{place} ({period.label}) ", period)
-
-    def _compare(self, states: Mapping[str, str], when: str, period: Period | None) -> None:
-        rows = self._rows(self.scene)
-        in_hand = self._in_hand()
-        for name, text in sorted(states.items()):
-            row = rows.get(name)
-            state = state_from_dump(row.state) if row is not None else SeriesState()
-            last = row.state.get("last") if row is not None and period is not None and row.last_slot == period.end else None
-            outcome = None if last is None else outcome_from_dump(last)
-            handled = in_hand.get(row.series_key, "open") if row is not None and state.status.is_on else ""
-            if not set(text.split()) <= {*words_of(state, outcome), handled}:
-                why = f" ({outcome.reason})" if outcome is not None and outcome.reason else ""
-                found = f"{state_text(state)} {handled if handled != 'open' else ''}".strip()
-                self.differences.append(f"{when}{name}: expected {' '.join(text.split())}, found {found}{why}")
-
-    def _rows(self, scene: Scene) -> dict[str, SeriesRow]:
-        """The rows of a rule's series, by what the test calls them."""
-        with self.store.read() as conn:
-            found = alerts.load_series(conn, scene.plan.uid)
-        names = {series_key_of(dims): label for dims, label in scene.names.items()}
-        return {names.get(key, row.label): row for key, row in found.items()}
-
-    def _in_hand(self) -> dict[str, str]:
-        with self.store.read() as conn:
-            open_ = episodes.list_open(conn, rule_uid=self.scene.plan.uid)
-        return {one.series_key: one.handling for one in open_ if one.handled_until is None or one.handled_until > self.now}
-
-    def _write_down(self, now: datetime) -> None:
-        """Put what was found into lines, where it is news."""
-        with self.store.read() as conn:
-            events = [event for event in alerts.list_events(conn, limit=10_000) if event.seq > self._events]
-        self._events = max([self._events, *(event.seq for event in events)])
-        for scene in self.scenes:
-            for name, row in self._rows(scene).items():
-                mine = tuple(
-                    event.kind
-                    for event in reversed(events)
-                    if (event.rule_uid, event.series_key) == (row.rule_uid, row.series_key)
-                )
-                state = state_text(state_from_dump(row.state))
-                seen = (row.last_slot, state)
-                key = f"{row.rule_uid}/{row.series_key}"
-                if mine or self._seen.get(key) != seen:
-                    self._seen[key] = seen
-                    last = row.state.get("last", {})
-                    label = last.get("period", "")
-                    self.lines.append((now, Line(self.place_of(now), label, name, state, mine, last.get("reason", ""))))
-
-    def _when(self, now: datetime) -> str:
-        return when_text(now, self.setup.calendar.timezone)
+            wanted = expected_of(place, states, self.scene, where)
+            self.found.compare(wanted, f"{place} ({period.label}) ", period, self.now)

@@ -41,6 +41,7 @@ VERBS = (
 )
 _UNTIL = {"ack", "snooze", "silence"}
 _SEGMENT = {"exclude", "late"}
+_YEARS = range(1900, 3000)
 
 
 def _listed(value: object) -> object:
@@ -49,9 +50,10 @@ def _listed(value: object) -> object:
 
 def _instant(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return found if found.year in _YEARS else None
 
 
 def _at(value: object) -> int | datetime:

@@ -18,7 +18,6 @@ from kpid.alerting.scenes import Stage
 from kpid.alerting.stage_setup import address_of
 from kpid.alerting.stage_store import clear, empty_store
 from kpid.alerting.steps import ExpectedNotice, Untold
-from kpid.analysis.wording import when_text
 from kpid.store.notices import DROPPED, WAITING
 from kpid.store.tables import notices, outbox
 
@@ -48,8 +47,8 @@ class Theatre:
         enactment = Enactment(stage, number, test, self._store)
         enactment.play()
         tellings = Tellings(enactment)
-        differences = (*enactment.differences, *tellings.differences())
-        lines = sorted((*enactment.lines, *tellings.lines()), key=lambda one: one[0])
+        differences = (*enactment.found.differences, *tellings.differences())
+        lines = sorted((*enactment.found.lines, *tellings.lines()), key=lambda one: one[0])
         where = stage.suite.place("tests", number)
         return TestedRule(test.name, test.rule, where, differences, tuple(line for _, line in lines))
 
@@ -87,7 +86,7 @@ class Tellings:
             for item in row.message["facts"]["items"]:
                 segment = names.get(item["series"], item["series"])
                 key = (row.created_at, item["rule"], item["series"], item["kind"], item["level"])
-                place = self.played.place_of(row.created_at)
+                place = self.played.found.place_of(row.created_at)
                 facts = (row.created_at, place, item["rule"], item["kind"], item["level"], segment)
                 one = found.setdefault(key, Told(*facts, held=item["held"]))
                 one.to |= set(self._called(row.receiver, row.recipient))
@@ -103,7 +102,7 @@ class Tellings:
             beside = f", with {others} more in one message" if others else ""
             what = f"to {', '.join(sorted(one.to))}{beside}{held}"
             told = (f"told: {one.kind}",)
-            yield one.instant, Line(one.place, self._when(one.instant), one.segment or _WHOLE, one.level, told, what)
+            yield one.instant, Line(one.place, self.played.found.when(one.instant), one.segment or _WHOLE, one.level, told, what)
 
     def differences(self) -> Iterator[str]:
         """What is not as expected."""
@@ -150,7 +149,7 @@ class Tellings:
             return instant == instant_of(wanted.at, wanted.after, self.played.scene, self.played.setup.calendar)
         if wanted.at > len(self.played.scene.periods):
             return False
-        first, last = self.played.span_of(wanted.at)
+        first, last = self.played.found.span_of(wanted.at)
         return first <= instant and (last is None or instant < last)
 
     def _is_about(self, one: Told, wanted: ExpectedNotice) -> bool:
@@ -201,10 +200,7 @@ class Tellings:
 
     def _text(self, one: Told) -> str:
         level = "" if one.level == "none" else f" {one.level}"
-        return f"{one.kind}{level} of {one.segment or _WHOLE} at {one.place} ({self._when(one.instant)})"
-
-    def _when(self, instant: datetime) -> str:
-        return when_text(instant, self.played.setup.calendar.timezone)
+        return f"{one.kind}{level} of {one.segment or _WHOLE} at {one.place} ({self.played.found.when(one.instant)})"
 
 
 def _wanted(wanted: ExpectedNotice) -> str:

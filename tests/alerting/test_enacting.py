@@ -527,6 +527,22 @@ def test_what_cannot_be_done_fails_the_test(play):
     assert found.differences == ("do: Mon 12 Jan, 00:00 CET: end_silence: this silence is over, or was never there",)
 
 
+@pytest.mark.parametrize("step", ["{at: 2, after: 500d, ack: ana}", "{at: 2030-01-01, silent: crm}"])
+def test_a_test_that_never_ends_is_refused(play, step):
+    with pytest.raises(ConfigError, match="it would run until 20") as caught:
+        play(SHORT.replace("STEP", step))
+    assert "400 days beyond its last period" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="it would run until 2027"):
+        play("rule: silent\nseries: [{source: crm, every: 1h, came: 1}]\nuntil: 380d")
+    with pytest.raises(ConfigError, match="is no time here"):
+        play(SHORT.replace("STEP", "{at: 9999-12-31, ack: ana}"))
+
+
+def test_an_acknowledgement_that_is_over_before_it_begins_fails_the_test(play):
+    found = play(SHORT.replace("STEP", "{at: 2, ack: ana, until: 2026-01-10}").replace("notices: []", ""))
+    assert found.differences == ("do: Mon 19 Jan, 00:00 CET: ack: until: is over by then",)
+
+
 def test_two_people_and_one_alert(play):
     test = """
 rule: low
