@@ -23,19 +23,19 @@ def bundle_base(notices: Sequence[Notice], told: str) -> str:
     if told == "digest":
         return f"{count_text(_total(notices), 'alert')} that come and go"
     if source := source_of(notices):
-        return f"{source} ({count_text(len(notices), 'rule')})"
+        return f"{source} ({_rules_of(notices)})"
     named = [f"{one_line(notice.kpi_name, 50)}{by_text(notice)}" for notice in notices]
     names = list(dict.fromkeys(named))
     head, rest = names[:_NAMED], len(names) - _NAMED
     if rest > 0:
         return f"{', '.join(head)} and {rest:,} more"
-    return f"{' and '.join(head)} ({count_text(len(notices), 'rule')})"
+    return f"{' and '.join(head)} ({_rules_of(notices)})"
 
 
 def bundle_headline(notices: Sequence[Notice], told: str) -> str:
     """What has happened in all of them, counted."""
     kinds = Counter(item.kind for notice in notices for item in notice.items)
-    rules = count_text(len({notice.rule for notice in notices}), "rule")
+    rules = _rules_of(notices)
     if told == "digest":
         return f"{count_text(_total(notices), 'alert')} of {rules} keep coming and going"
     source = source_of(notices)
@@ -46,6 +46,11 @@ def bundle_headline(notices: Sequence[Notice], told: str) -> str:
     if source and set(kinds) == {"healthy"}:
         return f"{source}: {rules} can be judged again"
     return f"{rules}: {counted_text(kinds, _critical(notices))}"
+
+
+def _rules_of(notices: Sequence[Notice]) -> str:
+    """How many rules they are of: one may be told of with several periods."""
+    return count_text(len({notice.rule or notice.uid for notice in notices}), "rule")
 
 
 def _critical(notices: Sequence[Notice]) -> Counter[str]:
@@ -81,7 +86,9 @@ def parts_of(
     if not rest:
         return parts, ""
     kinds = Counter(item.kind for notice in rest for item in notice.items)
-    return parts, f"and {count_text(len(rest), 'more rule')} with {count_text(_total(rest), 'alert')}: {counted_text(kinds)}"
+    others = len({notice.rule or notice.uid for notice in rest} - {notice.rule or notice.uid for notice in shown})
+    told = f"{count_text(others, 'more rule')} with " if others else ""
+    return parts, f"and {told}{count_text(_total(rest), 'alert')}: {counted_text(kinds)}"
 
 
 def _part(notice: Notice, calendar: Calendar, rows: int, summary: str) -> dict[str, Any]:

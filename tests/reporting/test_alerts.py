@@ -264,3 +264,10 @@ def test_data_problems_of_one_source_are_one_line_per_rule() -> None:
     assert "crm: 3 rules cannot be judged, crm has had no data since 1 Nov" in message.sections[0].text
     [rows] = [section for section in message.sections if section.kind == "rows"]
     assert len(rows.pairs) == 3
+
+
+def test_rule_that_is_told_of_with_two_periods_is_one_rule() -> None:
+    first, second = (replace(CASES["one"], period_label=label) for label in ("2026-09", "2026-10"))
+    message = RENDERER.bundle([first, second], Plainly())
+    assert "(1 rule)" in message.title
+    assert message.sections[0].text.split(": ", 1)[1].startswith("1 rule: 2 new")
