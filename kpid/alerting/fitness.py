@@ -261,4 +261,6 @@ def _compares(condition: Condition) -> bool:
 
 
 def _unit_words(kpi_unit: str) -> str:
-    return {"ratio": "a ratio", "currency": "money", "score": "points"}.get(kpi_unit, kpi_unit)
+    return {"ratio": "a ratio", "times": "times (3 is three times)", "currency": "money", "score": "points"}.get(
+        kpi_unit, kpi_unit
+    )

@@ -39,11 +39,11 @@ LONGEST = Decimal(86_400 * 999_999_999)
 
 # ---- values
 def value_text(value: Decimal | None, unit: str, currency: str | None = None) -> str:
-    """A value with its unit: ``63.2%``, ``€412k``, ``47 days``, ``1,246``; ``n/a`` when undefined.
+    """A value with its unit: ``63.2%``, ``3.2×``, ``€412k``, ``47 days``, ``1,246``; ``n/a`` when undefined.
 
     Args:
         value: ratios as fractions (0.632), seconds as seconds.
-        unit: count, ratio, currency, days, seconds or score.
+        unit: count, ratio, times, currency, days, seconds or score.
         currency: ISO code of an amount.
     """
     if value is None:
@@ -257,6 +257,8 @@ def _plain(value: Decimal, unit: str, digits: int) -> str:
     number = _grouped(abs(value), digits)
     if unit == "days":
         number += " day" if number == "1" else " days"
+    if unit == "times":
+        number += "×"
     return _signed(value, number)
 
 

@@ -108,8 +108,8 @@ class KpiSettings(Model):
     sql: str | None = Field(None, description="Of an own KPI: one SELECT whose rows the measures are made from.")
     columns: Mapping[str, FieldType] = Field(default_factory=dict, description="Columns of sql: and their types.")
     name: str | None = Field(None, min_length=1, max_length=100, description="What people call it.")
-    unit: Literal["count", "ratio", "currency", "days", "seconds", "score"] | None = Field(
-        None, description="count, ratio, currency, days, seconds or score."
+    unit: Literal["count", "ratio", "times", "currency", "days", "seconds", "score"] | None = Field(
+        None, description="count, ratio, times, currency, days, seconds or score."
     )
     better: Literal["up", "down", "none"] | None = Field(None, description="Which way is good.")
     period: str | None = Field(None, description="Its usual period: month, quarter ...")

@@ -44,7 +44,8 @@ __all__ = [
     "count", "count_distinct", "days_between", "max_", "mean", "min_", "quantile", "seconds_between", "sum_", "top_sum",
 ]  # fmt: skip
 
-Unit: TypeAlias = Literal["count", "ratio", "currency", "days", "seconds", "score"]
+Unit: TypeAlias = Literal["count", "ratio", "times", "currency", "days", "seconds", "score"]
+"""What a figure is in. A ``ratio`` is a share and read as a percentage; ``times`` says how many times one thing is another."""
 Additivity: TypeAlias = Literal["A", "R", "N", "S", "C"]
 """How figures roll up: A add over time and segments; R ratio of sums, add numerators and denominators; N never, recompute;
 S balance, add over segments but not over time; C cohort, add over segments of the same cohort."""

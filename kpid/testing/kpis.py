@@ -128,7 +128,7 @@ def _choices(kpi: Kpi) -> list[dict[str, str]]:
 def _check_nothing(kpi: Kpi, params: Mapping[str, str], nothing: Measurement) -> None:
     _demand(nothing.n == 0, f"{kpi.id}: n is {nothing.n} over no rows")
     unit = kpi.definition(params).unit or kpi.unit
-    if nothing.denominator is not None or (unit == "ratio" and nothing.value is not None):
+    if nothing.denominator is not None or (unit in ("ratio", "times") and nothing.value is not None):
         told = f"{kpi.id} {dict(params)}: {nothing.value} over no rows, it has to be undefined"
         _demand(nothing.state is MeasurementState.UNDEFINED, told)
 

@@ -16,6 +16,7 @@ from kpid.config.alerting import Rule
         ("< 50%", "currency", "up", "such as `< 50`, or a change such as `drop > 50% vs previous`"),
         ("> 50%", "count", "down", "`rise > 50% vs previous`"),
         ("< 50", "ratio", "up", "write `< 50%`"),
+        ("< 300%", "times", "up", "is in times (3 is three times): write the number itself, such as `< 300`"),
         ("> 4h", "count", "down", "is a length of time"),
         ("< 4 points", "ratio", "up", "is in points"),
         ("< 1000 EUR", "count", "up", "is an amount of money"),
@@ -29,7 +30,7 @@ def test_condition_for_the_wrong_kind_of_kpi_gives_a_hint(text: str, unit: str, 
 @pytest.mark.parametrize(
     ("text", "unit"),
     [("< 50%", "ratio"), ("< 0.5", "ratio"), ("< 1000 EUR", "currency"), ("> 30 days", "days"), ("< 30", "score"),
-     ("drop > 15% vs previous", "currency"), ("rise > 300% vs previous", "count"), ("> 48h", "seconds")],
+     ("< 3", "times"), ("drop > 15% vs previous", "currency"), ("rise > 300% vs previous", "count"), ("> 48h", "seconds")],
 )  # fmt: skip
 def test_condition_of_the_right_kind_gives_none(text: str, unit: str) -> None:
     assert check_condition(condition_from_text(text), About(unit, "up")) == ""

@@ -40,6 +40,9 @@ def _period(kind: str, start: str, end: str, label: str = "") -> Period:
     ("value", "unit", "currency", "text"),
     [
         ("0.632", "ratio", None, "63.2%"),
+        ("3.24", "times", None, "3.2×"),
+        ("3", "times", None, "3×"),
+        ("0.5", "times", None, "0.5×"),
         ("1", "ratio", None, "100.0%"),
         ("0", "ratio", None, "0.0%"),
         ("0.004", "ratio", None, "0.40%"),
@@ -86,6 +89,7 @@ def test_value_text_of_nothing_is_not_zero() -> None:
         ("399999.5", "400000", "currency", "€399,999.5"),
         ("47.4", "47", "days", "47.4 days"),
         ("19", "20", "count", "19"),
+        ("2.96", "3", "times", "2.96×"),
     ],
 )
 def test_exact_text_shows_on_which_side_of_the_limit(value: str, limit: str, unit: str, text: str) -> None:

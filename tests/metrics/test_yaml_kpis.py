@@ -191,6 +191,19 @@ def december(kpis, folder, text, rows, name="mine", by=(), gone=(), **need):
         warehouse.close()
 
 
+def test_how_many_times_one_thing_is_another_is_a_unit_of_its_own(kpis, tmp_path):
+    body = "kpis: {mine: {unit: times, formula: won_deals / lost_deals}}"
+    rows = deals([{}, {}, {}])["deals"] + [{**deals([{}])["deals"][0], "id": "lost", "state": "lost"}]
+    plugins = plugins_of(kpis, tmp_path, body)
+    warehouse = open_warehouse(tmp_path, {"deals": rows}, now=NOW)
+    made = figures(SeriesNeed("mine", "month", ()), setup_of(plugins, warehouse), start=START, end=END, now=NOW)
+    warehouse.close()
+    [found] = [one for one in made if one.value is not None]
+    assert (plugins.kpis["mine"].unit, found.value, found.low) == ("times", 3, None)
+    with pytest.raises(ConfigError, match="the unit is to be times, but the formula divides nothing"):
+        plugins_of(kpis, tmp_path, "kpis: {mine: {unit: times, formula: won_deals}}")
+
+
 def value_of(kpis, folder, measure, rows, unit="count"):
     text = f"{FIELDS}kpis:\n  mine: {{unit: {unit}, measures: {{m: {{entity: deals, at: closed_at, {measure}}}}}}}\n"
     [found] = december(kpis, folder, text, rows)

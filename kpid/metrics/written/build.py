@@ -181,7 +181,7 @@ class _One:
         if not _ID.fullmatch(self.id):
             self.refuse(f"{self.id!r} cannot be the id of a KPI", "Use small letters, digits and _, beginning with a letter")
         if self.text.unit is None:
-            self.refuse("unit: is missing", "Write count, ratio, currency, days, seconds or score")
+            self.refuse("unit: is missing", "Write count, ratio, times, currency, days, seconds or score")
         try:
             check_kind(self.text.period or "month")
         except (KpidError, ValueError) as error:

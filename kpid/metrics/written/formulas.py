@@ -45,7 +45,7 @@ def sense_of_unit(unit: str) -> Sense:
     """The sense of a measure or KPI with a unit; ``number`` is unknown."""
     if unit == "number":
         return Sense(None)
-    return Sense(tuple(int(unit == name) for name in DIMENSIONS), is_quotient=unit in ("ratio", "score"))
+    return Sense(tuple(int(unit == name) for name in DIMENSIONS), is_quotient=unit in ("ratio", "times", "score"))
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,6 +208,6 @@ def unit_problem(unit: str, found: Sense) -> str:
     is_time = found.is_converted and found.powers in ((0, 1, 0), (0, 0, 1))
     if found.powers != wanted and not (is_time and unit in ("days", "seconds")):
         return f"the unit is to be {unit}, but the formula gives {found}"
-    if unit == "ratio" and not found.is_quotient:
-        return "the unit is to be ratio, but the formula divides nothing"
+    if unit in ("ratio", "times") and not found.is_quotient:
+        return f"the unit is to be {unit}, but the formula divides nothing"
     return ""
