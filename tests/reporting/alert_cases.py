@@ -26,7 +26,7 @@ ACTIONS = (
     Action("silence", "Silence 8 hours", "token-silence", "https://kpid.example.com/a/token-silence"),
 )
 FIRING = ("fired", "escalated", "eased", "flapping")
-ENDED = ("resolved", "expired", "restated", "rule_changed", "rule_removed", "paused", "steady")
+ENDED = ("resolved", "new_level", "expired", "restated", "rule_changed", "rule_removed", "paused", "steady")
 RETOLD = ("reminder", "escalation")
 _LABELS = [f"{year}-{month:02d}" for year, months in ((2025, range(10, 13)), (2026, range(1, 11))) for month in months]
 _PAST = ("0.47", "0.49", "0.45", "0.44", "0.46", "0.48", "0.43", "0.47", "0.44", "0.45", "0.46", "0.45")
