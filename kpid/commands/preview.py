@@ -56,7 +56,7 @@ def preview_rule(app: App, *, rule: str, at: str | None = None, progress: Progre
 def _absent(app: App, setup: AlertingSetup, rule: Rule, now: datetime, *, is_past: bool) -> dict[str, Any]:
     """A rule on what does not come: by the clock, which leaves no history."""
     if is_past:
-        hint = "Rules with absence: look at the clock, which leaves no history: leave --at out"
+        hint = "Leave --at out: rules with absence: look at the clock. `kpid backtest` tries them on the past"
         raise KpidError(f"rule {rule.name} cannot be judged in the past", hint=hint)
     plan = absence.plan_of(rule)
     with app.store.read() as conn:
