@@ -144,7 +144,7 @@ def _labelled(quantity: Quantity, label: str) -> Quantity:
 
 def _close_rate(params: Mapping[str, str]) -> Definition:
     by = closed_by(params)
-    outcome = by.won() if params["closed"] == "won" else by.decided()
+    outcome = by.won() if params["closed"] == "won" else by.decided(params["lost_excludes"])
     closed = by.number(and_(outcome, by.entity.c.created_at.is_not(None)), "closed deals")
     measures = {"closed": closed, "pipeline": in_pipeline(params)}
     return Definition(measures, lambda m: m.closed / m.pipeline, sample="pipeline", optional=by.optional)
@@ -193,7 +193,11 @@ CLOSE_RATE = Kpi(
     period="quarter",
     min_sample=30,
     dimensions=DIMENSIONS,
-    params={"closed": Param(("won", "won_lost"), "Count deals that were won, or all that were decided."), **CLOSING},
+    params={
+        "closed": Param(("won", "won_lost"), "Count deals that were won, or all that were decided."),
+        "lost_excludes": LOST_EXCLUDES,
+        **CLOSING,
+    },
     formula_text="deals closed in the period / deals that were open at its start or created in it",
     why="How much of the pipeline a period resolves.",
     misleads="Not the win rate: open deals stay in the denominator, so short periods look worse than long ones. A deal that was "

@@ -202,7 +202,9 @@ def history_facts(p: dict[str, str]):
         for row in alive(rows, "deals"):
             own = spells(rows, row, p["close_basis"], p["reopen"])
             inside = any(overlaps(begun, end, period, is_open=row["state"] == "open") for begun, end in own)
-            decided = [one["state"] for one in closed_then if one["id"] == row["id"] and row["created_at"] is not None]
+            mine = [one for one in closed_then if one["id"] == row["id"] and row["created_at"] is not None]
+            excludes = tuple(filter(None, p["lost_excludes"].split(",")))
+            decided = [one["state"] for one in mine if one["state"] == "won" or is_lost(one, excludes)]
             found += [{**row, "inside": inside, "decided": decided[0] if decided else None}]
             found += [{**row, "inside": False, "decided": state} for state in decided[1:]]
         return [row for row in found if row["inside"] or row["decided"]]
@@ -413,7 +415,7 @@ MODEL: Model = {
             lambda f, _, p=p: ratio(sum(r["decided"] in p["closed"].split("_") for r in f), sum(r["inside"] for r in f)),
             DIMENSIONS,
         )
-        for k, p in _with({}, closed=["won", "won_lost"], **BASES)
+        for k, p in _with({}, closed=["won", "won_lost"], **BASES, lost_excludes=["", "disqualified"])
         if (p["close_basis"], p["reopen"]) != ("crm_date", "latest")
     },
     **{

@@ -190,6 +190,12 @@ def test_a_deal_reopened_inside_the_period_joins_the_pipeline(tmp_path):
     assert (found.numerator, found.denominator) == (1, 1)
 
 
+def test_a_loss_that_is_none_stays_in_the_pipeline_and_is_not_decided(tmp_path):
+    rows = {"deals": [deal(1), deal(2, "lost", loss_reason="Cancelled"), deal(3, "lost", loss_reason="price"), deal(4, "open")]}
+    found = one("close_rate", rows, tmp_path, params={"closed": "won_lost", "lost_excludes": "cancelled"})
+    assert (found.numerator, found.denominator) == (2, 4)
+
+
 @pytest.mark.parametrize(
     ("reopen", "october", "november", "december"),
     [("latest", (0, 1), (0, 1), (1, 1)), ("first", (1, 1), (0, 0), (0, 0)), ("every", (1, 1), (0, 0), (1, 1))],
