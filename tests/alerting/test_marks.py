@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ NOW = week(2).end + timedelta(hours=1)
 ACK = (Action("ack", "Acknowledge", "token"),)
 
 
-def world(folder: Path, **more: Any) -> Routed:
+def world(folder: Path, url: str = "", **more: Any) -> Routed:
     """Two owners whose alerts a chat was told of in one message, and a mailbox, too."""
     own = rule(to=["chat", "team"])
-    found = Routed(folder, [own], recipients={"chat": ("",), "team": ("ada@example.com",)})
+    found = Routed(folder, [own], recipients={"chat": ("",), "team": ("ada@example.com",)}, url=url)
     found.more = {"updating": frozenset({"chat"}), "actions": lambda *_: ACK, **more}
     found.put(own, week(1), {"ada": (30, 50), "bob": (30, 50)})
     found.put(own, week(2), {"ada": (5, 50), "bob": (5, 50)})
@@ -152,3 +153,16 @@ def test_group_says_whether_all_of_it_is_over(tmp_path: Path) -> None:
         found.evaluate(week(number).end + timedelta(hours=1))
     chat = [row.message for row in found.letters() if row.receiver == "chat"]
     assert [message.get("closes_thread", False) for message in chat] == [False, False, True]
+
+
+def test_postgresql_finds_the_same_messages(tmp_path: Path, postgres: str) -> None:
+    found = world(tmp_path, postgres, routes=routes({"to": ["chat"], "escalate": [{"after": "4h", "to": ["team"]}]}))
+    with closing(found.store):
+        ada, bob = ids(found)["Ada"], ids(found)["Bob"]
+        assert ack(found, ada) == 1
+        found.tend(NOW + timedelta(hours=5))
+        assert unack(found, ada) == 1
+        assert ack(found, ada, bob, after=20) == 1
+        assert [len(change["actions"]) for change in changes(found)] == [1, 1, 0]
+        told = [row.receiver for row in found.letters() if not row.message.get("replaces")]
+    assert told == ["chat", "team"], "Bob's went on"
