@@ -20,6 +20,7 @@ from kpid.alerting.deeds import Hands, in_zone, instant_of, mistakes_in_steps
 from kpid.alerting.evaluate import evaluate_rules
 from kpid.alerting.findings import Findings
 from kpid.alerting.notation import MOST_PERIODS
+from kpid.alerting.routes import pace_of
 from kpid.alerting.ruleresults import expected_of
 from kpid.alerting.ruletests import RuleTest, Suite
 from kpid.alerting.scenes import Scene, Stage
@@ -121,10 +122,12 @@ class Enactment:
         until = self.test.until
         named = [in_zone(until, self.setup.calendar)] if isinstance(until, datetime) else []
         named += [last + duration_from_text(until)] if isinstance(until, str) else []
-        timed = [(step.at, step.after) for step in self.test.do]
-        timed += [(one.at, one.after) for one in self.test.notices or ()]
-        named += [instant_of(*one, self.scene, self.setup.calendar) for one in timed if self._is_there(one[0])]
-        end = max([last, *named])
+        wait = max((pace_of(route).wait for route in self.setup.routes), default=timedelta(0))
+        steps = [(step.at, step.after) for step in self.test.do]
+        told = [(one.at, one.after) for one in self.test.notices or () if self._is_there(one.at)]
+        named += [instant_of(*one, self.scene, self.setup.calendar) for one in told]
+        named += [instant_of(*one, self.scene, self.setup.calendar) + wait for one in steps]
+        end = max([last + wait, *named])  # what happens last is told, too
         is_hourly = any(scene.arrivals for scene in self.scenes)
         hours = (end - self.scene.periods[0].start) // timedelta(hours=1) if is_hourly else 0
         if end - last > _LONGEST or hours > MOST_PERIODS:
@@ -231,7 +234,7 @@ class Enactment:
             case "edit":
                 self._edit(step.edit or {}, where)
             case "remove":
-                del self.rules[self.test.rule]
+                return "" if self.rules.pop(self.test.rule, None) else "it is gone already"
             case "restate":
                 self._restate(step.restate or {}, now, where)
             case "silent":

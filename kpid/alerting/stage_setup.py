@@ -65,6 +65,7 @@ def setup_for(base: AlertingSetup, suite: Suite, scenes: Sequence[Scene], source
         sources_of=lambda kpi: tuple(sources) if kpi and sources else base.sources_of(kpi),
         targets=target,
         contacts=_contacts,
+        expected={},  # what comes is what the test says
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,12 +46,13 @@ def play(tmp_path):
     calendars = work_calendars(Config.model_validate({"timezone": "Europe/Berlin"}))
     setup = replace(World(tmp_path).setup(), kpis=load_plugins().kpis, calendars=calendars)
 
-    def playing(test, head=""):
+    def playing(test, head="", every=""):
         """One test; Mondays are 5, 12, 19, 26 January 2026. Weeks end at 23:00 UTC on Sundays: 00:00 in Berlin."""
         body = "".join(f"    {line}\n" for line in test.strip().splitlines())
         file = tmp_path / "tests.yml"
         file.write_text(HEAD + head + "tests:\n  - name: it\n    start: 2026-01-05\n" + body)
-        (result,) = RuleTester(setup).run(read_suite(file))
+        configured = {"source:crm": timedelta(hours=1), "source:hr": timedelta(hours=1)} if every else {}
+        (result,) = RuleTester(replace(setup, expected=configured)).run(read_suite(file))
         return result
 
     return playing
@@ -421,6 +423,27 @@ notices:
 """
     found = play(test, head)
     assert found.differences == ()
+
+
+def test_only_what_the_test_names_is_expected_to_come(play):
+    found = play("rule: silent\nseries: [{source: crm, came: 1}, {source: erp, every: 1h, came: 1x9}]\nnotices: []", every="1h")
+    assert found.differences == ()
+
+
+def test_what_fires_last_is_told_after_its_wait(play):
+    test = "rule: low\nseries: [{owner: ana, value: 0.3 0.22, n: 400}]\ndo: [{at: 1, expect: {ana: ok}}]\n"
+    assert play(test + "notices: [{at: 2, kind: fired}]", CHAIN).differences == ()
+
+
+def test_the_alert_about_a_rules_own_data_can_be_taken_up(play):
+    test = """
+rule: low
+series: [{owner: ana, value: 0.3 !x3, n: 400}]
+do: [{at: 3, after: 1h, ack: health}]
+until: 2d
+notices: [{at: 3, kind: unhealthy}]
+"""
+    assert play(test).differences == ()
 
 
 # ---- mistakes
