@@ -31,7 +31,8 @@ def test_person_gets_it_in_a_conversation_and_what_follows_too(slack, bot, recip
     receipt = bot.send(message(recipient=recipient))
     assert [post["channel"] for post in slack.posts.values()] == ["D0000000001"]
     assert receipt.thread_ref.startswith("D0000000001:")
-    bot.send(message(2, recipient=recipient, thread_ref=receipt.thread_ref, status="resolved"))
+    over = message(2, recipient=recipient, thread_ref=receipt.thread_ref, status="resolved", closes_thread=True)
+    bot.send(over)
     first, second = slack.posts.values()
     assert second["thread_ts"] == first["ts"]
     assert first["edited"]
