@@ -31,13 +31,12 @@ from kpid.alerting.notices import (
     told_of,
 )
 from kpid.alerting.outcomes import Outcome
-from kpid.alerting.paces import whole_of
 from kpid.alerting.rounds import Round
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import EventKind
 from kpid.analysis.causes import causes_of
 from kpid.analysis.explain import Sides, explain
-from kpid.analysis.periods import days_of, period_from_label, previous_period
+from kpid.analysis.periods import days_of, period_from_label, previous_period, whole_of
 from kpid.analysis.usual import aimed_at, average_of
 from kpid.errors import KpidError
 from kpid.model import Dims, Measurement, MeasurementState, Period, SeriesNeed, segment_key

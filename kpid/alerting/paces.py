@@ -22,7 +22,7 @@ from kpid.analysis.comparison import reference
 from kpid.analysis.durations import duration_from_text, number_from_text
 from kpid.analysis.forecast import LEAST, forecast
 from kpid.analysis.pace import Progress, Shape, expected_share, progress, shape_of
-from kpid.analysis.periods import TO_DATE, period_at, previous_period
+from kpid.analysis.periods import TO_DATE, previous_period, whole_of
 from kpid.analysis.workdays import WorkCalendar
 from kpid.model import Measurement, Period
 
@@ -35,12 +35,6 @@ PAST = 6
 """So many whole earlier periods a forecast goes by."""
 _CLOCK_CHANGE = timedelta(hours=1)
 """By so much the days of a clock change may be shorter than their number says."""
-
-
-def whole_of(period: Period, calendar: Calendar) -> Period:
-    """The whole week, month ... that a to-date period is a part of; any other period is whole itself."""
-    kind = TO_DATE.get(period.kind)
-    return period if kind is None else period_at(kind, period.start, calendar)
 
 
 def days_needed(kind: str, *, seasonal: bool, forecasts: bool) -> int:

@@ -19,12 +19,11 @@ from kpid.alerting.contracts import AlertingSetup, Sight
 from kpid.alerting.facts import Facts, Times, Track, figure_of, series_key_of
 from kpid.alerting.health import RuleHealth, find_fault, health_from_dump, step_health
 from kpid.alerting.outcomes import Outcome
-from kpid.alerting.paces import whole_of
 from kpid.alerting.rules import RulePlan
 from kpid.alerting.series import Event, EventKind, Flaps, RulePolicy, SeriesState, Slot, Spell, state_from_dump
 from kpid.alerting.slots import slot_of
 from kpid.alerting.state import mark_changed
-from kpid.analysis.periods import Calendar, last_complete
+from kpid.analysis.periods import Calendar, last_complete, whole_of
 from kpid.analysis.workdays import WorkCalendar
 from kpid.model import Dims, Measurement, Period
 

@@ -107,6 +107,12 @@ def period_at(kind: str, instant: datetime, calendar: Calendar) -> Period:
     return _period_of_day(kind, calendar.day_of(instant), calendar)
 
 
+def whole_of(period: Period, calendar: Calendar) -> Period:
+    """The whole week, month ... that a to-date period is a part of; any other period is whole itself."""
+    kind = TO_DATE.get(period.kind)
+    return period if kind is None else _period_of_day(kind, calendar.day_of(period.start), calendar)
+
+
 def previous_period(period: Period, calendar: Calendar) -> Period:
     """The period to compare with.
 

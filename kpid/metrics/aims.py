@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from kpid.analysis.pace import prorated
-from kpid.analysis.periods import is_fixed, period_at
+from kpid.analysis.periods import TO_DATE, is_fixed, period_at
 from kpid.analysis.workdays import WorkCalendar
 from kpid.errors import KpidError
 from kpid.metrics.measure import MetricsSetup
@@ -51,7 +51,7 @@ def aim_of(
         now: targets set later are not known yet.
         work: working days, by which the target of a longer period is divided up; None for what does not grow over a period.
     """
-    own = _decimal(targets.of(target, period, dims, now).value)
+    own = _decimal(targets.of(target, period, dims, now).value) if period.kind not in TO_DATE else None
     if own is not None or work is None or is_fixed(period.kind):
         return Aim(own)
     for kind in WHOLES.get(period.kind, ()):

@@ -276,9 +276,8 @@ class _Run:
         return Maker(plan, answers, coverage, labels, self.setup.currency, self.now, self._targets(asks))
 
     def _setting(self, foreign: frozenset[str] = frozenset()) -> Setting:
-        setup = self.setup
-        zone, calendars = setup.calendar.timezone, setup.calendars
-        return Setting(self.now, zone, setup.currency, foreign, calendars, self._history(), setup.custom, setup.rate_day)
+        of, time, history = self.setup, self.setup.calendar, self._history()
+        return Setting(self.now, time.timezone, of.currency, foreign, of.calendars, history, of.custom, of.rate_day, time)
 
     def _history(self) -> frozenset[str]:
         """The histories of owners and teams that have rows, if events count for the owner of then."""

@@ -28,7 +28,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import CTE, Values
 from sqlalchemy.sql.functions import coalesce
 
-from kpid.analysis.periods import Calendar
+from kpid.analysis.periods import Calendar, whole_of
 from kpid.analysis.workdays import Span, WorkCalendar, open_spans
 from kpid.metrics.constructs import LiteralRows
 from kpid.metrics.dimensions import Custom
@@ -58,6 +58,7 @@ class Setting:
         history: history tables that have rows (``owner_history``, ``team_memberships``): only these are joined.
         custom: dimensions made from custom fields.
         rate_day: the day whose exchange rates hold for all amounts; None: each amount's own day.
+        calendar: how the wanted periods are cut; None: by the plain calendar of the zone.
     """
 
     now: datetime
@@ -68,6 +69,7 @@ class Setting:
     history: frozenset[str] = frozenset()
     custom: Custom = field(default_factory=dict)
     rate_day: date | None = None
+    calendar: Calendar | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -105,7 +107,9 @@ def _rows(periods: Sequence[Period], setting: Setting, trailing: int | None) -> 
         until = now + timedelta(microseconds=1) if is_current else min(period.end, now + timedelta(microseconds=1))
         last = calendar.day_of(max(period.start, period.end - timedelta(microseconds=1)))
         first = calendar.day_of(start)
-        rows.append((no, start, period.end, min(period.end, now), until, is_current, first, last))
+        whole = whole_of(period, setting.calendar or calendar)
+        whole_last = last if whole is period else calendar.day_of(whole.end - timedelta(microseconds=1))
+        rows.append((no, start, period.end, min(period.end, now), until, is_current, first, last, whole_last))
     return rows
 
 

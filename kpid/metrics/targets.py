@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from kpid.analysis.periods import Calendar, is_kind, period_from_label
+from kpid.analysis.periods import Calendar, days_of, is_kind, period_from_label, whole_of
 from kpid.analysis.workdays import WorkCalendar
 from kpid.config.model import KpiSettings
 from kpid.metrics.dialects import compile_statement
@@ -56,24 +56,28 @@ class Targets:
     work: WorkCalendar | None = None
 
     def of(self, target: Target, period: Period, dims: Dims, now: datetime) -> Quantity:
-        """The target for a period and segment, prorated if so asked; undefined, with the reason, where there is none."""
-        whole = self._whole(target, period, dims, now)
-        if not target.prorate or not period.start <= now < period.end or not whole.is_defined:
-            return whole
-        work = self.work or WorkCalendar(timezone=self.calendar.timezone)
-        first, after = self.calendar.day_of(period.start), self.calendar.day_of(period.end)
-        days = work.working_days(first, after)
-        part = work.elapsed_days(first, now) / days if days else Fraction(0)
-        return Quantity((whole.exact or 0) * part, label=f"part of the {target.label} for the working days so far")
+        """The target for a period and segment, prorated if so asked; undefined, with the reason, where there is none.
 
-    def _whole(self, target: Target, period: Period, dims: Dims, now: datetime) -> Quantity:
+        A to-date period (``qtd``) has the target of the whole that it is a part of, as it was known at its end.
+        """
+        whole = whole_of(period, self.calendar)
+        aim, is_over = self._whole(target, whole, dims, now, period.end), whole.end <= min(now, period.end)
+        if not target.prorate or is_over or now < whole.start or not aim.is_defined:
+            return aim
+        work = self.work or WorkCalendar(timezone=self.calendar.timezone)
+        first, after = days_of(whole, self.calendar)
+        days = work.working_days(first, after)
+        part = work.elapsed_days(first, min(now, period.end)) / days if days else Fraction(0)
+        return Quantity((aim.exact or 0) * part, label=f"part of the {target.label} for the working days so far")
+
+    def _whole(self, target: Target, period: Period, dims: Dims, now: datetime, end: datetime) -> Quantity:
         day = self.calendar.day_of(period.start)
         known = [
             row
             for row in (*self.rows, *_configured(self.settings.get(target.kpi), target.kpi, self.calendar))
             if row.kpi == target.kpi and row.period_kind == period.kind and _is_about(row.dims, dims)
             if row.first_day in {None, day}
-            if row.valid_from is None or (row.valid_from < period.end and row.valid_from <= now)
+            if row.valid_from is None or (row.valid_from < end and row.valid_from <= now)
         ]
         if known:
             newest = max(known, key=lambda row: (row.first_day is not None, row.valid_from is not None, row.valid_from or _NEVER))

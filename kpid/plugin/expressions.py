@@ -57,14 +57,17 @@ PERIODS: TableClause = table(
     column("is_current", Boolean),
     column("first_day", Date),
     column("last_day", Date),
+    column("whole_last_day", Date),
 )
 """The wanted periods, a row each, for derived entities (clock :class:`~kpid.plugin.InPeriod`).
 
 ``no`` identifies the period; ``[starts, ends)`` are its bounds; ``as_of`` is its end, at most now. ``until`` is exclusive: what
 happened before it is known (the end; of the current period just after now). ``first_day`` and ``last_day`` are local dates, both
-part of the period. A thing *is* in a state at ``starts`` if it was just before: ``valid_from < starts and (valid_to is null or
-valid_to >= starts)``; at the end likewise with ``until``. So what is there at the end is what was there at the start, plus what
-began, minus what ended in the period.
+part of the period; ``whole_last_day`` is the last one of the whole week, month ... that a to-date period is a part of.
+
+A thing *is* in a state at ``starts`` if it was just before: ``valid_from < starts and (valid_to is null or valid_to >= starts)``;
+at the end likewise with ``until``. So what is there at the end is what was there at the start, plus what began, minus what ended
+in the period.
 """
 
 

@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, tuple[str, str, int | None]] = {
     "sales_cycle_days": ("quarter", "rise > 25% vs median(4)", 10),
     "sales_velocity": ("quarter", "drop > 20% vs last_year", 10),
     "won_amount": ("quarter", "pace < 90% of target", None),
-    "pipeline_open_amount": ("week", "< 300% of target", None),
+    "pipeline_coverage": ("qtd", "< 3", None),
     "pipeline_created": ("week", "drop > 30% vs avg(8)", None),
     "stage_conversion_rate": ("quarter", "'p_chart'", 30),
     "stale_deal_share": ("week", "> 20%", 10),

@@ -152,6 +152,8 @@ def test_message_shows_what_was_pressed_and_what_the_command_has_done(slack, tmp
         snooze(app, ids=[number], by="bob", until="3d", comment="<!channel> later")
         deliver(app)
         assert "Snoozed by bob at " in json.dumps(blocks(slack, "section"))
-        assert "<!channel>" not in json.dumps([one for one in blocks(slack, "section") if one.get("text", {}).get("type") == "mrkdwn"])
+        assert "<!channel>" not in json.dumps(
+            [one for one in blocks(slack, "section") if one.get("text", {}).get("type") == "mrkdwn"]
+        )
         assert deliver(app).sent == 0
         assert slack.calls["POST /api/chat.postMessage"] == 1

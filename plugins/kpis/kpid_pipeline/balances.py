@@ -215,7 +215,7 @@ PIPELINE_WEIGHTED_AMOUNT = Kpi(
 
 
 def _coverage(params: Mapping[str, str]) -> Definition:
-    inside = OPEN.c.expected_close_date.between(OPEN.c.first_day, OPEN.c.last_day)
+    inside = OPEN.c.expected_close_date.between(OPEN.c.first_day, OPEN.c.whole_last_day)
     measures = {
         "open": Measure(OPEN, AT_END, sum_(OPEN.c.value, known(inside)), label="open deals", lacks=OPEN.c.value_lacks),
         "undated": Measure(OPEN, AT_END, count(known(OPEN.c.expected_close_date.is_(None))), label="open deals"),
@@ -260,7 +260,7 @@ PIPELINE_COVERAGE = Kpi(
         "base": Param(("remaining", "full"), "Against what is still missing to the target, or against the whole target."),
         "missing_fx": MISSING_FX,
     },
-    formula_text="amount of open deals that should be closed in the period / (target - won so far)",
+    formula_text="amount of open deals that should be closed in the period (of qtd: the whole quarter) / (target - won so far)",
     why="Whether there is enough to win the rest of the period's target from.",
     misleads="Expected closing dates are hopes. How much is enough depends on the win rate: 1 / win rate by amount.",
     source="Salesforce pipeline dashboard; Optifai multiplies by the win rate, which is not done here",

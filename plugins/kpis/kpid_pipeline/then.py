@@ -137,7 +137,7 @@ def _open_deals() -> Subquery:
         was("amount", number_of(fields["amount"].c.value)),
         was("currency", func.nullif(func.trim(fields["currency"].c.value), "")),
         was("probability", number_of(fields["probability"].c.value)),
-        expected, p.first_day, p.last_day, p.as_of, p.until,
+        expected, p.first_day, p.whole_last_day, p.as_of, p.until,
         or_(d.created_at.is_not(None), p.is_current).label("is_known"),
     )  # fmt: skip
     r = raw.select_from(joined).where(is_open).subquery("open_raw")

@@ -148,6 +148,16 @@ def test_coverage_of_what_is_missing_to_the_target(tmp_path, value, base, covere
         assert found.warnings[0] == "the target is met: nothing is left to cover"
 
 
+@pytest.mark.parametrize(("period", "covered"), [("QTD 2017-11-10", 4), ("MTD 2017-12-10", 4), ("QTD 2017-12-31", 4)])
+def test_coverage_in_the_course_of_a_period_looks_to_its_end(tmp_path, period, covered):
+    month = {**target(Decimal(150)), "id": "m", "period_kind": "month", "period_start": date(2017, 12, 1)}
+    begun, won = datetime(2017, 10, 2, tzinfo=UTC), on(1) if period.startswith("MTD") else on(20, 10)
+    still = [deal(n, created_at=begun, expected_close_date=date(2017, 12, 31)) for n in (2, 3)]
+    rows = {"deals": [deal(1, "won", created_at=begun, closed_at=won), *still], "targets": [target(Decimal(150)), month]}
+    found = measure_rows(KPIS["pipeline_coverage"], rows, period, folder=tmp_path, others=KPIS)
+    assert {one.period.label: one.value for one in found}[period] == covered
+
+
 def test_what_came_in_at_its_first_amount_or_that_of_the_periods_end(tmp_path):
     history = field("amount", ("10", on(1)), ("20", on(10)), ("30", datetime(2018, 1, 1, 12, tzinfo=UTC)))
     found = {}

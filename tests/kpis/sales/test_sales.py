@@ -328,6 +328,17 @@ def test_a_period_that_is_not_over_is_compared_with_its_part_of_the_target(tmp_p
     assert (whole.denominator, part.denominator) == (210, 110), "11 of 21 working days"
 
 
+def test_a_month_to_date_is_compared_with_its_part_of_the_months_target(tmp_path):
+    rows = {"deals": [deal(1, amount=Decimal(100))], "targets": [target(Decimal(210))]}
+    for folder, prorate, label, expected in (
+        ("a", "false", "MTD 2017-12-15", 210), ("b", "true", "MTD 2017-12-15", 110), ("c", "true", "MTD 2017-12-31", 210),
+    ):  # fmt: skip
+        (tmp_path / folder).mkdir()
+        params, kpi = {"prorate": prorate}, KPIS["quota_attainment"]
+        found = measure_rows(kpi, rows, label, folder=tmp_path / folder, others=KPIS, params=params)
+        assert {one.period.label: one.denominator for one in found}[label] == expected
+
+
 # ---- loss reasons
 
 
