@@ -18,6 +18,7 @@ from kpid.plugin.connector import (
     Cursor,
     DeletedPage,
     EntityReads,
+    IdPage,
     Page,
     Row,
     SourceContext,
@@ -39,6 +40,7 @@ from kpid.plugin.expressions import (
 )
 from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import OPEN_HOURS, in_business_time
+from kpid.plugin.keeping import FileKeep, Keep, MemoryKeep, bound
 from kpid.plugin.kpi import (
     AS_OF,
     Aggregate,
@@ -69,7 +71,7 @@ from kpid.plugin.kpi import (
 )
 from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle, filled_columns
 from kpid.plugin.notifier import Action, Image, Link, Message, Notifier, NotifierContext, Press, Receipt, Section
-from kpid.plugin.pacing import Pacer, RateLimit
+from kpid.plugin.pacing import Budget, Pacer, Pacers, RateLimit
 from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
 from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
@@ -91,6 +93,7 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "Benchmark",
+    "Budget",
     "ClientCredentials",
     "ColumnMap",
     "Connector",
@@ -103,12 +106,15 @@ __all__ = [
     "DeliveryError",
     "During",
     "EntityReads",
+    "FileKeep",
     "Finding",
     "HeaderAuth",
     "HttpClient",
     "HttpFailure",
+    "IdPage",
     "Image",
     "InPeriod",
+    "Keep",
     "Known",
     "Kpi",
     "KpidError",
@@ -116,6 +122,7 @@ __all__ = [
     "Mapped",
     "Mapper",
     "Measure",
+    "MemoryKeep",
     "Message",
     "NextLink",
     "NextToken",
@@ -126,6 +133,7 @@ __all__ = [
     "OAuth",
     "Offset",
     "Pacer",
+    "Pacers",
     "Page",
     "PageNumber",
     "Paginator",
@@ -148,6 +156,7 @@ __all__ = [
     "Use",
     "ValueStyle",
     "Values",
+    "bound",
     "by_account",
     "converted",
     "count",
