@@ -1,0 +1,8 @@
+"""The benches of all connectors: each a fake of the vendor with the connector that reads it. One line for each."""
+
+from kpid.testing import SourceBench
+from tests.vendors.hubspot import HubSpotBench
+
+BENCHES: list[type[SourceBench]] = [
+    HubSpotBench,
+]
