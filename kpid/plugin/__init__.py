@@ -24,6 +24,7 @@ from kpid.plugin.connector import (
     SourceContext,
     Tombstone,
 )
+from kpid.plugin.course import Course, Leg, cursor_since
 from kpid.plugin.expressions import (
     CURRENCY,
     NOW,
@@ -99,6 +100,7 @@ __all__ = [
     "Connector",
     "ConnectorError",
     "ConnectorInfo",
+    "Course",
     "Cursor",
     "DeferredError",
     "Definition",
@@ -118,6 +120,7 @@ __all__ = [
     "Known",
     "Kpi",
     "KpidError",
+    "Leg",
     "Link",
     "Mapped",
     "Mapper",
@@ -162,6 +165,7 @@ __all__ = [
     "count",
     "count_distinct",
     "counts",
+    "cursor_since",
     "date_of",
     "dates_between",
     "days_between",
