@@ -6,9 +6,10 @@ See the README's "Writing a plugin" and ``tests/example_plugin``.
 from kpid.errors import AuthError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
+from kpid.plugin.access import ApiSettings, pacer_of
 from kpid.plugin.accounts import by_account, described
 from kpid.plugin.amounts import converted
-from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
+from kpid.plugin.auth import BasicAuth, BearerAuth, HeaderAuth, OAuth, SessionAuth
 from kpid.plugin.capabilities import Known
 from kpid.plugin.casts import date_of, number_of, text_part
 from kpid.plugin.client import Auth, HttpClient, NoAuth
@@ -39,8 +40,10 @@ from kpid.plugin.expressions import (
     living,
     local_date,
 )
+from kpid.plugin.grants import ClientAssertion, ClientCredentials, Grant, JwtBearer, RefreshToken
 from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import OPEN_HOURS, in_business_time
+from kpid.plugin.jwt import signed, thumbprint
 from kpid.plugin.keeping import FileKeep, Keep, MemoryKeep, bound
 from kpid.plugin.kpi import (
     AS_OF,
@@ -87,6 +90,7 @@ __all__ = [
     "ZONE",
     "Action",
     "Aggregate",
+    "ApiSettings",
     "At",
     "Auth",
     "AuthError",
@@ -95,6 +99,7 @@ __all__ = [
     "BearerAuth",
     "Benchmark",
     "Budget",
+    "ClientAssertion",
     "ClientCredentials",
     "ColumnMap",
     "Connector",
@@ -110,12 +115,14 @@ __all__ = [
     "EntityReads",
     "FileKeep",
     "Finding",
+    "Grant",
     "HeaderAuth",
     "HttpClient",
     "HttpFailure",
     "IdPage",
     "Image",
     "InPeriod",
+    "JwtBearer",
     "Keep",
     "Known",
     "Kpi",
@@ -152,6 +159,7 @@ __all__ = [
     "SchemaError",
     "Secret",
     "Section",
+    "SessionAuth",
     "Settings",
     "SourceContext",
     "Target",
@@ -186,10 +194,13 @@ __all__ = [
     "mean",
     "min_",
     "number_of",
+    "pacer_of",
     "quantile",
     "read_pages",
     "seconds_between",
+    "signed",
     "sum_",
     "text_part",
+    "thumbprint",
     "top_sum",
 ]

@@ -63,7 +63,7 @@ class Leg:
 class Course:
     """The legs of one read of an entity: what a killed run began, then what came since.
 
-    Cursors are ``{"since": instant}`` between reads, and within one ``{"window": [start or null, end], "kind": ..., "place": ...}``.
+    Cursors are ``{"since": instant}`` between reads, and within one ``{"window": [start, end], "kind": ..., "place": ...}``.
 
     Args:
         kinds: the vendor's types that fill the entity, in order; at least one.
