@@ -195,7 +195,10 @@ class _Book:
         subject = f"source:{self._source}/{entity}"
         with self._store.write() as connection:
             counts = {"rows": tally.rows, "changed": tally.changed, "deletes": tally.deletes}
-            syncs.finish(connection, key, state, now, **counts, error=text, warnings=warnings, through=through)
+            until = error.until if isinstance(error, DeferredError) else None
+            syncs.finish(
+                connection, key, state, now, **counts, error=text, warnings=warnings, through=through, deferred_until=until
+            )
             if error is not None and state == "failed":
                 problems.note(connection, subject, _sentence(error), error.hint or self._again, now)
             elif tally.suspicious:

@@ -1,0 +1,124 @@
+"""Rows of pages, gathered and stored in batches, each together with the watermark behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from kpid.errors import PluginError
+from kpid.ingest.observed import observed_intervals
+from kpid.ingest.rows import table_from_rows
+from kpid.ingest.run import Run, Tally, ask
+from kpid.plugin import EntityReads, Row
+from kpid.warehouse import Batch, Watermark
+from kpid.warehouse.types import arrow_schema
+
+BATCH_ROWS = 10_000
+"""Small pages are gathered up to this: the engine writes large batches an order of magnitude faster."""
+BATCH_SECONDS = 5.0
+"""... but from a slow source what has been read is stored after this, so that a kill loses little."""
+
+
+class Storing:
+    """Gathers rows and stores them.
+
+    Args:
+        run: the sync that this is part of.
+        reads: what the connector promises for the entity.
+        tally: is kept up to date.
+    """
+
+    def __init__(self, run: Run, reads: EntityReads, tally: Tally) -> None:
+        self.run = run
+        self.reads = reads
+        self.tally = tally
+        self.entities = (reads.entity, *reads.carries)
+        self._buffer: dict[str, list[Row]] = {}
+        self._gathered = 0
+        self._stored_at = run.clock.monotonic()
+
+    def take(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Take over a page's rows.
+
+        Raises:
+            PluginError: rows of an entity that the connector has not announced.
+        """
+        for entity, given in rows.items():
+            if entity not in self.entities:
+                raise PluginError(
+                    f"the connector gives rows of {entity!r} on pages of {self.reads.entity!r} without saying so in `carries`",
+                    where=f"source {self.run.source}",
+                )
+            self._buffer.setdefault(entity, []).extend(given)
+            self._gathered += len(given)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough has come together, or enough time has passed."""
+        return self._gathered >= BATCH_ROWS or self.run.clock.monotonic() - self._stored_at >= BATCH_SECONDS
+
+    def store(
+        self, watermark: Watermark, *, seen: str | None = None, counted: Sequence[str] = (), forget: Sequence[str] = ()
+    ) -> None:
+        """Store what has come together, and the watermark behind it, in one transaction.
+
+        Args:
+            watermark: goes on behind these rows.
+            seen: name of the complete read under which the rows of ``counted`` entities are marked as met; None: none is.
+            counted: entities of which a complete read says what has vanished.
+            forget: entities of which the marks of an earlier read are dropped first.
+        """
+        now = self.run.clock.now()
+        tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
+        history = self._observed(tables.get("deals"))
+        with self.run.warehouse.batch() as batch:
+            for entity in forget:
+                batch.forget_seen(self.run.source, entity)
+            for entity, table in tables.items():
+                self._upsert(batch, entity, table)
+                if seen is not None and entity in counted:
+                    batch.mark_seen(self.run.source, entity, seen, table.column("id"))
+            if history is not None:
+                batch.upsert("deal_stage_history", history)
+            batch.save_watermark(watermark)
+        self._buffer.clear()
+        self._gathered = 0
+        self._stored_at = self.run.clock.monotonic()
+        if self.run.progress is not None:
+            self.run.progress(f"{self.run.source}/{self.reads.entity}", self.tally.rows, self.tally.total)
+
+    def _upsert(self, batch: Batch, entity: str, table: pa.Table) -> None:
+        written = batch.upsert(entity, table)
+        self.tally.rows += written.rows
+        self.tally.changed += written.changed
+
+    def _table(self, entity: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> pa.Table:
+        run = self.run
+        convert = partial(table_from_rows, entity, rows, source=run.source, synced_at=now, timezone=run.timezone)
+        converted = ask(run.source, run.connector, convert)
+        for problem in converted.problems:
+            self.tally.add_problem(problem)
+        return converted.table
+
+    def _observed(self, deals: pa.Table | None) -> pa.Table | None:
+        """Stage intervals that these deals show, where the CRM keeps no history of its own."""
+        if deals is None or self.reads.history != "since_sync":
+            return None
+        names = ["id", "stage_id", "pipeline_id", "updated_at", "synced_at"]
+        query = self.run.warehouse.query
+        incoming = deals.select(names).to_pylist()
+        ids = [row["id"] for row in incoming]
+        stored = query(f"SELECT {', '.join(names)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))", [ids])
+        running = query(
+            "SELECT * FROM deal_stage_history WHERE origin = 'observed' AND valid_to IS NULL "
+            "AND deal_id IN (SELECT unnest($1::VARCHAR[]))",
+            [ids],
+        )
+        rows = observed_intervals(stored.to_pylist(), incoming, running.to_pylist(), self.run.until)
+        schema = arrow_schema("deal_stage_history")
+        stamped = [{**row, "synced_at": self.run.clock.now()} for row in rows]
+        return pa.Table.from_pylist(stamped, schema=schema) if rows else None
