@@ -105,6 +105,7 @@ class OAuth:
         refused: Callable[[Response], AuthError | None] | None = None,
     ) -> None:
         self._client = client
+        client.hide(grant.secrets)
         self._path = path
         self._grant = grant
         self._clock = clock
@@ -146,27 +147,32 @@ class OAuth:
 
     def _exchange(self) -> Response:
         form = dict(self._grant.form())
-        try:
-            return self._client.post(self._path, data=form)
-        except HttpFailure as failure:
-            if failure.transient:
-                raise
-            refusal = self._refusal(failure)
-        again = dict(self._grant.form())
-        if again.get("refresh_token") == form.get("refresh_token"):
-            raise refusal
-        try:  # another process has rotated the token meanwhile
-            return self._client.post(self._path, data=again)
-        except HttpFailure as failure:
-            if failure.transient:
-                raise
-            raise self._refusal(failure) from None
+        answer = self._asked(form)
+        if isinstance(answer, AuthError):
+            again = dict(self._grant.form())
+            if again.get("refresh_token") != form.get("refresh_token"):  # another process has rotated the token meanwhile
+                answer = self._asked(again)
+        if isinstance(answer, AuthError):
+            raise answer
+        return answer
 
-    def _refusal(self, failure: HttpFailure) -> AuthError:
-        if self._refused and failure.response is not None and (error := self._refused(failure.response)):
+    def _asked(self, form: Mapping[str, str]) -> Response | AuthError:
+        """The answer to one request, or the refusal in our own words: the server's may quote what we sent."""
+        try:
+            return self._client.post(self._path, data=dict(form))
+        except HttpFailure as failure:
+            if failure.transient:
+                raise
+            return self._refusal(failure)
+        except AuthError as error:
+            return self._refusal(error.__cause__)
+
+    def _refusal(self, failure: BaseException | None) -> AuthError:
+        response = failure.response if isinstance(failure, HttpFailure) else None
+        if self._refused and response is not None and (error := self._refused(response)):
             return error
         return AuthError(
-            f"the token endpoint refused our credentials{_error_code(failure.response)}",
+            f"the token endpoint refused our credentials{_error_code(response)}",
             where=self._client.name,
             hint="Check client id, secret and refresh token; the consent may have been withdrawn",
         )

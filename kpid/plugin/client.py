@@ -130,7 +130,8 @@ class HttpClient(AbstractContextManager["HttpClient"]):
         self._redirect_hosts = frozenset(redirect_hosts)
         self._rng = rng or random.Random()  # noqa: S311  jitter, no secret
         own = tuple(secrets)
-        self._redactor = Redactor(lambda: (*own, *self._auth.secrets()), path=not secret_path)
+        self._senders: list[Callable[[], Sequence[str]]] = []
+        self._redactor = Redactor(lambda: (*own, *self._auth.secrets(), *self._sent_secrets()), path=not secret_path)
         settings = WireSettings(timeout, total, allow_private, ca_file, max_bytes)
         self._wire = Wire(base_url, name, clock, self._redactor, settings)
 
@@ -140,6 +141,13 @@ class HttpClient(AbstractContextManager["HttpClient"]):
     def close(self) -> None:
         """Let go of the connections."""
         self._wire.close()
+
+    def hide(self, secrets: Callable[[], Sequence[str]]) -> None:
+        """Keep further texts out of errors: what requests of this client carry beside its own credentials."""
+        self._senders.append(secrets)
+
+    def _sent_secrets(self) -> tuple[str, ...]:
+        return tuple(text for secrets in self._senders for text in secrets())
 
     def get(self, path: str, *, params: Params | None = None, headers: Mapping[str, str] | None = None) -> Response:
         """GET with retries; see :meth:`request`."""

@@ -11,9 +11,12 @@ from kpid.testing.api import Answer, FakeApi, Request
 from kpid.testing.bench import Scene, SourceBench, expect_able
 from kpid.testing.clock import FakeClock
 from kpid.testing.connectors import ConnectorContract
+from kpid.testing.crm import Crm
+from kpid.testing.crm_bench import CrmBench
 from kpid.testing.expecting import expect, expect_error
 from kpid.testing.memory import MemorySync
 from kpid.testing.notifiers import NotifierBench, NotifierContract
+from kpid.testing.vendor import VendorApi
 
 if TYPE_CHECKING:
     from kpid.testing.walks import Walk, WalkContract
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "ConnectorContract",
+    "Crm",
+    "CrmBench",
     "FakeApi",
     "FakeClock",
     "MemorySync",
@@ -29,6 +34,7 @@ __all__ = [
     "Request",
     "Scene",
     "SourceBench",
+    "VendorApi",
     "Walk",
     "WalkContract",
     "expect",

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from kpid.errors import AuthError, DeferredError
+from kpid.errors import AuthError, ConnectorError, DeferredError
 from kpid.plugin import (
     BasicAuth,
     BearerAuth,
@@ -250,3 +250,16 @@ def test_a_rolling_session_holds_as_long_as_it_is_used():
     clock.advance(timedelta(minutes=2))
     auth.headers()
     assert login.times == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+def test_a_refusal_that_quotes_what_we_sent_is_not_passed_on(api, status):
+    api.route("POST", "/token", lambda request: Answer(status, {"error": "invalid_client", "message": request.body.decode()}))
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as client:
+        auth = OAuth(client, "/token", ClientCredentials("app", Secret("app-secret")), clock=api.clock)
+        with pytest.raises(ConnectorError) as caught:
+            auth.headers()
+    seen = caught.value
+    while seen is not None:
+        assert "app-secret" not in f"{seen!s}{vars(seen)}"
+        seen = seen.__cause__ or seen.__context__
