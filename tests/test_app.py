@@ -9,6 +9,7 @@ import pytest
 from kpid.app import open_app
 from kpid.clock import ShiftedClock
 from kpid.errors import ConfigError
+from kpid.plugin import Secret
 
 CONFIG = """timezone: Europe/Berlin
 customers: {basis: orders, lookback_days: 180}
@@ -40,3 +41,24 @@ def test_an_unknown_basis_is_refused_where_it_stands(tmp_path):
     with pytest.raises(ConfigError, match="customers") as refused:
         opened(tmp_path, CONFIG.replace("basis: orders", "basis: gut feeling"))
     assert "kpid.yml:2" in str(refused.value)
+
+
+CRM = """timezone: Europe/Berlin
+sources:
+  crm: {connector: hubspot, token: example-token}
+"""
+
+
+def test_a_source_keeps_rotated_secrets_beside_the_state_and_shares_limits_across_a_reload(tmp_path):
+    app = opened(tmp_path, CRM)
+    try:
+        with app.connector("crm") as connector:
+            connector.context.keep.put("refresh_token", Secret("r1"))
+            assert connector.context.pacers is app.pacers
+        assert [path.name for path in (tmp_path / "var" / "kept").glob("*.json")] == ["crm.json"]
+        reloaded = open_app(tmp_path / "kpid.yml", app.clock, warehouse="none", stores_of=app)
+        assert reloaded.pacers is app.pacers
+        with reloaded.connector("crm") as connector:
+            assert connector.context.keep.get("refresh_token") == Secret("r1")
+    finally:
+        app.close()
