@@ -111,7 +111,9 @@ def told(result: SyncResult) -> dict[str, Any]:
 
 
 def failure(result: SyncResult) -> str | None:
-    """Why a source could not be read to its end; None if it was."""
-    if result.ok:
+    """Why a source could not be read to its end; None if it was, or if it asked to be left alone."""
+    if not result.failed:
         return None
-    return result.error or "; ".join(f"{one.entity}: {one.error or one.state}" for one in result.entities if one.state != "done")
+    return result.error or "; ".join(
+        f"{one.entity}: {one.error or one.state}" for one in result.entities if one.state == "failed"
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from kpid.ingest.position import position_from_json
 from kpid.ingest.reconcile import delete_pass, mark_vanished, suspicious_zero
-from kpid.ingest.run import Run, Tally, ask_each
+from kpid.ingest.run import Run, Tally, ask, ask_each
 from kpid.ingest.storing import Storing
-from kpid.plugin import EntityReads, Page
+from kpid.plugin import Cursor, EntityReads, Page
 from kpid.warehouse import Watermark
 
 
@@ -53,6 +54,8 @@ class _Reader:
         again = run.full or self._slept_too_long()
         if again:
             self.position = replace(self.position, read=None, run=None)
+        elif self._goes_back():
+            self.position = replace(self.position, read=self._cursor_since(run.since), run=None)
         self._begin = self.position.read
         from_start = reads.mode == "full" or (self._begin is None and (again or reads.deletes == "absence"))
         self._tracks = from_start or self.position.run is not None
@@ -65,6 +68,20 @@ class _Reader:
         """The source may have forgotten deletions since the last complete read."""
         kept, last = self.reads.deletes_kept, self.before.finished_at
         return kept is not None and last is not None and self.position.run is None and self.run.clock.now() - last > kept
+
+    def _goes_back(self) -> bool:
+        """A person wants changes read again that are behind the mark; what is read whole, or for the first time, has them."""
+        since, through = self.run.since, self.before.through
+        return since is not None and through is not None and since < through and self.reads.mode == "incremental"
+
+    def _cursor_since(self, at: datetime | None) -> Cursor | None:
+        cursor = None if at is None else ask(self.run.source, self.run.connector, lambda: self._at(at))
+        if cursor is None:
+            self.tally.notes.append(f"All {self.reads.entity} are read again: the source cannot begin at an instant")
+        return cursor
+
+    def _at(self, at: datetime) -> Cursor | None:
+        return self.run.connector.since(self.reads.entity, at)
 
     def take(self, page: Page) -> None:
         """Take over a page; store when enough has come together."""
@@ -95,6 +112,7 @@ class _Reader:
         tally, run = self.tally, self.run
         vanishes = self._tracks and (self._resumed or not self._unchanged)
         through = min(tally.through or run.until, run.until)
+        through = max(through, self.before.through or through)
         doubtful = self._doubtful() if vanishes and not run.full else {}
         for entity, count in doubtful.items():
             tally.warnings.append(f"The source gave no {entity} at all, though {count} are stored: they are kept")

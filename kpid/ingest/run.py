@@ -26,7 +26,8 @@ Progress = Callable[[str, int, int | None], None]
 class Run:
     """One sync of one source.
 
-    ``until`` is the upper bound of everything it reads, by the source's clock where it tells.
+    ``until`` is the upper bound of everything it reads, by the source's clock where it tells; ``since`` is from when on a person
+    wants everything read again.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Run:
     timezone: ZoneInfo
     until: datetime
     full: bool = False
+    since: datetime | None = None
     progress: Progress | None = None
 
 
@@ -52,6 +54,8 @@ class Tally:
     """Every row of the source was read: problems of rows that were not met again are over."""
     suspicious: bool = False
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the person who asked for this sync should be told; nothing is wrong."""
     problems: dict[tuple[str, str], RowProblem] = field(default_factory=dict)
 
     def add_problem(self, problem: RowProblem) -> None:

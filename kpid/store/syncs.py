@@ -76,16 +76,17 @@ def finish(
     )
 
 
+def deferred(connection: Connection, source: str) -> SyncRun | None:
+    """The sync at which the source asked to be left alone, if it is the newest of any of its entities."""
+    ended = (sync_runs.c.source == source, sync_runs.c.kind == "sync", sync_runs.c.state != "running")
+    row = connection.execute(select(sync_runs).where(*ended).order_by(sync_runs.c.id.desc()).limit(1)).one_or_none()
+    return _run(row._mapping) if row is not None and row.state == "deferred" else None
+
+
 def deferred_until(connection: Connection, source: str) -> datetime | None:
     """Until when the source asked to be left alone, by the newest sync of any of its entities; None: it did not."""
-    newest = (
-        select(sync_runs.c.state, sync_runs.c.deferred_until)
-        .where(sync_runs.c.source == source, sync_runs.c.kind == "sync", sync_runs.c.state != "running")
-        .order_by(sync_runs.c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(newest).one_or_none()
-    return row.deferred_until if row is not None and row.state == "deferred" else None
+    newest = deferred(connection, source)
+    return newest.deferred_until if newest else None
 
 
 def close_abandoned(connection: Connection, source: str, now: datetime) -> int:
