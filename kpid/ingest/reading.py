@@ -85,7 +85,7 @@ class _Reader:
 
     def take(self, page: Page) -> None:
         """Take over a page; store when enough has come together."""
-        self._storing.take(page.rows)
+        self._storing.take(page)
         if page.restarted:
             self._forget, self._resumed = self._tracks, False
         self._unchanged = page.unchanged

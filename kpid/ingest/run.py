@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from kpid.clock import Clock
 from kpid.config.secrets import mask_of
 from kpid.errors import ConnectorError, PluginError
+from kpid.ingest.merging import Merges
 from kpid.ingest.rows import RowProblem
 from kpid.plugin import Connector
 from kpid.plugin.redact import redact
@@ -36,6 +37,7 @@ class Run:
     clock: Clock
     timezone: ZoneInfo
     until: datetime
+    merges: Merges
     full: bool = False
     since: datetime | None = None
     progress: Progress | None = None

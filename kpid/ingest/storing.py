@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from kpid.errors import PluginError
+from kpid.ingest.merging import buried, gone_rows
 from kpid.ingest.observed import observed_intervals
 from kpid.ingest.rows import table_from_rows
 from kpid.ingest.run import Run, Tally, ask
-from kpid.plugin import EntityReads, Row
+from kpid.plugin import EntityReads, Page, Row, Tombstone
 from kpid.warehouse import Batch, Watermark
 from kpid.warehouse.types import arrow_schema
 
@@ -38,16 +39,17 @@ class Storing:
         self.tally = tally
         self.entities = (reads.entity, *reads.carries)
         self._buffer: dict[str, list[Row]] = {}
+        self._gone: dict[str, Tombstone] = {}
         self._gathered = 0
         self._stored_at = run.clock.monotonic()
 
-    def take(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        """Take over a page's rows.
+    def take(self, page: Page) -> None:
+        """Take over a page's rows, and what it says to be gone. What is said last of a record counts.
 
         Raises:
             PluginError: rows of an entity that the connector has not announced.
         """
-        for entity, given in rows.items():
+        for entity, given in page.rows.items():
             if entity not in self.entities:
                 raise PluginError(
                     f"the connector gives rows of {entity!r} on pages of {self.reads.entity!r} without saying so in `carries`",
@@ -55,6 +57,11 @@ class Storing:
                 )
             self._buffer.setdefault(entity, []).extend(given)
             self._gathered += len(given)
+        if self._gone:
+            for row in page.rows.get(self.reads.entity, ()):
+                self._gone.pop(row.get("native_id", ""), None)
+        self._gone.update((stone.native_id, stone) for stone in page.gone)
+        self._gathered += len(page.gone)
 
     @property
     def is_due(self) -> bool:
@@ -72,24 +79,35 @@ class Storing:
             counted: entities of which a complete read says what has vanished.
             forget: entities of which the marks of an earlier read are dropped first.
         """
-        now = self.run.clock.now()
+        now, run, own = self.run.clock.now(), self.run, self.reads.entity
         tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
+        gone = gone_rows(run.source, self._gone.values(), run.until)
+        merged = {entity: run.merges.learn(entity, table, gone if entity == own else ()) for entity, table in tables.items()}
+        if own not in tables:
+            merged[own] = run.merges.learn(own, None, gone)
+        tables = {entity: run.merges.redirected(entity, table) for entity, table in tables.items()}
+        stubs = run.merges.stubs(own, gone, now, tables[own].column("id").to_pylist() if own in tables and gone else ())
         history = self._observed(tables.get("deals"))
-        with self.run.warehouse.batch() as batch:
+        with run.warehouse.batch() as batch:
             for entity in forget:
-                batch.forget_seen(self.run.source, entity)
+                batch.forget_seen(run.source, entity)
+            for entity, losers in merged.items():
+                run.merges.point_to_winners(batch, entity, losers)
             for entity, table in tables.items():
                 self._upsert(batch, entity, table)
                 if seen is not None and entity in counted:
-                    batch.mark_seen(self.run.source, entity, seen, table.column("id"))
-            if history is not None:
-                batch.upsert("deal_stage_history", history)
+                    batch.mark_seen(run.source, entity, seen, table.column("id"))
+            for entity, extra in ((own, stubs), ("deal_stage_history", history)):
+                if extra is not None:
+                    batch.upsert(entity, extra)
+            self.tally.deletes += batch.tombstone(own, gone)
             batch.save_watermark(watermark)
         self._buffer.clear()
+        self._gone.clear()
         self._gathered = 0
-        self._stored_at = self.run.clock.monotonic()
-        if self.run.progress is not None:
-            self.run.progress(f"{self.run.source}/{self.reads.entity}", self.tally.rows, self.tally.total)
+        self._stored_at = run.clock.monotonic()
+        if run.progress is not None:
+            run.progress(f"{run.source}/{own}", self.tally.rows, self.tally.total)
 
     def _upsert(self, batch: Batch, entity: str, table: pa.Table) -> None:
         written = batch.upsert(entity, table)
@@ -102,7 +120,7 @@ class Storing:
         converted = ask(run.source, run.connector, convert)
         for problem in converted.problems:
             self.tally.add_problem(problem)
-        return converted.table
+        return buried(converted.table, run.until)
 
     def _observed(self, deals: pa.Table | None) -> pa.Table | None:
         """Stage intervals that these deals show, where the CRM keeps no history of its own."""

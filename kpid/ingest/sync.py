@@ -14,9 +14,11 @@ from typing import Any
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, PluginError
 from kpid.ingest.book import Book, EntitySync
+from kpid.ingest.merging import Merges
 from kpid.ingest.reading import read_entity
 from kpid.ingest.run import Progress, Run, Tally, ask
 from kpid.plugin import Connector, EntityReads
+from kpid.plugin.entities import ENTITIES
 from kpid.store.engine import Store
 from kpid.warehouse import Warehouse
 
@@ -116,7 +118,8 @@ def sync_source(
         return SyncResult(name, (), started, clock.now(), error=str(error))
     if entities is None:
         book.unfilled(warehouse, reads)
-    run = Run(name, connector, warehouse, clock, connector.context.timezone, until, full, since, progress)
+    merges = Merges(warehouse, name, _filled(warehouse, name, all_reads))
+    run = Run(name, connector, warehouse, clock, connector.context.timezone, until, merges, full, since, progress)
     done_ones, stopped = _sync_each(run, reads, book)
     book.close(warehouse, refused=stopped if isinstance(stopped, AuthError) else None)
     deferred = stopped if isinstance(stopped, DeferredError) else None
@@ -128,6 +131,12 @@ def sync_source(
         deferred_until=deferred.until if deferred else None,
         deferred_why=str(deferred) if deferred else None,
     )
+
+
+def _filled(warehouse: Warehouse, name: str, reads: Sequence[EntityReads]) -> set[str]:
+    """The tables that may have rows of the source: what it fills now, and what it once filled."""
+    once = {mark.entity for mark in warehouse.watermarks() if mark.source == name}
+    return once.union(*((wanted.entity, *wanted.carries) for wanted in reads)) & ENTITIES.keys()
 
 
 def _sync_each(run: Run, reads: Sequence[EntityReads], book: Book) -> tuple[tuple[EntitySync, ...], ConnectorError | None]:

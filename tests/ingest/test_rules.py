@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from kpid.errors import ConnectorError, DeferredError
+from kpid.ingest.merging import references
 from kpid.ingest.sync import SyncResult
-from kpid.plugin import EntityReads
+from kpid.plugin import DeletedPage, EntityReads
 from kpid.store import problems, syncs
 from kpid.store.engine import Store
 from kpid.warehouse.duckdb import DuckDBWarehouse
-from tests.ingest.scripted import START, ScriptedConnector, StillClock, deal, page
+from tests.ingest.scripted import START, ScriptedConnector, StillClock, deal, gone, page
 
 Sync = Callable[..., SyncResult]
 HOUR = timedelta(hours=1)
@@ -78,6 +79,118 @@ def test_r08_a_failure_after_a_deferral_ends_the_waiting(sync: Sync) -> None:
     assert sync(crm, force=True).failed
     crm.script["deals"] = []
     assert sync(crm).ok
+
+
+ACCOUNTS = EntityReads("accounts", deletes="pass")
+
+
+def accounts_of(warehouse: DuckDBWarehouse) -> dict[str, str]:
+    found = warehouse.query("SELECT native_id, account_id FROM deals WHERE account_id IS NOT NULL").to_pylist()
+    return {row["native_id"]: row["account_id"].partition(":")[2] for row in found}
+
+
+def account(number: int | str, **values: Any) -> dict[str, Any]:
+    return {"native_id": str(number), "name": "Example Ltd", **values}
+
+
+def test_r06_a_merge_among_the_rows_moves_what_refers_to_the_loser(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("accounts", deletes="inline"), EntityReads("deals"))
+    crm.script["accounts"] = [page(account(1), account(2), account(3, parent_id="1"), entity="accounts")]
+    crm.script["deals"] = [page(deal(10, account_id="1"), deal(11, account_id="2"), deal(12, account_id="3"))]
+    sync(crm)
+    crm.script["accounts"] = [page(account(1, merged_into_id="2", updated_at=START), entity="accounts")]
+    crm.script["deals"] = [page(deal(13, account_id="1"))]
+    sync(crm)
+    assert accounts_of(warehouse) == {"10": "2", "11": "2", "12": "3", "13": "2"}, "also of a deal that is read later"
+    assert living(warehouse, "accounts") == ["2", "3"]
+    columns = "native_id, parent_id, deleted_at, deleted_reason, merged_into_id"
+    rows = warehouse.query(f"SELECT {columns} FROM accounts WHERE native_id <> '2' ORDER BY native_id").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("1", None, START, "merged", "crm:2"),
+        ("3", "crm:2", None, None, None),
+    ]
+    assert sync(crm).changed == 0
+
+
+def test_r06_a_chain_of_merges_ends_at_the_last_winner(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(ACCOUNTS, EntityReads("deals"))
+    crm.script["accounts"] = [page(*(account(i) for i in range(1, 5)), entity="accounts")]
+    crm.script["deals"] = [page(*(deal(i, account_id=i) for i in range(1, 5)))]
+    sync(crm)
+    crm.script = {}
+    crm.deletions["accounts"] = [DeletedPage([gone(1, merged_into="2")]), DeletedPage([gone(2, merged_into="3")])]
+    sync(crm)
+    assert accounts_of(warehouse) == {"1": "3", "2": "3", "3": "3", "4": "4"}
+    crm.deletions = {}
+    crm.script["deals"] = [page(deal(5, account_id="1"))]
+    sync(crm)
+    assert accounts_of(warehouse)["5"] == "3", "the alias outlives the sync that told it"
+
+
+def test_r06_a_merged_record_that_was_never_seen_is_known_by_its_stub(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(ACCOUNTS, EntityReads("deals"))
+    crm.script["accounts"] = [page(account(2), entity="accounts")]
+    crm.deletions["accounts"] = [DeletedPage([gone(1, merged_into="2"), gone(9)])]
+    sync(crm)
+    crm.script, crm.deletions = {"deals": [page(deal(10, account_id="1"))]}, {}
+    sync(crm)
+    assert accounts_of(warehouse) == {"10": "2"}
+    rows = warehouse.query("SELECT native_id, deleted_reason, merged_into_id, is_test FROM accounts ORDER BY native_id")
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [("1", "merged", "crm:2", True), ("2", None, None, False)]
+
+
+def test_r06_a_loser_that_is_seen_alive_again_is_no_alias_any_more(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(ACCOUNTS, EntityReads("deals"))
+    crm.deletions["accounts"] = [DeletedPage([gone(1, merged_into="2")])]
+    sync(crm)
+    crm.deletions = {}
+    crm.script = {"accounts": [page(account(1), entity="accounts")], "deals": [page(deal(10, account_id="1"))]}
+    sync(crm)
+    assert living(warehouse, "accounts") == ["1"]
+    assert accounts_of(warehouse) == {"10": "1"}
+
+
+def test_r06_a_row_that_refers_twice_to_a_loser_is_moved_whole(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("users", deletes="pass"), EntityReads("accounts"))
+    twice = [name for name, target in references("users") if target == "users"]
+    crm.script["users"] = [page({"native_id": "9", **dict.fromkeys(twice, "1")}, entity="users")]
+    sync(crm)
+    crm.script, crm.deletions["users"] = {}, [DeletedPage([gone(1, merged_into="2")])]
+    sync(crm)
+    (row,) = warehouse.query(f"SELECT {', '.join(twice)} FROM users WHERE native_id = '9'").to_pylist()
+    assert set(row.values()) == {"crm:2"}
+
+
+def test_r05_what_pages_tell_to_be_gone_is_stored_with_them(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("accounts", deletes="inline"), EntityReads("deals", deletes="inline"))
+    crm.script["accounts"] = [page(account(1), account(2), entity="accounts")]
+    crm.script["deals"] = [page(deal(1, account_id="1"), deal(2), deal(3), deal(4))]
+    sync(crm)
+    crm.script["accounts"] = [page(entity="accounts", gone=[gone(1, merged_into="2", at=START)])]
+    crm.script["deals"] = [
+        page(deal(2), gone=[gone(3), gone(2), gone(99)], cursor={"at": 1}),
+        page(deal(3, name="restored"), gone=[gone(4)], cursor={"at": 2}),
+    ]
+    result = sync(crm)
+    assert living(warehouse) == ["1", "3"], "what is said last of a record counts"
+    assert accounts_of(warehouse) == {"1": "2"}
+    assert [entity.deletes for entity in result.entities] == [1, 2]
+    sync(crm)
+    assert living(warehouse) == ["1", "3"]
+
+
+def test_r05_a_deletion_and_its_cursor_are_stored_together(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("deals", deletes="pass"))
+    crm.script["deals"] = [page(deal(1), deal(2), cursor={"at": 1})]
+    crm.deletions["deals"] = [DeletedPage([gone(1)], {"d": 1}), ConnectorError("gone away")]
+    sync(crm)
+    assert living(warehouse) == ["2"]
+    crm.deletions["deals"] = []
+    sync(crm)
+    assert crm.asked[-1][:2] == ("-deals", {"d": 1})
+    crm.script["deals"] = [page(deal(1), cursor={"at": 2})]
+    sync(crm)
+    assert living(warehouse) == ["1", "2"], "what is restored lives again"
 
 
 def test_since_reads_again_what_is_behind_the_mark(sync: Sync, warehouse: DuckDBWarehouse) -> None:
