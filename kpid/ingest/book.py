@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
 
 from kpid.analysis.wording import count_text
 from kpid.clock import Clock
@@ -30,6 +32,16 @@ class EntitySync:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def with_more(self, tally: Tally) -> EntitySync:
+        """The same, with what passes beside the read have done."""
+        return replace(
+            self,
+            rows=self.rows + tally.rows,
+            changed=self.changed + tally.changed,
+            deletes=self.deletes + tally.deletes,
+            warnings=(*self.warnings, *tally.warnings),
+        )
 
 
 class Book:
@@ -75,10 +87,10 @@ class Book:
                     hint = "Its rows stay as they were, and grow stale; check that its file or its place in `entities:` is there"
                     problems.note(connection, f"source:{self._source}/{mark.entity}", text, hint, now)
 
-    def start(self, entity: str) -> int:
-        """An entity's sync begins."""
+    def start(self, entity: str, kind: str = "sync") -> int:
+        """An entity's sync begins, or a pass beside it."""
         with self._store.write() as connection:
-            return syncs.start(connection, self._source, entity, self._clock.now())
+            return syncs.start(connection, self._source, entity, self._clock.now(), kind=kind)
 
     def finish(
         self, key: int, entity: str, tally: Tally, state: str, error: ConnectorError | PluginError | None = None
@@ -86,7 +98,7 @@ class Book:
         """An entity's sync has ended; its problems are noted, or are over."""
         now = self._clock.now()
         text = str(error) if error else None
-        warnings = [*tally.warnings, *(f"{p.entity}.{p.column}: {p.what} ({p.count} rows)" for p in tally.problems.values())]
+        warnings = _warnings(tally)
         through = tally.through if state == "done" else None
         subject = f"source:{self._source}/{entity}"
         with self._store.write() as connection:
@@ -99,30 +111,59 @@ class Book:
                 problems.note(connection, subject, _sentence(error), error.hint or self._again, now)
             elif tally.suspicious:
                 hint = f"Check the source's permissions and filters; if it is really empty: `kpid sync {self._source} --full`"
-                problems.note(connection, subject, tally.warnings[0], hint, now)
+                problems.note(connection, subject, "; ".join(tally.warnings), hint, now)
             elif state == "done" and tally.warnings:
                 hint = "The rest was read; look at the source's settings and at what it lets kpid see"
                 problems.note(connection, subject, "; ".join(tally.warnings), hint, now)
             elif state == "done":
                 problems.clear(connection, subject)
-            noted = self._note_rows(tally, lambda s, t, h, n: problems.note(connection, s, t, h, now, count=n))
+            self._note_findings(connection, entity, tally)
+            noted = self._note_rows(connection, tally)
             if state == "done" and tally.complete:
                 problems.clear_others(connection, f"data:{self._source}:{entity}/", noted)
         return EntitySync(
             entity, state, **counts, through=through, error=text, warnings=tuple(warnings), notes=tuple(tally.notes)
         )
 
-    def _note_rows(self, tally: Tally, note: Callable[[str, str, str, int], None]) -> list[str]:
-        subjects = []
+    def finish_beside(
+        self, key: int, entity: str, kind: str, tally: Tally, error: ConnectorError | PluginError | None = None
+    ) -> None:
+        """A pass beside the sync has ended, for now; whatever went wrong, the entity itself is read."""
+        is_deferred = isinstance(error, DeferredError)
+        state = "done" if error is None else "deferred" if is_deferred else "failed"
+        if error is not None and not is_deferred:
+            tally.findings[kind] = (_sentence(error), error.hint or self._again)
+        with self._store.write() as connection:
+            syncs.finish(
+                connection,
+                key,
+                state,
+                self._clock.now(),
+                rows=tally.rows,
+                changed=tally.changed,
+                deletes=tally.deletes,
+                error=str(error) if error else None,
+                warnings=_warnings(tally),
+                deferred_until=error.until if isinstance(error, DeferredError) else None,
+            )
+            self._note_findings(connection, entity, tally)
+            self._note_rows(connection, tally)
+
+    def _note_findings(self, connection: Connection, entity: str, tally: Tally) -> None:
+        for name, found in tally.findings.items():
+            subject = f"source:{self._source}/{entity} {name}"
+            if found is None:
+                problems.clear(connection, subject)
+            else:
+                problems.note(connection, subject, *found, self._clock.now())
+
+    def _note_rows(self, connection: Connection, tally: Tally) -> list[str]:
+        subjects, now = [], self._clock.now()
         for problem in tally.problems.values():
             subject = f"data:{self._source}:{problem.entity}/{problem.column}"
             text = f"{count_text(problem.count, 'row')} of {problem.entity}: {problem.what}, for example {problem.example}"
-            note(
-                subject,
-                text,
-                f"Correct them in the source or in its mapping, then `kpid sync {self._source} --full`",
-                problem.count,
-            )
+            hint = f"Correct them in the source or in its mapping, then `kpid sync {self._source} --full`"
+            problems.note(connection, subject, text, hint, now, count=problem.count)
             subjects.append(subject)
         return subjects
 
@@ -144,6 +185,12 @@ class Book:
                 problems.note(connection, flaw.check.subject, flaw.text, flaw.check.hint, now, count=flaw.count)
             for entity in ("deals", "orders", "survey_responses"):
                 problems.clear_others(connection, f"data:{entity}/", [flaw.check.subject for flaw in flaws])
+
+
+def _warnings(tally: Tally) -> list[str]:
+    found = [finding[0] for finding in tally.findings.values() if finding]
+    rows = [f"{p.entity}.{p.column}: {p.what} ({p.count} rows)" for p in tally.problems.values()]
+    return [*tally.warnings, *found, *rows]
 
 
 def _sentence(error: ConnectorError | PluginError) -> str:

@@ -19,6 +19,9 @@ class Side:
         cursor: where to go on.
         run: name under which it keeps what it has met.
         wanted: the fields that are new.
+        met: how many records it has met.
+        missed: how many of them had changed unnoticed.
+        example: one of these.
     """
 
     kind: Literal["ids", "fields", "reread"]
@@ -26,6 +29,9 @@ class Side:
     cursor: Cursor | None = None
     run: str | None = None
     wanted: tuple[str, ...] = ()
+    met: int = 0
+    missed: int = 0
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,8 @@ class Position:
             "asked": sorted(self.asked) or None,
             "side": self.side and _kept(
                 {"kind": self.side.kind, "began": self.side.began, "cursor": self.side.cursor, "run": self.side.run,
-                 "wanted": sorted(self.side.wanted) or None}
+                 "wanted": sorted(self.side.wanted) or None, "met": self.side.met or None,
+                 "missed": self.side.missed or None, "example": self.side.example}
             ),
             "listed_at": self.listed_at,
         }  # fmt: skip
@@ -85,7 +92,9 @@ def position_from_json(value: Mapping[str, Any] | None) -> Position:
 def _side(value: Mapping[str, Any] | None) -> Side | None:
     if value is None:
         return None
-    return Side(value["kind"], value["began"], value.get("cursor"), value.get("run"), tuple(value.get("wanted") or ()))
+    wanted = tuple(value.get("wanted") or ())
+    counts = (value.get("met") or 0, value.get("missed") or 0, value.get("example"))
+    return Side(value["kind"], value["began"], value.get("cursor"), value.get("run"), wanted, *counts)
 
 
 def _kept(values: Mapping[str, Any]) -> dict[str, Any]:

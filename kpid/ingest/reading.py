@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
-from kpid.ingest.position import position_from_json
-from kpid.ingest.reconcile import delete_pass, mark_vanished, suspicious_zero
+from kpid.ingest.beside import CHUNK
+from kpid.ingest.listing import RECONCILE
+from kpid.ingest.position import Position, Side, position_from_json
+from kpid.ingest.reconcile import ASKED_FOR, delete_pass, loss_of, mark_vanished, unmet_ids
 from kpid.ingest.run import Run, Tally, ask, ask_each
 from kpid.ingest.storing import Storing
 from kpid.plugin import Cursor, EntityReads, Page
@@ -51,13 +54,19 @@ class _Reader:
         # history may be forgotten by the source, not by us
         self._counted = self._storing.entities if is_whole else (reads.entity,)
         self._unchanged = False
-        again = run.full or self._slept_too_long()
+        slept = self._slept_too_long()
+        again = run.full or (slept and not reads.listing)
         if again:
             self.position = replace(self.position, read=None, run=None)
         elif self._goes_back():
             self.position = replace(self.position, read=self._cursor_since(run.since), run=None)
         self._begin = self.position.read
         from_start = reads.mode == "full" or (self._begin is None and (again or reads.deletes == "absence"))
+        if self._begin is None or (reads.mode == "full" and self.position.run is None):
+            # all rows are read with all fields
+            self.position = replace(self.position, asked=tuple(sorted(self._asks())), side=None)
+        if slept and reads.listing:
+            self.position = replace(self.position, side=Side("ids", run.clock.now().isoformat()))
         self._tracks = from_start or self.position.run is not None
         self._forget = self._tracks and (self.position.run is None or self._begin is None)
         if self._forget:
@@ -68,6 +77,9 @@ class _Reader:
         """The source may have forgotten deletions since the last complete read."""
         kept, last = self.reads.deletes_kept, self.before.finished_at
         return kept is not None and last is not None and self.position.run is None and self.run.clock.now() - last > kept
+
+    def _asks(self) -> frozenset[str]:
+        return ask(self.run.source, self.run.connector, lambda: self.run.connector.asks(self.reads.entity))
 
     def _goes_back(self) -> bool:
         """A person wants changes read again that are behind the mark; what is read whole, or for the first time, has them."""
@@ -111,13 +123,13 @@ class _Reader:
         """Every page is stored: mark what has vanished, and how far the data is complete now."""
         tally, run = self.tally, self.run
         vanishes = self._tracks and (self._resumed or not self._unchanged)
-        through = min(tally.through or run.until, run.until)
-        through = max(through, self.before.through or through)
+        if vanishes:
+            self._ask_for_unmet()
         doubtful = self._doubtful() if vanishes and not run.full else {}
-        for entity, count in doubtful.items():
-            tally.warnings.append(f"The source gave no {entity} at all, though {count} are stored: they are kept")
+        tally.warnings.extend(doubtful.values())
         tally.suspicious = self.reads.entity in doubtful
         tally.complete = not tally.suspicious and (vanishes or (self._begin is None and not self._unchanged))
+        tally.is_whole = tally.complete or (self.before.through is None and not self._unchanged and not tally.suspicious)
         with run.warehouse.batch() as batch:
             for entity in self._counted if self._tracks else ():
                 if vanishes and entity not in doubtful and self.position.run is not None:
@@ -127,13 +139,44 @@ class _Reader:
                 tally.through = self.before.through
                 batch.save_watermark(replace(self.before, cursor=replace(self.position, read=None, run=None).to_json()))
                 return
-            tally.through = through
-            done = replace(self.before, through=through, finished_at=run.clock.now())
-            batch.save_watermark(replace(done, cursor=replace(self.position, run=None).to_json()))
+            through = min(tally.through or run.until, run.until)
+            tally.through = max(through, self.before.through or through)
+            done = replace(self.before, through=tally.through, finished_at=run.clock.now())
+            batch.save_watermark(replace(done, cursor=self._at_the_end(compared=vanishes).to_json()))
             for entity in self.reads.carries:
                 batch.save_watermark(replace(done, entity=entity, cursor=None))
+        if vanishes:
+            tally.findings[RECONCILE] = None
 
-    def _doubtful(self) -> dict[str, int]:
-        read = self.position.run or ""
-        counts = {entity: suspicious_zero(self.run.warehouse, self.run.source, entity, read) for entity in self._counted}
-        return {entity: count for entity, count in counts.items() if count}
+    def _ask_for_unmet(self) -> None:
+        """What a read of the whole has left out is asked for by id: pages may have shifted under it."""
+        run, entity = self.run, self.reads.entity
+        if not self.reads.by_id or self.position.run is None:
+            return
+        unmet = unmet_ids(run.warehouse, run.source, entity, self.position.run)
+        if not 0 < len(unmet) <= ASKED_FOR:
+            return
+        for start in range(0, len(unmet), CHUNK):
+            ids = unmet[start : start + CHUNK]
+            for page in ask_each(run, partial(run.connector.fetch, entity, ids)):
+                self._storing.take(page)
+        self.store()
+
+    def _doubtful(self) -> dict[str, str]:
+        """What is wrong with a loss, by entity."""
+        read, found = self.position.run or "", {}
+        for entity in self._counted:
+            loss = loss_of(self.run.warehouse, self.run.source, entity, read)
+            if loss.is_doubtful and not loss.met_any:
+                found[entity] = f"The source gave no {entity} at all, though {loss.living:,} are stored: they are kept"
+            elif loss.is_doubtful and self.before.finished_at is not None:
+                text = f"The source left out {loss.unmet:,} of {loss.living:,} stored {entity} at once: they are kept"
+                found[entity] = text
+        return found
+
+    def _at_the_end(self, *, compared: bool) -> Position:
+        """The position between reads; ``compared``: what was stored was compared with the whole of the source."""
+        asks, asked = self._asks(), set(self.position.asked)
+        listed_at = self.run.clock.now().isoformat() if compared or self.position.listed_at is None else self.position.listed_at
+        known = tuple(sorted((asked & asks) or asked or asks))
+        return replace(self.position, run=None, asked=known, listed_at=listed_at if self.reads.listing else None)

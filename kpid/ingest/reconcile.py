@@ -5,7 +5,8 @@ Nothing is removed: past figures must stay explainable. Rows are marked, and a r
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from kpid.ingest.merging import gone_rows
 from kpid.ingest.position import Position
@@ -32,18 +33,49 @@ def delete_pass(run: Run, entity: str, before: Watermark, position: Position, ta
     return position
 
 
-def suspicious_zero(warehouse: Warehouse, source: str, entity: str, run: str) -> int:
-    """How many living rows a complete read has all missed at once; 0 if it has met any, or there were none.
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Of ``living`` rows of a source, ``unmet`` were not met by a complete read; ``met_any`` says whether it met anything."""
 
-    An empty answer to a full read is far more often a lost permission or a silent filter than an emptied CRM.
-    """
+    unmet: int
+    living: int
+    met_any: bool
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether so many at once are more likely hidden than gone: a lost permission, a sharing rule, a silent filter."""
+        if not self.met_any:
+            return self.living > 0
+        return self.unmet > LOST_ROWS and self.unmet > LOST_SHARE * self.living
+
+
+LOST_ROWS, LOST_SHARE = 50, 0.2
+"""More than both at once is doubted."""
+
+
+def loss_of(warehouse: Warehouse, source: str, entity: str, run: str, before: datetime | None = None) -> Loss:
+    """What the complete read ``run`` has not met, of the rows stored before an instant (None: of all)."""
     met = warehouse.query(
         "SELECT 1 AS met FROM seen WHERE source_id = $1 AND entity = $2 AND run = $3 LIMIT 1", [source, entity, run]
     )
-    if met.num_rows:
-        return 0
     alive = warehouse.query(f'SELECT count(*) AS n FROM "{entity}" WHERE source_id = $1 AND deleted_at IS NULL', [source])
-    return int(alive.column("n")[0].as_py())
+    unmet = warehouse.query(_UNMET.format(what="count(*) AS n", entity=entity), [source, entity, run, before])
+    return Loss(int(unmet.column("n")[0].as_py()), int(alive.column("n")[0].as_py()), met.num_rows > 0)
+
+
+def unmet_ids(warehouse: Warehouse, source: str, entity: str, run: str, before: datetime | None = None) -> list[str]:
+    """Native ids of the rows that would vanish."""
+    found = warehouse.query(_UNMET.format(what="s.native_id", entity=entity), [source, entity, run, before])
+    ids: list[str] = found.column("native_id").to_pylist()
+    return ids
+
+
+_UNMET = """SELECT {what} FROM {entity} s WHERE s.source_id = $1 AND s.deleted_at IS NULL
+AND (CAST($4 AS TIMESTAMPTZ) IS NULL OR s.synced_at < CAST($4 AS TIMESTAMPTZ))
+AND NOT EXISTS (SELECT 1 FROM seen k WHERE k.source_id = $1 AND k.entity = $2 AND k.run = $3 AND k.id = s.id)"""
+
+ASKED_FOR = 2_000
+"""Up to so many rows that a listing has left out are asked for one by one before they are believed to be gone."""
 
 
 def mark_vanished(batch: Batch, run: Run, entity: str, read: str, tally: Tally) -> None:

@@ -54,8 +54,12 @@ class Tally:
     through: datetime | None = None
     complete: bool = False
     """Every row of the source was read: problems of rows that were not met again are over."""
+    is_whole: bool = False
+    """After this read, every record of the source should be stored."""
     suspicious: bool = False
     warnings: list[str] = field(default_factory=list)
+    findings: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    """What checks of the whole found, by the check's name: a text and a hint; None: all is well again."""
     notes: list[str] = field(default_factory=list)
     """What the person who asked for this sync should be told; nothing is wrong."""
     problems: dict[tuple[str, str], RowProblem] = field(default_factory=dict)

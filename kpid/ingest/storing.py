@@ -31,12 +31,14 @@ class Storing:
         run: the sync that this is part of.
         reads: what the connector promises for the entity.
         tally: is kept up to date.
+        label: what progress is told of; None: the entity.
     """
 
-    def __init__(self, run: Run, reads: EntityReads, tally: Tally) -> None:
+    def __init__(self, run: Run, reads: EntityReads, tally: Tally, *, label: str | None = None) -> None:
         self.run = run
         self.reads = reads
         self.tally = tally
+        self._label = label or f"{run.source}/{reads.entity}"
         self.entities = (reads.entity, *reads.carries)
         self._buffer: dict[str, list[Row]] = {}
         self._gone: dict[str, Tombstone] = {}
@@ -107,7 +109,7 @@ class Storing:
         self._gathered = 0
         self._stored_at = run.clock.monotonic()
         if run.progress is not None:
-            run.progress(f"{run.source}/{own}", self.tally.rows, self.tally.total)
+            run.progress(self._label, self.tally.rows, self.tally.total)
 
     def _upsert(self, batch: Batch, entity: str, table: pa.Table) -> None:
         written = batch.upsert(entity, table)

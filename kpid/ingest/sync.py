@@ -14,7 +14,9 @@ from typing import Any
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, PluginError
 from kpid.ingest.book import Book, EntitySync
+from kpid.ingest.completeness import compare_count
 from kpid.ingest.merging import Merges
+from kpid.ingest.passes import Passes
 from kpid.ingest.reading import read_entity
 from kpid.ingest.run import Progress, Run, Tally, ask
 from kpid.plugin import Connector, EntityReads
@@ -121,6 +123,8 @@ def sync_source(
     merges = Merges(warehouse, name, _filled(warehouse, name, all_reads))
     run = Run(name, connector, warehouse, clock, connector.context.timezone, until, merges, full, since, progress)
     done_ones, stopped = _sync_each(run, reads, book)
+    if stopped is None:
+        done_ones, stopped = _beside(Passes(run, book, reconcile), reads, done_ones)
     book.close(warehouse, refused=stopped if isinstance(stopped, AuthError) else None)
     deferred = stopped if isinstance(stopped, DeferredError) else None
     return SyncResult(
@@ -164,6 +168,15 @@ def _chosen(name: str, reads: Sequence[EntityReads], entities: Collection[str] |
     return [wanted for wanted in reads if wanted.entity in entities]
 
 
+def _beside(
+    passes: Passes, reads: Sequence[EntityReads], done: Sequence[EntitySync]
+) -> tuple[tuple[EntitySync, ...], AuthError | None]:
+    """What goes on beside the reads, of the entities that were read to their end."""
+    read = {one.entity for one in done if one.state == "done"}
+    more, stopped = passes.take_turns([wanted for wanted in reads if wanted.entity in read])
+    return tuple(one.with_more(more[one.entity]) if one.entity in more else one for one in done), stopped
+
+
 def _sync_entity(run: Run, reads: EntityReads, book: Book) -> tuple[EntitySync, ConnectorError | None]:
     """One entity, and the error that ends the whole source's run, if it was one of those."""
     tally = Tally()
@@ -171,6 +184,8 @@ def _sync_entity(run: Run, reads: EntityReads, book: Book) -> tuple[EntitySync, 
     before = {(mark.source, mark.entity): mark for mark in run.warehouse.watermarks()}.get((run.source, reads.entity))
     try:
         read_entity(run, reads, before, tally)
+        if tally.is_whole:
+            compare_count(run, reads, tally)
     except DeferredError as error:
         return book.finish(key, reads.entity, tally, "deferred", error), error
     except (ConnectorError, PluginError) as error:

@@ -193,6 +193,313 @@ def test_r05_a_deletion_and_its_cursor_are_stored_together(sync: Sync, warehouse
     assert living(warehouse) == ["1", "2"], "what is restored lives again"
 
 
+LISTED = EntityReads("deals", listing=True, by_id=True)
+WEEK = timedelta(days=7)
+
+
+def positions(warehouse: DuckDBWarehouse) -> dict[str, Any]:
+    (mark,) = [mark for mark in warehouse.watermarks() if mark.entity == "deals"]
+    return dict(mark.cursor or {})
+
+
+def asked(crm: ScriptedConnector, what: str) -> list[Any]:
+    return [cursor for name, cursor, _ in crm.asked if name == what]
+
+
+def lasting(clock: StillClock, *numbers: int) -> list[Any]:
+    """Deals as they were when the walk began."""
+    return [deal(number, updated_at=START - WEEK) for number in numbers]
+
+
+def a_week_later(sync: Sync, crm: ScriptedConnector, clock: StillClock) -> SyncResult:
+    """Nothing is told to have changed, and it is time to compare the ids."""
+    crm.script = {}
+    clock.forward((WEEK + timedelta(days=1)).total_seconds())
+    return sync(crm, reconcile=WEEK)
+
+
+def test_r07_ids_are_compared_on_schedule(sync: Sync, warehouse: DuckDBWarehouse, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*(deal(i, updated_at=START - WEEK, name="old") for i in range(1, 6)), cursor={"at": 1})]
+    sync(crm, reconcile=WEEK)
+    clock.forward(86_400)
+    sync(crm, reconcile=WEEK)
+    assert asked(crm, "ids deals") == [], "not before its time"
+    then, now = START - WEEK, START - timedelta(days=1)
+    crm.listed = [[("1", then), ("2", now)], [("4", None), ("6", then)]]  # 2 changed and 6 came unnoticed, 3 and 5 are gone
+    crm.records = {
+        "2": deal(2, updated_at=now, name="new"),
+        "6": deal(6, updated_at=then),
+        "5": deal(5, updated_at=then, name="old"),
+    }
+    mark = next(mark for mark in warehouse.watermarks())
+    result = a_week_later(sync, crm, clock)
+    assert (result.ok, result.deletes) == (True, 1)
+    assert living(warehouse) == ["1", "2", "4", "5", "6"], "5 was only left out of the list"
+    assert asked(crm, "fetch deals") == [("2", "6"), ("3", "5")]
+    rows = warehouse.query("SELECT native_id, name, deleted_reason FROM deals WHERE native_id IN ('2', '3') ORDER BY native_id")
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [("2", "new", None), ("3", "old", "vanished")]
+    assert warehouse.query("SELECT * FROM seen").num_rows == 0
+    assert (positions(warehouse)["read"], "side" in positions(warehouse)) == ({"at": 1}, False)
+    assert next(mark for mark in warehouse.watermarks()).through == mark.through + timedelta(days=8), "the main read's own"
+    text = trouble(store)["source:crm/deals reconcile"]
+    assert text == "2 deals had changed without the source telling it, for example 2, changed 2026-03-01 09:00 UTC"
+    with store.read() as connection:
+        (run,) = [run for run in syncs.list_runs(connection) if run.kind == "reconcile"]
+    assert (run.state, run.rows, run.changed, run.deletes) == ("done", 3, 2, 1)
+    crm.listed, crm.asked = [[(key, then if key != "2" else now) for key in living(warehouse)]], []
+    a_week_later(sync, crm, clock)
+    assert (asked(crm, "fetch deals"), trouble(store)) == ([], {}), "a clean comparison clears the finding"
+
+
+def test_r07_a_restored_record_with_an_old_date_comes_back(sync: Sync, warehouse: DuckDBWarehouse, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", deletes="pass", listing=True, by_id=True), clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1, 2))]
+    crm.deletions["deals"] = [DeletedPage([gone(2)])]
+    sync(crm)
+    assert living(warehouse) == ["1"]
+    crm.deletions = {}
+    crm.listed, crm.records = [[("1", START - WEEK), ("2", START - WEEK)]], {"2": deal(2, updated_at=START - WEEK)}
+    a_week_later(sync, crm, clock)
+    assert living(warehouse) == ["1", "2"]
+    assert trouble(store) == {}, "a restoration need not tell of itself"
+
+
+def test_r07_what_is_stored_while_ids_are_compared_is_not_buried(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1, 2))]
+    sync(crm)
+    crm.listed = [[("1", None)], ConnectorError("gone away")]
+    a_week_later(sync, crm, clock)
+    assert positions(warehouse)["side"]["kind"] == "ids"
+    clock.forward(60)
+    crm.script["deals"] = [page(deal(3))]  # behind the place where the list is
+    crm.listed = [[], [("1", None)]]
+    assert sync(crm, reconcile=WEEK).deletes == 1
+    assert living(warehouse) == ["1", "3"]
+
+
+def test_r07_a_comparison_goes_on_where_it_broke_off(sync: Sync, warehouse: DuckDBWarehouse, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*(deal(i, updated_at=START - WEEK) for i in range(12_000)), cursor={"at": 1})]
+    sync(crm)
+    first, second = [(str(i), None) for i in range(11_000)], [(str(i), None) for i in range(11_000, 11_999)]
+    crm.listed = [first, ConnectorError("gone away", hint="Come again")]
+    result = a_week_later(sync, crm, clock)
+    assert (result.ok, living(warehouse).__len__()) == (True, 12_000), "its failure is not the entity's"
+    assert trouble(store) == {"source:crm/deals reconcile": "gone away"}
+    crm.listed = [first, second]
+    assert sync(crm).deletes == 1, "what has begun goes on, whatever the interval is now"
+    assert asked(crm, "ids deals") == [None, {"next": 1}]
+    assert trouble(store) == {}
+
+
+def test_r07_a_pass_ends_when_its_time_is_up(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1, 2, 3), cursor={"at": 1})]
+    sync(crm)
+
+    class Slow(list[Any]):
+        def __iter__(self) -> Any:
+            for item in super().__iter__():
+                clock.forward(400)
+                yield item
+
+    crm.listed = Slow([[("1", None)], [("2", None)], [("3", None)]])
+    assert a_week_later(sync, crm, clock).ok
+    assert positions(warehouse)["side"]["cursor"] == {"next": 2}
+    crm.listed = list(crm.listed)
+    assert sync(crm).deletes == 0
+    assert (living(warehouse), "side" in positions(warehouse)) == (["1", "2", "3"], False)
+
+
+def test_r07_a_gap_longer_than_deletions_are_kept_is_closed_by_comparing_ids(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    clock = StillClock()
+    kept = EntityReads("deals", deletes="pass", deletes_kept=WEEK, listing=True, by_id=True)
+    crm = ScriptedConnector(kept, clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1, 2), cursor={"at": 1})]
+    sync(crm)
+    clock.forward(8 * 86_400)
+    crm.script, crm.listed = {}, [[("1", START - WEEK)]]
+    crm.asked.clear()
+    sync(crm)
+    assert [(name, cursor) for name, cursor, _ in crm.asked] == [
+        ("deals", {"at": 1}),
+        ("-deals", None),
+        ("ids deals", None),
+        ("fetch deals", ("2",)),
+    ]
+    assert living(warehouse) == ["1"]
+
+
+def test_r07_a_deferral_ends_the_pass_and_not_the_sync(sync: Sync, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, EntityReads("users"), clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1))]
+    sync(crm)
+    crm.listed = [DeferredError("the day's requests are used up", clock.now() + 30 * 24 * HOUR)]
+    assert a_week_later(sync, crm, clock).ok
+    assert trouble(store) == {}
+    crm.listed = [[("1", None)]]
+    assert sync(crm).ok, "only the main read holds the next sync back"
+
+
+def test_r10_old_rows_get_a_new_field_while_the_cursor_stays(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.fields = frozenset({"name"})
+    crm.script["deals"] = [page(*(deal(i) for i in range(450)), cursor={"at": 1})]
+    sync(crm)
+    assert positions(warehouse)["asked"] == ["name"]
+    crm.script, crm.fields = {}, frozenset({"name", "next_step"})
+    crm.records = {str(i): deal(i, next_step="Call") for i in range(450) if i != 7}
+    result = sync(crm)
+    assert (result.ok, result.changed) == (True, 449)
+    assert asked(crm, "deals")[-1] == {"at": 1}
+    assert [len(ids) for ids in asked(crm, "fetch deals")] == [200, 200, 50]
+    assert warehouse.query("SELECT native_id FROM deals WHERE next_step IS NULL").to_pylist() == [{"native_id": "7"}]
+    assert positions(warehouse) == {"read": {"at": 1}, "asked": ["name", "next_step"], "listed_at": START.isoformat()}
+    crm.asked.clear()
+    assert (sync(crm).changed, asked(crm, "fetch deals")) == (0, [])
+
+
+def test_r10_a_backfill_goes_on_where_it_broke_off(sync: Sync, warehouse: DuckDBWarehouse, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.fields = frozenset({"name"})
+    crm.script["deals"] = [page(*(deal(f"{i:05}") for i in range(10_400)), cursor={"at": 1})]
+    sync(crm)
+    crm.script, crm.fields = {}, frozenset({"name", "next_step"})
+    crm.records = {f"{i:05}": deal(f"{i:05}", next_step="Call") for i in range(10_400)}
+    whole, crm.records["10250"] = crm.records["10250"], ConnectorError("gone away")  # type: ignore[assignment]
+    assert sync(crm).ok
+    assert positions(warehouse)["side"]["cursor"] == {"after": "09999"}
+    assert trouble(store) == {"source:crm/deals backfill": "gone away"}
+    crm.records["10250"] = whole
+    crm.asked.clear()
+    sync(crm)
+    assert [ids[0] for ids in asked(crm, "fetch deals")] == ["10000", "10200"]
+    assert warehouse.query("SELECT 1 AS n FROM deals WHERE next_step IS NULL").num_rows == 0
+    assert trouble(store) == {}
+
+
+def test_r10_without_records_by_id_all_are_read_beside_the_cursor(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("deals"))
+    crm.fields = frozenset({"name"})
+    crm.script["deals"] = [page(deal(1), deal(2), cursor={"at": 1})]
+    sync(crm)
+    crm.fields = frozenset({"name", "next_step"})
+    crm.script["deals"] = [page(deal(1, next_step="Call"), deal(2, next_step="Meet"), cursor={"at": 2})]
+    sync(crm)
+    assert asked(crm, "deals") == [None, {"at": 1}, None]
+    assert positions(warehouse) == {"read": {"at": 2}, "asked": ["name", "next_step"]}
+    assert warehouse.query("SELECT 1 AS n FROM deals WHERE next_step IS NULL").num_rows == 0
+
+
+def test_r10_what_an_older_kpid_has_read_is_not_read_again(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(LISTED)
+    crm.script["deals"] = [page(deal(1), cursor={"at": 1})]
+    sync(crm)
+    crm.fields = frozenset({"name"})
+    crm.script = {}
+    sync(crm)
+    assert (positions(warehouse)["asked"], asked(crm, "fetch deals")) == (["name"], [])
+    crm.fields = frozenset({"amount"})
+    sync(crm)
+    assert asked(crm, "fetch deals") == [("1",)]
+    sync(crm)
+    assert (positions(warehouse)["asked"], asked(crm, "fetch deals")) == (["amount"], [("1",)])
+
+
+@pytest.mark.parametrize("left", [0, 35])
+def test_r13_a_loss_of_many_rows_at_once_is_doubted(sync: Sync, warehouse: DuckDBWarehouse, store: Store, left: int) -> None:
+    crm = ScriptedConnector(EntityReads("deals", mode="full", deletes="absence"))
+    crm.script["deals"] = [page(*(deal(i) for i in range(100)))]
+    sync(crm)
+    crm.script["deals"] = [page(*(deal(i, name="new") for i in range(left)))]
+    result = sync(crm)
+    assert (result.deletes, len(living(warehouse))) == (0, 100)
+    said = "left out 65 of 100 stored deals at once" if left else "gave no deals at all, though 100 are stored"
+    assert said in trouble(store)["source:crm/deals"]
+    assert sync(crm, full=True).deletes == 100 - left, "asked for expressly, it is believed"
+    assert trouble(store) == {}
+
+
+def test_r13_an_ordinary_loss_is_believed(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("deals", mode="full", deletes="absence"))
+    crm.script["deals"] = [page(*(deal(i) for i in range(400)))]
+    sync(crm)
+    crm.script["deals"] = [page(*(deal(i) for i in range(70, 400)))]
+    assert sync(crm).deletes == 70
+    crm.script["deals"] = [page(*(deal(i) for i in range(110, 400)))]
+    assert sync(crm).deletes == 40
+
+
+def test_r13_a_short_list_of_ids_buries_nothing(sync: Sync, warehouse: DuckDBWarehouse, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*(deal(i, updated_at=START - WEEK) for i in range(100)))]
+    sync(crm)
+    crm.listed = [[(str(i), None) for i in range(35)]]
+    assert a_week_later(sync, crm, clock).ok
+    assert len(living(warehouse)) == 100
+    text = "The source lists 35 deals, and not 65 of 100 that are stored: they are kept"
+    assert trouble(store) == {"source:crm/deals reconcile": text}
+    crm.script["deals"] = [page(*(deal(i, updated_at=START - WEEK) for i in range(35)))]
+    sync(crm, full=True)
+    assert (len(living(warehouse)), trouble(store)) == (35, {})
+
+
+def test_a_read_of_everything_asks_for_what_its_pages_left_out(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    crm = ScriptedConnector(EntityReads("deals", mode="full", deletes="absence", by_id=True))
+    crm.script["deals"] = [page(deal(1), deal(2), deal(3))]
+    sync(crm)
+    crm.script["deals"], crm.records = [page(deal(1))], {"3": deal(3)}
+    assert sync(crm).deletes == 1
+    assert living(warehouse) == ["1", "3"]
+
+
+def test_r14_a_read_of_everything_is_compared_with_the_sources_count(sync: Sync, store: Store) -> None:
+    crm = ScriptedConnector(EntityReads("deals", counted=True))
+    crm.counted = 3_172
+    crm.script["deals"] = [page(*(deal(i) for i in range(1_580)), cursor={"at": 1})]
+    result = sync(crm)
+    text = "The source counts 3,172 deals; 1,580 are stored"
+    assert (result.ok, result.entities[0].warnings) == (True, (text,))
+    crm.script = {}
+    sync(crm)
+    assert trouble(store) == {"source:crm/deals count": text}, "it stays until the next look at the whole"
+    crm.counted = 1_585  # some came meanwhile
+    sync(crm, full=True)
+    crm.script["deals"] = [page(*(deal(i) for i in range(1_580)), cursor={"at": 1})]
+    sync(crm, full=True)
+    assert trouble(store) == {}
+
+
+@pytest.mark.parametrize("answer", [None, DeferredError("the day's requests are used up", START + HOUR), ConnectorError("no")])
+def test_r14_a_count_that_cannot_be_had_spoils_nothing(sync: Sync, store: Store, answer: Any) -> None:
+    crm = ScriptedConnector(EntityReads("deals", counted=True))
+    crm.script["deals"] = [page(deal(1), cursor={"at": 1})]
+    crm.counted = answer
+    assert sync(crm).ok
+    assert not [subject for subject in trouble(store) if subject.endswith("count")]
+
+
+def test_r14_the_listing_is_compared_with_the_count(sync: Sync, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", counted=True, listing=True), clock=clock)
+    crm.script["deals"], crm.counted = [page(*lasting(clock, *range(20)))], 20
+    sync(crm)
+    crm.listed = [[(str(i), None) for i in range(15)]]
+    a_week_later(sync, crm, clock)
+    assert trouble(store) == {"source:crm/deals count": "The source counts 20 deals; it lists 15 by id, 15 are stored"}
+
+
 def test_since_reads_again_what_is_behind_the_mark(sync: Sync, warehouse: DuckDBWarehouse) -> None:
     clock = StillClock()
     crm = ScriptedConnector(EntityReads("deals"), clock=clock)
