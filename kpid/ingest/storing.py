@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from kpid.errors import PluginError
 from kpid.ingest.merging import buried, gone_rows
-from kpid.ingest.observed import observed_intervals
 from kpid.ingest.rows import table_from_rows
 from kpid.ingest.run import Run, Tally, ask
+from kpid.ingest.stages import HISTORY, StageWatch
 from kpid.plugin import EntityReads, Page, Row, Tombstone
 from kpid.warehouse import Batch, Watermark
-from kpid.warehouse.types import arrow_schema
 
 BATCH_ROWS = 10_000
 """Small pages are gathered up to this: the engine writes large batches an order of magnitude faster."""
@@ -40,6 +39,7 @@ class Storing:
         self.tally = tally
         self._label = label or f"{run.source}/{reads.entity}"
         self.entities = (reads.entity, *reads.carries)
+        self._stages = StageWatch(run, reads)
         self._buffer: dict[str, list[Row]] = {}
         self._gone: dict[str, Tombstone] = {}
         self._gathered = 0
@@ -89,7 +89,7 @@ class Storing:
             merged[own] = run.merges.learn(own, None, gone)
         tables = {entity: run.merges.redirected(entity, table) for entity, table in tables.items()}
         stubs = run.merges.stubs(own, gone, now, tables[own].column("id").to_pylist() if own in tables and gone else ())
-        history = self._observed(tables.get("deals"))
+        history, outdated = self._stages.observed(tables), self._stages.outdated(tables)
         with run.warehouse.batch() as batch:
             for entity in forget:
                 batch.forget_seen(run.source, entity)
@@ -99,9 +99,10 @@ class Storing:
                 self._upsert(batch, entity, table)
                 if seen is not None and entity in counted:
                     batch.mark_seen(run.source, entity, seen, table.column("id"))
-            for entity, extra in ((own, stubs), ("deal_stage_history", history)):
+            for entity, extra in ((own, stubs), (HISTORY, history)):
                 if extra is not None:
                     batch.upsert(entity, extra)
+            batch.tombstone(HISTORY, outdated)
             self.tally.deletes += batch.tombstone(own, gone)
             batch.save_watermark(watermark)
         self._buffer.clear()
@@ -123,22 +124,3 @@ class Storing:
         for problem in converted.problems:
             self.tally.add_problem(problem)
         return buried(converted.table, run.until)
-
-    def _observed(self, deals: pa.Table | None) -> pa.Table | None:
-        """Stage intervals that these deals show, where the CRM keeps no history of its own."""
-        if deals is None or self.reads.history != "since_sync":
-            return None
-        names = ["id", "stage_id", "pipeline_id", "updated_at", "synced_at"]
-        query = self.run.warehouse.query
-        incoming = deals.select(names).to_pylist()
-        ids = [row["id"] for row in incoming]
-        stored = query(f"SELECT {', '.join(names)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))", [ids])
-        running = query(
-            "SELECT * FROM deal_stage_history WHERE origin = 'observed' AND valid_to IS NULL "
-            "AND deal_id IN (SELECT unnest($1::VARCHAR[]))",
-            [ids],
-        )
-        rows = observed_intervals(stored.to_pylist(), incoming, running.to_pylist(), self.run.until)
-        schema = arrow_schema("deal_stage_history")
-        stamped = [{**row, "synced_at": self.run.clock.now()} for row in rows]
-        return pa.Table.from_pylist(stamped, schema=schema) if rows else None

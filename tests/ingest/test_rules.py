@@ -9,7 +9,7 @@ import pytest
 from kpid.errors import ConnectorError, DeferredError
 from kpid.ingest.merging import references
 from kpid.ingest.sync import SyncResult
-from kpid.plugin import DeletedPage, EntityReads
+from kpid.plugin import DeletedPage, EntityReads, Page
 from kpid.store import problems, syncs
 from kpid.store.engine import Store
 from kpid.warehouse.duckdb import DuckDBWarehouse
@@ -414,6 +414,40 @@ def test_r10_what_an_older_kpid_has_read_is_not_read_again(sync: Sync, warehouse
     assert asked(crm, "fetch deals") == [("1",)]
     sync(crm)
     assert (positions(warehouse)["asked"], asked(crm, "fetch deals")) == (["amount"], [("1",)])
+
+
+def history(warehouse: DuckDBWarehouse) -> list[tuple[Any, ...]]:
+    sql = (
+        "SELECT deal_id, stage_id, valid_to IS NULL AS runs, origin FROM deal_stage_history WHERE deleted_at IS NULL ORDER BY id"
+    )
+    return [tuple(row.values()) for row in warehouse.query(sql).to_pylist()]
+
+
+def test_r12_stages_are_observed_where_the_history_is_missing(sync: Sync, warehouse: DuckDBWarehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", history="full", carries=("deal_stage_history",)), clock=clock)
+
+    def told(*numbers: int, stage: str, of: tuple[int, ...]) -> Page:
+        """Deals in a stage; of some the source tells the history."""
+        rows = [{"native_id": f"{n}:{stage}", "deal_id": str(n), "stage_id": stage, "origin": "crm"} for n in of]
+        return Page({"deals": [deal(n, stage_id=stage, updated_at=clock.now()) for n in numbers], "deal_stage_history": rows})
+
+    crm.script["deals"] = [told(1, 2, 3, stage="s1", of=(1,))]
+    sync(crm)
+    clock.forward(3600)
+    crm.script["deals"] = [told(1, 2, stage="s2", of=()), told(3, stage="s2", of=(3,))]
+    sync(crm)
+    assert history(warehouse) == [
+        ("crm:1", "crm:s1", True, "crm"),
+        ("crm:3", "crm:s2", True, "crm"),
+        ("crm:2", "crm:s1", False, "observed"),
+        ("crm:2", "crm:s2", True, "observed"),
+    ]
+    assert sync(crm).changed == 0
+    clock.forward(3600)
+    crm.script["deals"] = [told(2, stage="s3", of=(2,))]
+    sync(crm)
+    assert [row for row in history(warehouse) if row[0] == "crm:2"] == [("crm:2", "crm:s3", True, "crm")], "the source's own wins"
 
 
 @pytest.mark.parametrize("left", [0, 35])
