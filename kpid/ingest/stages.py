@@ -53,8 +53,9 @@ class StageWatch:
         if self._history != "full" or HISTORY not in tables or not self._is_any_observed():
             return []
         deals = sorted(_told_of(tables))
-        sql = f"SELECT id FROM {HISTORY} WHERE origin = 'observed' AND deleted_at IS NULL AND {_OF_DEALS}"
-        return [(key, self._run.until, "deleted", None) for key in self._query(sql, deals).column("id").to_pylist()]
+        sql = f"SELECT id, valid_from FROM {HISTORY} WHERE origin = 'observed' AND deleted_at IS NULL AND {_OF_DEALS}"
+        # gone from their beginning: no figure of the past counts a deal twice
+        return [(row["id"], row["valid_from"], "deleted", None) for row in self._query(sql, deals).to_pylist()]
 
     def _intervals(self, incoming: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ids = [row["id"] for row in incoming]

@@ -23,6 +23,8 @@ from kpid.warehouse import Warehouse
 from kpid.warehouse.duckdb import open_duckdb
 
 SOURCE = "crm"
+ALWAYS = timedelta(0)
+"""As an interval of reconciliation: at each sync."""
 
 
 class KilledError(BaseException):
@@ -101,18 +103,23 @@ class Walk:
         bench: the source.
         folder: for the stores' files.
         chance: what decides.
+        opening: opens the warehouse, again after each crash; None: a DuckDB file in the folder.
     """
 
-    def __init__(self, bench: Scene, folder: Path, chance: random.Random) -> None:
+    def __init__(self, bench: Scene, folder: Path, chance: random.Random, opening: Callable[[], Warehouse] | None = None) -> None:
         self.bench = bench
+        self._opening = opening
         self.folder = folder
         self.chance = chance
         self.clock = bench.clock
         self.deaths = 0
-        self.store = Store(f"sqlite:///{folder}/kpid.db")
-        self.store.create()
-        self.warehouse: Warehouse = open_duckdb(folder / "0.duckdb")
+        self._open()
         bench.prepare(folder, chance)
+
+    def _open(self) -> None:
+        self.store = Store(f"sqlite:///{self.folder}/kpid.db")
+        self.store.create()
+        self.warehouse: Warehouse = self._opening() if self._opening else open_duckdb(self.folder / "0.duckdb")
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +127,13 @@ class Walk:
     def __exit__(self, *exc: object) -> None:
         self.warehouse.close()
         self.store.close()
+
+    def start_over(self, folder: Path) -> None:
+        """Forget all that is stored; the source stays as it is."""
+        self.__exit__()
+        folder.mkdir()
+        self.folder, self.deaths = folder, 0
+        self._open()
 
     def live_through(self, rounds: int) -> None:
         """So many rounds of changes, each with a sync in which something may go wrong."""
@@ -134,14 +148,14 @@ class Walk:
             self.clock.advance(timedelta(minutes=self.chance.choice([0, 2, 30, 600])))
 
     def settle(self) -> None:
-        """Two quiet syncs: the first may only finish what a killed one began."""
-        for _ in range(2):
-            self.sync_calmly()
+        """Two quiet syncs: the first may only finish what a killed one began. Then all ids are compared."""
+        self.sync_calmly()
+        self.sync_calmly(reconcile=ALWAYS)
 
-    def sync_calmly(self) -> SyncResult:
+    def sync_calmly(self, **options: Any) -> SyncResult:
         """A sync in which nothing happens."""
         self.clock.advance(timedelta(minutes=15))
-        result = self.sync(lambda: None)
+        result = self.sync(lambda: None, **options)
         expect(result.ok, f"a quiet sync failed: {result}")
         return result
 
@@ -156,6 +170,8 @@ class Walk:
         end = chance.choice([None, None, OSError("the line went dead"), KilledError()])
         left = chance.randint(0, 12)
         slow, busy = chance.random() < 0.7, chance.random() < 0.4
+        wishes: list[dict[str, Any]] = [{"since": self.clock.now() - timedelta(hours=2)}, {"full": True}]
+        options = chance.choice([{}, {}, {}, *[{"reconcile": ALWAYS}] * 2, *wishes])
 
         def happen() -> None:
             nonlocal left
@@ -168,13 +184,34 @@ class Walk:
                 raise end
 
         try:
-            self.sync(happen)
+            self.sync(happen, **options)
         except KilledError:
             self.reopen_as_after_a_crash()
+
+    def sync_killed_at(self, page: int | None, **options: Any) -> int:
+        """A sync that is killed at a page, each page stored by itself (None: not killed); how many pages were met."""
+        met = 0
+
+        def happen() -> None:
+            nonlocal met
+            met += 1
+            self.clock.advance(timedelta(seconds=6))
+            if met == page:
+                raise KilledError
+
+        try:
+            self.sync(happen, **options)
+        except KilledError:
+            self.reopen_as_after_a_crash()
+        return met
 
     def reopen_as_after_a_crash(self) -> None:
         """What was on the disk at the moment of death is all there is."""
         self.deaths += 1
+        if self._opening is not None:
+            self.warehouse.close()
+            self.warehouse = self._opening()
+            return
         old, new = self.folder / f"{self.deaths - 1}.duckdb", self.folder / f"{self.deaths}.duckdb"
         for suffix in ("", ".wal"):
             if Path(f"{old}{suffix}").exists():
@@ -238,10 +275,29 @@ class WalkContract:
         """However the source is lived in, and whatever happens to the syncs."""
         walk_to_the_end(bench, tmp_path, random.Random(seed))
 
+    def test_a_kill_at_any_page_loses_nothing(self, bench: Scene, tmp_path: Path) -> None:
+        """Of the first sync and of one that compares all ids. A few of the pages, all of them with ``KPID_WALKS``."""
+        die_everywhere(bench, tmp_path, at_most=None if "KPID_WALKS" in os.environ else 6)
 
-def walk_to_the_end(bench: Scene, folder: Path, chance: random.Random) -> None:
-    """One walk: trouble, then peace, then the truth."""
+
+def die_everywhere(bench: Scene, folder: Path, *, at_most: int | None) -> None:
+    """Kill the first sync of a source at one page after another, each time from nothing; ``at_most`` so many times."""
+    chance = random.Random(0)
     with Walk(bench, folder, chance) as walk:
+        for _ in range(30):
+            bench.disturb(chance)
+        pages = list(range(1, walk.sync_killed_at(None, reconcile=ALWAYS) + 1))
+        for page in pages if at_most is None or at_most >= len(pages) else sorted(chance.sample(pages, at_most)):
+            walk.start_over(folder / f"killed at {page}")
+            walk.sync_killed_at(page, reconcile=ALWAYS)
+            walk.settle()
+            walk.compare()
+            expect(walk.sync_calmly().changed == 0, f"killed at page {page}, a second look found changes")
+
+
+def walk_to_the_end(bench: Scene, folder: Path, chance: random.Random, opening: Callable[[], Warehouse] | None = None) -> None:
+    """One walk: trouble, then peace, then the truth."""
+    with Walk(bench, folder, chance, opening) as walk:
         walk.live_through(rounds=chance.randint(1, 4))
         walk.settle()
         walk.compare()
