@@ -1,11 +1,17 @@
 """Random histories through the real sync and real stores: see :mod:`kpid.testing.walks`. ``KPID_WALKS=1000`` walks that many."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from sqlalchemy import make_url
 
 from kpid.testing import Scene, WalkContract
+from kpid.testing.walks import walk_to_the_end
+from kpid.warehouse.postgres import open_postgres
 from tests.ingest.walks import FilesScene, SqlScene
 from tests.vendors import BENCHES
 
@@ -17,6 +23,19 @@ class TestVendors(WalkContract):
     def bench(self, request: pytest.FixtureRequest) -> Iterator[Scene]:
         with request.param() as bench:
             yield bench
+
+
+class TestPostgres:
+    """The same where the warehouse is a PostgreSQL."""
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("kind", [*BENCHES, partial(SqlScene, "updated_at")])
+    def test_the_tables_follow_the_source(
+        self, kind: Callable[[], Scene], seed: int, postgres: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        url = make_url(postgres).update_query_dict({"schema": f"w{abs(hash(request.node.name))}"})
+        with kind() as bench:
+            walk_to_the_end(bench, tmp_path, random.Random(seed), lambda: open_postgres(url))
 
 
 class TestFiles(WalkContract):
