@@ -17,6 +17,7 @@ COMMANDS = [
     "run",
     "check",
     "sync",
+    "sources",
     "measure",
     "forecast",
     "compare",
