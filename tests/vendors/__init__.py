@@ -2,7 +2,9 @@
 
 from kpid.testing import SourceBench
 from tests.vendors.hubspot import HubSpotBench
+from tests.vendors.weavy import WeavyBench
 
 BENCHES: list[type[SourceBench]] = [
     HubSpotBench,
+    WeavyBench,
 ]
