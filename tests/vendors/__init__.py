@@ -2,9 +2,11 @@
 
 from kpid.testing import SourceBench
 from tests.vendors.hubspot import HubSpotBench
+from tests.vendors.salesforce import SalesforceBench
 from tests.vendors.weavy import WeavyBench
 
 BENCHES: list[type[SourceBench]] = [
     HubSpotBench,
+    SalesforceBench,
     WeavyBench,
 ]
