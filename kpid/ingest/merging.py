@@ -67,9 +67,10 @@ class Merges:
             if pc.any(merged).as_py():
                 told |= _pairs(table.select(["id", "merged_into_id"]).filter(merged))
             if known:
-                alive = table.column("id").filter(pc.invert(merged)).to_pylist()
-                for back in known.keys() & set(alive) - told.keys():
-                    del known[back]
+                named = pc.is_in(table.column("id"), value_set=pa.array(list(known), pa.string()))
+                for back in table.column("id").filter(pc.and_(named, pc.invert(merged))).to_pylist():
+                    if back not in told:
+                        del known[back]
         new = {id_: winner for id_, winner in told.items() if known.get(id_) != winner}
         known.update(new)
         return new

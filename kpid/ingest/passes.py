@@ -80,8 +80,8 @@ class Passes:
             if side is not None and side.kind == "fields" and set(new) <= set(side.wanted):
                 return replace(side, wanted=new)
             return Side("fields", self._now().isoformat(), wanted=new)
-        if not reads.listing:
-            return None
+        if not reads.listing or reads.mode == "full":
+            return None  # what is read whole is compared each time
         if side is not None and side.kind == "ids":
             return side if side.run is not None else self._begin_listing(reads, mark, position)
         return self._begin_listing(reads, mark, position) if self._is_listing_due(reads, position) else None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kpid.ingest.merging import Gone
 from kpid.ingest.observed import observed_intervals
@@ -37,11 +38,8 @@ class StageWatch:
         """Stage intervals that these deals show."""
         if "deals" not in tables or self._history == "none":
             return None
-        incoming = tables["deals"].select(_WATCHED).to_pylist()
-        if self._history == "full":
-            told = self._with_history([row["id"] for row in incoming], tables)
-            incoming = [row for row in incoming if row["id"] not in told]
-        rows = self._intervals(incoming) if incoming else []
+        deals = tables["deals"].select(_WATCHED)
+        rows = self._intervals((self._without_history(deals, tables) if self._history == "full" else deals).to_pylist())
         if not rows:
             return None
         self._has_observed = True
@@ -52,25 +50,27 @@ class StageWatch:
         """Observed intervals of deals whose own history comes now: it takes their place."""
         if self._history != "full" or HISTORY not in tables or not self._is_any_observed():
             return []
-        deals = sorted(_told_of(tables))
+        deals = pc.drop_null(pc.unique(tables[HISTORY].column("deal_id"))).to_pylist()
         sql = f"SELECT id, valid_from FROM {HISTORY} WHERE origin = 'observed' AND deleted_at IS NULL AND {_OF_DEALS}"
         # gone from their beginning: no figure of the past counts a deal twice
         return [(row["id"], row["valid_from"], "deleted", None) for row in self._query(sql, deals).to_pylist()]
 
     def _intervals(self, incoming: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ids = [row["id"] for row in incoming]
+        if not ids:
+            return []
         stored = self._query(f"SELECT {', '.join(_WATCHED)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))", ids)
         running = f"SELECT * FROM {HISTORY} WHERE origin = 'observed' AND deleted_at IS NULL AND valid_to IS NULL AND {_OF_DEALS}"
         return observed_intervals(stored.to_pylist(), incoming, self._query(running, ids).to_pylist(), self._run.until)
 
-    def _with_history(self, ids: list[str], tables: Mapping[str, pa.Table]) -> set[str]:
-        """Those deals of which the source tells, or has told, the history."""
-        told = _told_of(tables)
-        rest = [key for key in ids if key not in told]
-        if rest:
-            sql = f"SELECT DISTINCT deal_id FROM {HISTORY} WHERE origin IS DISTINCT FROM 'observed' AND {_OF_DEALS}"
-            told.update(self._query(sql, rest).column("deal_id").to_pylist())
-        return told
+    def _without_history(self, deals: pa.Table, tables: Mapping[str, pa.Table]) -> pa.Table:
+        """Those deals of which the source does not tell, and has not told, the history."""
+        if HISTORY in tables:
+            deals = _but(deals, tables[HISTORY].column("deal_id"))
+        if not deals.num_rows:
+            return deals
+        sql = f"SELECT DISTINCT deal_id FROM {HISTORY} WHERE origin IS DISTINCT FROM 'observed' AND {_OF_DEALS}"
+        return _but(deals, self._query(sql, deals.column("id").to_pylist()).column("deal_id"))
 
     def _is_any_observed(self) -> bool:
         if self._has_observed is None:
@@ -82,6 +82,5 @@ class StageWatch:
         return self._run.warehouse.query(sql, [list(ids)])
 
 
-def _told_of(tables: Mapping[str, pa.Table]) -> set[str]:
-    """Deals whose history is among the rows."""
-    return set(tables[HISTORY].column("deal_id").to_pylist()) - {None} if HISTORY in tables else set()
+def _but(deals: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+    return deals.filter(pc.invert(pc.is_in(deals.column("id"), value_set=ids.combine_chunks())))
