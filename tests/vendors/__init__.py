@@ -2,6 +2,7 @@
 
 from kpid.testing import SourceBench
 from tests.vendors.dynamics import DynamicsBench
+from tests.vendors.easyerp import EasyErpBench
 from tests.vendors.hubspot import HubSpotBench
 from tests.vendors.salesforce import SalesforceBench
 from tests.vendors.weavy import WeavyBench
@@ -11,4 +12,5 @@ BENCHES: list[type[SourceBench]] = [
     DynamicsBench,
     SalesforceBench,
     WeavyBench,
+    EasyErpBench,
 ]

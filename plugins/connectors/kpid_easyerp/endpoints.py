@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from kpid.plugin import (
@@ -60,9 +61,9 @@ class Endpoints:
         self._settings = settings
         self._password = settings.password.get_secret_value()
         who = f"{settings.base_url} {settings.database}"
-        self._login = settings.client(
-            context, vendor="easyerp", account=who, secrets=(self._password,), error_hook=self._refused, max_bytes=1_000_000
-        )
+        bare = partial(settings.client, context, vendor="easyerp", account=who, secrets=(self._password,), max_bytes=1_000_000)
+        self._login = bare(error_hook=self._refused, after=self._expect_session)
+        self._probe = bare()
         self._session = SessionAuth(self._log_in, context.clock, SESSION, rolling=True, secrets=(settings.password,))
         self.http = settings.client(
             context,
@@ -76,6 +77,7 @@ class Endpoints:
     def close(self) -> None:
         """Let go of connections."""
         self._login.close()
+        self._probe.close()
         self.http.close()
 
     # -- session -------------------------------------------------------------------------------------------------------------
@@ -83,10 +85,13 @@ class Endpoints:
     def _log_in(self) -> Mapping[str, str]:
         body = {"login": self._settings.login, "pass": self._password, "dbId": self._settings.database}
         response = self._login.request("POST", "/users/login", json=body, parse=False)
-        found = re.search(r"(?:^|[,;]\s*)pwd=([^;,\s]+)", response.headers.get("Set-Cookie", ""))
-        if found is None:
-            raise ConnectorError("the login gave no session", where=self._login.name, hint="Is base_url the address of EasyERP?")
-        return {"Cookie": f"pwd={found[1]}"}
+        return {"Cookie": f"pwd={_session_in(response)}"}
+
+    def _expect_session(self, response: Response) -> None:
+        """A login that was accepted gives a cookie; another page (a proxy's) does not, and the next try may."""
+        if response.ok and not _session_in(response):
+            where, hint = self._login.name, "Is base_url the address of EasyERP?"
+            raise HttpFailure("the login gave no session", status=response.status, response=response, where=where, hint=hint)
 
     def _refused(self, response: Response) -> KpidError | None:
         """What an error of the login means: a wrong password is a 400, a database that is not there a 500."""
@@ -102,7 +107,7 @@ class Endpoints:
     def _databases(self) -> set[str]:
         """The names that the login page offers; empty if the server does not say."""
         try:
-            response = self._login.request_raw("GET", "/getDBS")
+            response = self._probe.request_raw("GET", "/getDBS")
             names = dig(response.json(), "dbsNames") if response.ok else None
         except (ConnectorError, ValueError):
             return set()
@@ -119,7 +124,7 @@ class Endpoints:
 
     def _has_session(self) -> bool:
         try:
-            return self._login.request_raw("GET", "/currentDb", headers=self._session.headers()).ok
+            return self._probe.request_raw("GET", "/currentDb", headers=self._session.headers()).ok
         except ConnectorError:
             return False
 
@@ -195,6 +200,11 @@ class Endpoints:
         """ISO codes by the symbols that stand in for them."""
         found = dig(self.http.get("/currency/getForDd").json(), "data")
         return {str(one.get("symbol")): str(one["_id"]) for one in found or () if isinstance(one, dict) and one.get("_id")}
+
+
+def _session_in(response: Response) -> str | None:
+    found = re.search(r"(?:^|[,;]\s*)pwd=([^;,\s]+)", response.headers.get("Set-Cookie", ""))
+    return found[1] if found else None
 
 
 _NEVER = object()
