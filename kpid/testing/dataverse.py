@@ -67,6 +67,7 @@ class FakeDataverse(VendorApi):
         token_days: how long a delta link is good for.
         refuses_with: status of the answer to a delta link that is too old.
         teams: names of teams by id.
+        own: the company's own columns: by kind and column, values by id.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class FakeDataverse(VendorApi):
         self.token_days = 7
         self.refuses_with = 400
         self.teams = {TEAM: "Vertrieb Nord"}
+        self.own: dict[str, dict[str, dict[str, Any]]] = {}
         self._tokens: list[_Token] = []
         self._reads: list[_Read] = []
         self.route("POST", f"/{TENANT}/oauth2/v2.0/token", self._token)
@@ -147,7 +149,7 @@ class FakeDataverse(VendorApi):
         table = next((table for table in TABLES.values() if table.logical == name and table.set not in self.absent), None)
         if table is None:
             return refusal(404, "0x80060888", f"Entity {name} does not exist").answer
-        names = [attribute(column) for column in table.columns(self.crm) if (table.kind, column) not in self.hidden]
+        names = [attribute(column) for column in self._columns(table)]
         told = {"LogicalName": name, "ChangeTrackingEnabled": name not in self.untracked}
         return Answer(200, {**told, "Attributes": [{"LogicalName": each} for each in names]})
 
@@ -200,14 +202,19 @@ class FakeDataverse(VendorApi):
             return self._delta(table, request)
         return self._first(table, request)
 
+    def _columns(self, table: TableOf) -> list[str]:
+        names = (*table.columns(self.crm), *self.own.get(table.kind, ()))
+        return [name for name in names if (table.kind, name) not in self.hidden]
+
     def _check_columns(self, table: TableOf, select: str) -> None:
-        known = {column for column in table.columns(self.crm) if (table.kind, column) not in self.hidden}
+        known = set(self._columns(table))
         if unknown := [name for name in select.split(",") if name and name not in known]:
             kind = f"Microsoft.Dynamics.CRM.{table.logical}"
             raise refusal(400, "0x0", f"Could not find a property named '{unknown[0]}' on type '{kind}'.")
 
     def _row(self, table: TableOf, record: Record, select: str) -> dict[str, Any]:
-        fields = shown(table.fields(record, self.crm), self.hidden, table.kind)
+        own = {name: values.get(record.id) for name, values in self.own.get(table.kind, {}).items()}
+        fields = shown({**table.fields(record, self.crm), **own}, self.hidden, table.kind)
         names = {table.key, *select.split(",")} if select else fields.keys()
         told = {name: value for name, value in fields.items() if name in names}
         return {"@odata.etag": f'W/"{int(record.modified.timestamp()) % 10**7}"', **dict(rendered(told))}

@@ -15,6 +15,7 @@ from kpid.testing.crm_life import fill
 from kpid.testing.dataverse import CLIENT_SECRET, TEAM
 from kpid.testing.dataverse_tables import TABLES
 from kpid.testing.vendor import Limit
+from kpid.testing.walks import Walk
 from tests.vendors.dynamics import DynamicsBench
 
 SECOND = timedelta(seconds=1)
@@ -128,6 +129,51 @@ def test_thousands_of_one_instant_are_read_by_time(tmp_path):
         later(bench)
         sync_into(bench, held, page_size=2000)
         compare(bench, held)
+
+
+def test_a_field_of_the_companys_own_is_read(bench):
+    first = bench.add(3)
+    options = bench.add_field("region", {first[0]: "Nord"})
+    assert synced(bench, **options).live("deals")[first[0]]["region"] == "Nord"
+    with connected(bench.misspell_field()) as connector:
+        hints = [finding.hint for finding in connector.check() if not finding.ok]
+    assert hints == ["Did you mean new_region?"]
+
+
+def test_a_stage_that_was_renamed_is_named(bench):
+    with connected(bench.rename_pipeline()) as connector:
+        found = [finding for finding in connector.check() if not finding.ok]
+    assert ("no stage Angebot" in found[0].text, "Neues Angebot" in found[0].hint) == (True, True)
+
+
+def test_a_place_within_an_answer_that_is_forgotten_does_not_cost_the_link(bench):
+    first = bench.add(200)
+    held = synced(bench)
+    for native_id in first:
+        bench.change(native_id)
+    bench.delete(first[0])
+    later(bench)
+    sync_into(bench, held, entity="deals", stop_after=2)
+    kept = held.cursors["deals"]["kinds"]["opportunity"]
+    assert "next" in kept
+    held.cursors["deals"] = {"kinds": {"opportunity": {**kept, "next": kept["next"][:-4]}}}
+    later(bench)
+    asked = len(asked_of(bench, "opportunities"))
+    sync_into(bench, held, entity="deals")
+    compare(bench, held)
+    assert not any("track-changes" in request.headers["Prefer"] for request in asked_of(bench, "opportunities")[asked:])
+
+
+def test_what_was_deleted_while_kpid_slept_longer_than_links_live_is_found(bench, tmp_path):
+    first = bench.add(30)
+    with Walk(bench, tmp_path, random.Random(0)) as walk:
+        walk.sync_calmly()
+        bench.clock.advance(timedelta(days=8))
+        bench.delete(first[3])
+        bench.change(first[4])
+        walk.settle()
+        compare_rows(bench.truth(), walk.living("deals"), "deals")
+        walk.check_observed_history()
 
 
 @pytest.mark.parametrize("tracked", [True, False])

@@ -74,6 +74,15 @@ class DynamicsBench(CrmBench):
     def lose_scope(self, entity: str) -> None:
         self.api.forbidden |= set(SETS.get(entity, (entity,)))
 
+    def add_field(self, column: str, values: Mapping[str, str]) -> dict[str, Any]:
+        self.api.own["deals"] = {f"new_{column}": dict(values)}
+        return {"fields": {"deals": {column: f"new_{column}"}}}
+
+    def rename_pipeline(self) -> DynamicsConnector:
+        """There is one pipeline; the settings name its stages."""
+        self.crm.edit("stages", self.crm.stage_ids["offer"], name="Neues Angebot")
+        return self.connector(stages={"Angebot": "open"})
+
     def misspell_field(self) -> DynamicsConnector:
         return self.connector(fields={"deals": {"region": "new_regoin"}})
 

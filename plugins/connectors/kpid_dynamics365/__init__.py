@@ -40,8 +40,8 @@ from kpid_dynamics365.tracking import OVERLAP
 
 __all__ = ["DynamicsConnector", "DynamicsSettings", "kpid_connectors"]
 
-KEPT = timedelta(days=6)
-"""A delta link is good for seven days, unless an administrator has chosen otherwise."""
+MARGIN = timedelta(hours=12)
+"""So long before delta links lapse, ids are compared."""
 
 
 class DynamicsConnector(Connector[DynamicsSettings]):
@@ -57,8 +57,9 @@ class DynamicsConnector(Connector[DynamicsSettings]):
 
     def reads(self) -> Sequence[EntityReads]:
         """The configured entities, those that others point to first."""
+        kept = timedelta(days=self.settings.tracking_days) - MARGIN
         changing = partial(
-            EntityReads, deletes="inline", overlap=OVERLAP, deletes_kept=KEPT, listing=True, by_id=True
+            EntityReads, deletes="inline", overlap=OVERLAP, deletes_kept=kept, listing=True, by_id=True
         )  # counted only where one table fills the entity, and merged rows do not count
         everything = [
             EntityReads("users", mode="full", carries=("teams",)),

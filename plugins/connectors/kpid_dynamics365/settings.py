@@ -39,6 +39,9 @@ class DynamicsSettings(ApiSettings):
     stages: Mapping[str, Literal["open", "won", "lost"]] = Field(
         default_factory=dict, description="Stages (id or name) that mean something else: `On hold for ever: lost`."
     )
+    tracking_days: int = Field(
+        7, ge=1, le=365, description="For how long the environment tracks changes (ExpireChangeTrackingInDays)."
+    )
     page_size: int = Field(5000, ge=1, le=5000, description="Rows per answer.")
     requests_per_minute: int = Field(1000, ge=1, le=6000, description="Our share of what the service allows.")
 

@@ -55,18 +55,19 @@ class Tracking:
         """All that came since ``state``; the last step says through when."""
         if state is None:
             state = self._beginning()
-        if "delta" in state:
+        while "delta" in state:
             try:
                 yield from self._changes(state)
             except HttpFailure as failure:
                 if failure.status not in REFUSED:
                     raise
-                state = self._beginning()  # the link is too old, or a column that it names is gone
+                # where a killed run broke off is forgotten; or the link is too old, or a column that it names is gone
+                state = {name: state[name] for name in state if name != "next"} if "next" in state else self._beginning()
             else:
                 return
         if "pull" in state:
             yield from self._pulled(state)
-        elif "delta" not in state:
+        else:
             yield from self._by_time(state.get("course"))
 
     def _beginning(self) -> State:
