@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kpid.ingest.beside import CHUNK, Beside
+from kpid.ingest.reconcile import living_rows
 from kpid.ingest.run import ask_each
 from kpid.plugin import Page
 
@@ -18,8 +19,7 @@ _AHEAD = 50 * CHUNK
 
 def fill_fields(beside: Beside) -> bool:
     """Take the pass as far as its time goes; whether it came to its end."""
-    sql = f"SELECT count(*) AS n FROM {beside.reads.entity} WHERE source_id = $1 AND deleted_at IS NULL"
-    beside.tally.total = int(beside.run.warehouse.query(sql, [beside.run.source]).column("n")[0].as_py())
+    beside.tally.total = living_rows(beside.run.warehouse, beside.run.source, beside.reads.entity)
     if not (_by_id(beside) if beside.reads.by_id else _by_pages(beside)):
         return False
     beside.store()

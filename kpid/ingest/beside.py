@@ -41,7 +41,7 @@ class Beside:
         self.label = f"{run.source}/{reads.entity} {kind}"
         self.position: Position = position_from_json(mark.cursor)
         self._deadline = deadline
-        self._storing = Storing(run, reads, tally, label=self.label)
+        self._storing = Storing(run, reads, tally)
 
     @property
     def is_over(self) -> bool:
@@ -81,6 +81,7 @@ class Beside:
         """Store what was fetched, and where the pass stands behind it (None: where it stood)."""
         self.side = side or self.side
         self._storing.store(self._marked(self.side))
+        self._tell()
 
     def move(self, side: Side, met: Collection[str]) -> None:
         """All is stored; these ids were met, and the pass goes on from here."""
@@ -89,8 +90,7 @@ class Beside:
             if met and side.run is not None:
                 batch.mark_seen(self.run.source, self.reads.entity, side.run, self.keys(met))
             batch.save_watermark(self._marked(side))
-        if self.run.progress is not None:
-            self.run.progress(self.label, side.met, self.tally.total)
+        self._tell()
 
     def keys(self, native_ids: Iterable[str]) -> pa.Array:
         """Native ids as the warehouse has them."""
@@ -99,6 +99,10 @@ class Beside:
     def finished(self, position: Position) -> Watermark:
         """The watermark once the pass is over."""
         return replace(self.mark, cursor=replace(position, side=None).to_json())
+
+    def _tell(self) -> None:
+        if self.run.progress is not None:
+            self.run.progress(self.label, self.side.met, self.tally.total)
 
     def _marked(self, side: Side) -> Watermark:
         return replace(self.mark, cursor=replace(self.position, side=side).to_json())

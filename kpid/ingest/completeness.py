@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kpid.errors import AuthError, ConnectorError, DeferredError, PluginError
+from kpid.ingest.reconcile import living_rows
 from kpid.ingest.run import Run, Tally, ask
 from kpid.plugin import EntityReads
 
@@ -40,8 +41,7 @@ def compare_count(run: Run, reads: EntityReads, tally: Tally, *, listed: int | N
         return
     if counted is None:
         return
-    sql = f'SELECT count(*) AS n FROM "{reads.entity}" WHERE source_id = $1 AND deleted_at IS NULL'
-    stored = int(run.warehouse.query(sql, [run.source]).column("n")[0].as_py())
+    stored = living_rows(run.warehouse, run.source, reads.entity)
     said = [f"{stored:,} are stored"] if _differs(counted, stored) else []
     if listed is not None and _differs(counted, listed):
         said.insert(0, f"it lists {listed:,} by id")

@@ -13,7 +13,7 @@ from typing import Any
 
 from kpid.ingest.beside import Beside
 from kpid.ingest.completeness import compare_count
-from kpid.ingest.reconcile import ASKED_FOR, loss_of, unmet_ids
+from kpid.ingest.reconcile import living_rows, loss_of, unmet_ids
 from kpid.ingest.run import ask_each
 from kpid.ingest.storing import BATCH_ROWS, BATCH_SECONDS
 from kpid.plugin import Cursor
@@ -28,6 +28,7 @@ def compare_ids(beside: Beside) -> bool:
     """Take the pass as far as its time goes; whether it came to its end."""
     run, entity, begin = beside.run, beside.reads.entity, beside.side.cursor
     listed: list[Listed] = []
+    beside.tally.total = living_rows(run.warehouse, run.source, entity)
     began = run.clock.monotonic()
     for page in ask_each(run, lambda: run.connector.ids(entity, begin, run.until)):
         listed.extend(page.ids)
@@ -94,7 +95,7 @@ def _finish(beside: Beside) -> None:
     run, entity, side, tally = beside.run, beside.reads.entity, beside.side, beside.tally
     began, name = datetime.fromisoformat(side.began), side.run or ""
     unmet = unmet_ids(run.warehouse, run.source, entity, name, began)
-    if unmet and beside.reads.by_id and len(unmet) <= ASKED_FOR:
+    if unmet and beside.reads.by_id:
         beside.move(side, beside.fetch(unmet))
     loss = loss_of(run.warehouse, run.source, entity, name, began)
     with run.warehouse.batch() as batch:

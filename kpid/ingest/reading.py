@@ -9,7 +9,7 @@ from functools import partial
 from kpid.ingest.beside import CHUNK
 from kpid.ingest.listing import RECONCILE
 from kpid.ingest.position import Position, Side, position_from_json
-from kpid.ingest.reconcile import ASKED_FOR, delete_pass, loss_of, mark_vanished, unmet_ids
+from kpid.ingest.reconcile import delete_pass, loss_of, mark_vanished, unmet_ids
 from kpid.ingest.run import Run, Tally, ask, ask_each
 from kpid.ingest.storing import Storing
 from kpid.plugin import Cursor, EntityReads, Page
@@ -49,7 +49,7 @@ class _Reader:
         self.before = before or Watermark(run.source, reads.entity, None, None, None)
         self.tally = tally
         self.position = position_from_json(self.before.cursor)
-        self._storing = Storing(run, reads, tally)
+        self._storing = Storing(run, reads, tally, label=f"{run.source}/{reads.entity}")
         is_whole = reads.mode == "full" or reads.deletes == "absence"
         # history may be forgotten by the source, not by us
         self._counted = self._storing.entities if is_whole else (reads.entity,)
@@ -154,13 +154,12 @@ class _Reader:
         if not self.reads.by_id or self.position.run is None:
             return
         unmet = unmet_ids(run.warehouse, run.source, entity, self.position.run)
-        if not 0 < len(unmet) <= ASKED_FOR:
-            return
         for start in range(0, len(unmet), CHUNK):
             ids = unmet[start : start + CHUNK]
             for page in ask_each(run, partial(run.connector.fetch, entity, ids)):
                 self._storing.take(page)
-        self.store()
+        if unmet:
+            self.store()
 
     def _doubtful(self) -> dict[str, str]:
         """What is wrong with a loss, by entity."""

@@ -58,14 +58,22 @@ def loss_of(warehouse: Warehouse, source: str, entity: str, run: str, before: da
     met = warehouse.query(
         "SELECT 1 AS met FROM seen WHERE source_id = $1 AND entity = $2 AND run = $3 LIMIT 1", [source, entity, run]
     )
-    alive = warehouse.query(f'SELECT count(*) AS n FROM "{entity}" WHERE source_id = $1 AND deleted_at IS NULL', [source])
     unmet = warehouse.query(_UNMET.format(what="count(*) AS n", entity=entity), [source, entity, run, before])
-    return Loss(int(unmet.column("n")[0].as_py()), int(alive.column("n")[0].as_py()), met.num_rows > 0)
+    return Loss(int(unmet.column("n")[0].as_py()), living_rows(warehouse, source, entity), met.num_rows > 0)
+
+
+def living_rows(warehouse: Warehouse, source: str, entity: str) -> int:
+    """How many rows of the source are stored that it still has."""
+    found = warehouse.query(f'SELECT count(*) AS n FROM "{entity}" WHERE source_id = $1 AND deleted_at IS NULL', [source])
+    return int(found.column("n")[0].as_py())
 
 
 def unmet_ids(warehouse: Warehouse, source: str, entity: str, run: str, before: datetime | None = None) -> list[str]:
-    """Native ids of the rows that would vanish."""
-    found = warehouse.query(_UNMET.format(what="s.native_id", entity=entity), [source, entity, run, before])
+    """Native ids of the rows that would vanish; none if they are more than :data:`ASKED_FOR`."""
+    sql = f"{_UNMET.format(what='s.native_id', entity=entity)} LIMIT {ASKED_FOR + 1}"
+    found = warehouse.query(sql, [source, entity, run, before])
+    if found.num_rows > ASKED_FOR:
+        return []
     ids: list[str] = found.column("native_id").to_pylist()
     return ids
 

@@ -30,14 +30,14 @@ class Storing:
         run: the sync that this is part of.
         reads: what the connector promises for the entity.
         tally: is kept up to date.
-        label: what progress is told of; None: the entity.
+        label: what progress is told of; None: none is told.
     """
 
     def __init__(self, run: Run, reads: EntityReads, tally: Tally, *, label: str | None = None) -> None:
         self.run = run
         self.reads = reads
         self.tally = tally
-        self._label = label or f"{run.source}/{reads.entity}"
+        self._label = label
         self.entities = (reads.entity, *reads.carries)
         self._stages = StageWatch(run, reads)
         self._buffer: dict[str, list[Row]] = {}
@@ -102,14 +102,16 @@ class Storing:
             for entity, extra in ((own, stubs), (HISTORY, history)):
                 if extra is not None:
                     batch.upsert(entity, extra)
-            batch.tombstone(HISTORY, outdated)
-            self.tally.deletes += batch.tombstone(own, gone)
+            if outdated:
+                batch.tombstone(HISTORY, outdated)
+            if gone:
+                self.tally.deletes += batch.tombstone(own, gone)
             batch.save_watermark(watermark)
         self._buffer.clear()
         self._gone.clear()
         self._gathered = 0
         self._stored_at = run.clock.monotonic()
-        if run.progress is not None:
+        if run.progress is not None and self._label is not None:
             run.progress(self._label, self.tally.rows, self.tally.total)
 
     def _upsert(self, batch: Batch, entity: str, table: pa.Table) -> None:

@@ -747,3 +747,48 @@ def test_one_source_is_read_once_at_a_time_and_two_at_the_same_time(warehouse: W
         assert all(one.result(120).ok for one in again)
     assert most == {"a": 1, "b": 1}
     assert len(living(warehouse)) == 2
+
+
+def test_passes_beside_the_reads_tell_their_own_progress(sync: Sync) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.fields = frozenset({"name"})
+    crm.script["deals"] = [page(*lasting(clock, *range(30)), cursor={"at": 1})]
+    sync(crm)
+    heard: list[tuple[str, int, int | None]] = []
+    crm.fields = frozenset({"name", "amount"})
+    crm.records = {str(number): deal(number) for number in range(30)}
+    crm.listed = [[(str(number), None) for number in range(30)]]
+    crm.script = {}
+    clock.forward((WEEK + timedelta(days=1)).total_seconds())
+    sync(crm, reconcile=WEEK, progress=lambda *what: heard.append(what))
+    assert heard == [("crm/deals", 0, None), ("crm/deals backfill", 30, 30), ("crm/deals reconcile", 30, 30)]
+
+
+def test_r10_a_field_more_during_a_backfill_begins_it_anew(sync: Sync, warehouse: Warehouse) -> None:
+    crm = ScriptedConnector(LISTED)
+    crm.fields = frozenset({"name"})
+    crm.script["deals"] = [page(*(deal(f"{i:03}") for i in range(450)), cursor={"at": 1})]
+    sync(crm)
+    crm.script, crm.fields = {}, frozenset({"name", "amount"})
+    crm.records = {f"{i:03}": deal(f"{i:03}", amount=1) for i in range(450)}
+    crm.records["300"] = ConnectorError("gone away")
+    sync(crm)
+    crm.fields = frozenset({"name", "amount", "next_step"})
+    crm.records = {key: deal(key, amount=1, next_step="Call") for key in [*crm.records]}
+    sync(crm)
+    assert warehouse.query("SELECT 1 AS n FROM deals WHERE next_step IS NULL OR amount IS NULL").num_rows == 0
+    assert positions(warehouse)["asked"] == ["amount", "name", "next_step"]
+    crm.fields = frozenset({"name"})
+    sync(crm)
+    assert positions(warehouse)["asked"] == ["name"], "what is not asked for any more is new when it is asked for again"
+
+
+def test_r07_a_loss_too_large_to_be_asked_for_is_judged_by_its_share(sync: Sync, warehouse: Warehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*(deal(i, updated_at=START - WEEK) for i in range(12_000)), cursor={"at": 1})]
+    sync(crm)
+    crm.listed = [[(str(i), None) for i in range(9_900)]]
+    assert a_week_later(sync, crm, clock).deletes == 2_100
+    assert asked(crm, "fetch deals") == []
