@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -41,12 +42,14 @@ class _Bounds:
         after: the row's code is greater.
         start: changed at this instant or later.
         end: changed before this instant.
+        enough: so many rows in the order of codes answer the question; None: not known.
     """
 
     named: frozenset[str] | None = None
     after: str | None = None
     start: datetime | None = None
     end: datetime | None = None
+    enough: int | None = None
 
 
 class FakeWeavy(VendorApi):
@@ -150,7 +153,7 @@ class FakeWeavy(VendorApi):
         own, gone = self.own.get(table, {}), bool(told.get("srvAttrib"))
         return [
             row_of(table, record, self.zone, self.deleted_attrib) | {name: values.get(record.id) for name, values in own.items()}
-            for record in _found(kind, bounds, told, gone=gone)
+            for record in _found(kind, bounds, gone=gone)
         ]
 
     def _bounds(self, told: Mapping[str, Any], code: str) -> _Bounds:
@@ -161,10 +164,14 @@ class FakeWeavy(VendorApi):
             return _Bounds(named=frozenset(value for one in filters for value in one["filterValues"]))
         if kinds - {"AND"}:
             return _Bounds()
+        orders = [order["fieldName"] for order in told.get("sortFields", ())]
+        enough = int(told.get("offset", 0)) + min(int(told.get("limit", 1000)), self.cap) if orders == [code] else None
         by = {(one["fieldName"], one["operator"]): one["filterValues"][0] for one in filters}
         after = None if self.ignores_order else by.get((code, "GreaterThan"))
         start, end = by.get(("srvDate", "GreaterThanOrEqual")), by.get(("srvDate", "LessThan"))
-        return _Bounds(None, after, start and self._instant(start), end and self._instant(end))
+        known = {(code, "GreaterThan"), ("srvDate", "GreaterThanOrEqual"), ("srvDate", "LessThan")}
+        enough = None if by.keys() - known or self.shape == "rows" else enough  # the shape with rows tells their number
+        return _Bounds(None, after, start and self._instant(start), end and self._instant(end), enough)
 
     def _instant(self, text: str) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=self.zone).astimezone(UTC)
@@ -193,13 +200,12 @@ class FakeWeavy(VendorApi):
         raise AssertionError(f"the fake knows no operator {one['operator']}")
 
 
-def _found(kind: Kind, bounds: _Bounds, told: Mapping[str, Any], *, gone: bool) -> Sequence[Record]:
+def _found(kind: Kind, bounds: _Bounds, *, gone: bool) -> Sequence[Record]:
+    """Records in the order of their codes, all deleted (``gone``) or all living; more than asked for, never fewer."""
     if bounds.named is not None:
         return [record for code in sorted(bounds.named) if (record := kind.get(code)) is not None]
-    if bounds.start is not None or bounds.end is not None:
-        return kind.changed(bounds.start, bounds.end, None, _MANY, gone=gone)
-    is_by_code = [order["fieldName"].startswith("code") for order in told.get("sortFields", ())] == [True]
-    is_all_of_it = gone or not is_by_code
-    return kind.after(
-        bounds.after, _MANY if is_all_of_it else int(told.get("offset", 0)) + int(told.get("limit", 1000)), gone=gone
-    )
+    if bounds.start is None and bounds.end is None and not gone:
+        return kind.after(bounds.after, _MANY if bounds.enough is None else bounds.enough)
+    records = kind.changed(bounds.start, bounds.end, None, _MANY, gone=gone)
+    shown = [record for record in records if (record.deleted_at is not None) == gone and record.id > (bounds.after or "")]
+    return sorted(shown, key=attrgetter("id"))[: bounds.enough]

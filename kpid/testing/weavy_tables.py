@@ -88,7 +88,7 @@ TABLES: Mapping[str, Table] = {
     "contract": Table("orders", {
         "label": lambda values: values.get("name", "Maintenance"), "customer_ID": _of("account_id"),
         "startDate": _time("ordered_at"), "endDate": lambda _: None, "amount": _number("net_amount"),
-        "frequency_ID": lambda _: "MONTH", "generictype_ID_status": lambda _: "ACTIVE",
+        "frequency_ID": lambda values: values.get("frequency", "MONTH"), "generictype_ID_status": lambda _: "ACTIVE",
     }),
 }  # fmt: skip
 """Contracts are the neutral CRM's orders, taken as monthly ones."""

@@ -22,7 +22,7 @@ class WeavyBench(CrmBench):
     secrets = (PASSWORD,)
     can = frozenset({"restore", "purge", "late", "tokens", "scopes", "fields", "pipelines", "listing", "touched"})
     cap = 1000
-    quiet_calls = 40
+    quiet_calls = 25
     compared: ClassVar = {
         **CrmBench.compared,
         "accounts": (("accounts",), ("name", "owner_id", "updated_at", "created_at")),

@@ -120,7 +120,6 @@ class Codes:
         if self._wanted is None:
             named = set(self._settings.pipelines)
             types = self.deal_types() if named else ()
-            self._wanted = frozenset(pick.code for pick in types if {pick.code, pick.label, pick.original} & named)
             unknown = named - {text for pick in types for text in (pick.code, pick.label, pick.original)}
             if unknown:
                 known = ", ".join(sorted(f"{pick.label} ({pick.code})" for pick in types))
@@ -129,6 +128,7 @@ class Codes:
                     where=self._api.http.name,
                     hint=f"Correct `pipelines`; there are: {known or 'none; see pipeline_type'}",
                 )
+            self._wanted = frozenset(pick.code for pick in types if {pick.code, pick.label, pick.original} & named)
         return self._wanted
 
     def _meaning(self, meanings: Mapping[str, T], code: str | None) -> T | None:
