@@ -58,6 +58,7 @@ class FakeSalesforce(VendorApi):
         own_fields: by object the company's own, whose values records have under these names.
         told_gone: further lines of the delete log by object: id and instant.
         log_reach: how far the delete log goes back.
+        instance_url: what the login names as the organisation's address, if it is not this server's.
         issuer: what a signed claim has to name: issuer, subject and audience.
     """
 
@@ -73,6 +74,7 @@ class FakeSalesforce(VendorApi):
         self.own_fields: dict[str, set[str]] = {}
         self.told_gone: dict[str, list[tuple[str, datetime]]] = {}
         self.log_reach = REACH
+        self.instance_url: str | None = None
         self.issuer = (CLIENT_ID, "robot@example.com", "https://login.salesforce.com")
         self._cursors: dict[str, _Cursor] = {}
         self.route("POST", "/services/oauth2/token", self._token)
@@ -139,7 +141,7 @@ class FakeSalesforce(VendorApi):
         if token is None:
             return Answer(400, {"error": refused or "invalid_grant", "error_description": "refused"})
         issued = str(round(self.clock.now().timestamp() * 1000))
-        body = {"access_token": token, "instance_url": self.url, "token_type": "Bearer", "issued_at": issued}
+        body = {"access_token": token, "instance_url": self.instance_url or self.url, "token_type": "Bearer", "issued_at": issued}
         is_new = form.get("refresh_token") and self.tokens is not None and self.tokens.rotate
         return Answer(200, {**body, "refresh_token": self.tokens.refresh_token} if is_new and self.tokens else body)
 
@@ -231,7 +233,8 @@ class FakeSalesforce(VendorApi):
         found = [
             record
             for record in records
-            if (start is None or record.modified >= start)
+            if (gone or not record.values.get("is_archived"))
+            and (start is None or record.modified >= start)
             and (end is None or record.modified < end)
             and query.where.holds(lambda name, of=record: fields[name](of, self.crm))  # type: ignore[misc]
         ]
