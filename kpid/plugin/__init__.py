@@ -77,6 +77,7 @@ from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle, filled_co
 from kpid.plugin.notifier import Action, Image, Link, Message, Notifier, NotifierContext, Press, Receipt, Section
 from kpid.plugin.pacing import Budget, Pacer, Pacers, RateLimit
 from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
+from kpid.plugin.redact import redact
 from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
 from kpid.plugin.settings import Secret, Settings, known_zone
@@ -197,6 +198,7 @@ __all__ = [
     "pacer_of",
     "quantile",
     "read_pages",
+    "redact",
     "seconds_between",
     "signed",
     "sum_",
