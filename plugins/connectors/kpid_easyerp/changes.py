@@ -13,6 +13,9 @@ from kpid_easyerp.mapping import MAPPERS, Place, Row, Stage, converted_at, stage
 from kpid_easyerp.settings import LISTS, EasyErpSettings
 
 OVERLAP = timedelta(minutes=10)
+MOMENT = timedelta(seconds=2)
+RECENT = 500
+"""So many records of the overlap are known again by the next read."""
 REMEMBERED = 5_000
 """So many deals that never were leads are remembered for the length of a sync: their detail views are read once."""
 TELLING = 20
@@ -64,15 +67,17 @@ class Changes:
         """What changed since the cursor; the place within a leg is how far down a list, newest first, a read has come."""
         course = Course(self._settings.kinds(entity), cursor, until, overlap=OVERLAP)
         yield from course.still()
+        recent = _Recent(cursor)
         for leg in course.legs():
-            yield from self._leg(entity, leg)
+            yield from self._leg(entity, leg, recent)
 
-    def _leg(self, entity: str, leg: Leg) -> Iterator[Page]:
+    def _leg(self, entity: str, leg: Leg, recent: _Recent) -> Iterator[Page]:
         met, absent = 0, set(self._settings.fields.get(entity, {}).values())
         for batch in self._api.listed(leg.kind, leg.start):
             rows = []
             for record in batch.records:
-                full = self._whole(entity, leg.kind, record) if _is_due(record, leg) else None
+                is_due = _is_due(record, leg) and not recent.holds(record, leg)
+                full = self._whole(entity, leg.kind, record) if is_due else None
                 if full is None:
                     continue
                 met, absent = met + 1, {path for path in absent if not _has(full, path)}
@@ -84,7 +89,8 @@ class Changes:
             if absent and (met >= TELLING or (met and leg.start is None)):
                 names = ", ".join(sorted(absent))
                 told.append(f"EasyERP's {leg.kind} have no field {names}: what it fills stays empty")
-            yield Page({entity: rows}, *leg.done(), total=batch.total, warnings=tuple(told))
+            end, through = leg.done()
+            yield Page({entity: rows}, recent.within(end, through), through, batch.total, warnings=tuple(told))
 
     def _whole(self, entity: str, kind: str, record: Record) -> Record | None:
         """A record as it is mapped: the detail view where there is one. None if it is gone meanwhile, or of no use."""
@@ -164,6 +170,31 @@ class Changes:
 
 _STAGED = {"deals": "Opportunities", "leads": "Leads"}
 _MAPPED = {"accounts": "companies", "contacts": "persons", "deals": "deals", "leads": "leads", "activities": "tasks"}
+
+
+class _Recent:
+    """Records that were read shortly before a window's end: the next one begins earlier, and need not read them one by one again.
+
+    Only those that had not changed in the last moment before the end: of a change since then the server tells another instant.
+
+    Args:
+        cursor: the one that the last read left behind.
+    """
+
+    def __init__(self, cursor: Cursor | None) -> None:
+        self._known = {(str(native_id), str(at)) for native_id, at in (cursor or {}).get("recent", ())}
+        self._met: dict[str, str] = {}
+
+    def holds(self, record: Record, leg: Leg) -> bool:
+        """Whether a record is as it was when it was last read; remembers it."""
+        at, told = _instant(edited(record)), edited(record) or ""
+        if at is not None and leg.end - OVERLAP <= at < leg.end - MOMENT and len(self._met) < RECENT:
+            self._met[str(record["_id"])] = told
+        return (str(record["_id"]), told) in self._known
+
+    def within(self, cursor: Cursor, through: datetime | None) -> Cursor:
+        """The cursor with what is to be remembered, at the end of a window."""
+        return cursor if through is None or not self._met else {**cursor, "recent": sorted(self._met.items())}
 
 
 def _instant(value: str | None) -> datetime | None:
