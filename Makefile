@@ -41,9 +41,11 @@ format: $(VENV)/test.done ## rewrite the code in the project's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-reference: $(VENV)/test.done ## write plugins/kpis/README.md anew from the definitions
+reference: $(VENV)/test.done ## write plugins/kpis/README.md and plugins/connectors/README.md anew from the definitions
 	$(BIN)/kpid kpis --markdown > plugins/kpis/README.md.new
 	mv plugins/kpis/README.md.new plugins/kpis/README.md
+	$(BIN)/kpid sources --markdown > plugins/connectors/README.md.new
+	mv plugins/connectors/README.md.new plugins/connectors/README.md
 
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 lock: ## write the lock files anew (needs uv)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -31,7 +31,9 @@ from kpid.metrics.settings import settings_of
 from kpid.metrics.written import with_own_kpis
 from kpid.model import Dims, Period, Rows, SeriesNeed
 from kpid.plugin.connector import Connector, SourceContext
+from kpid.plugin.keeping import FileKeep
 from kpid.plugin.notifier import Notifier, NotifierContext
+from kpid.plugin.pacing import Pacers
 from kpid.registry import Plugins, load_plugins, options_of
 from kpid.reporting.publish import ReportingSetup
 from kpid.reporting.render import Renderer
@@ -55,6 +57,7 @@ class App:
     notifiers: Mapping[str, Notifier[Any]]
     store: Store
     _warehouse: Warehouse | None
+    pacers: Pacers = field(default_factory=Pacers)
 
     @property
     def config(self) -> Config:
@@ -246,11 +249,11 @@ def open_app(
     notifiers = {name: _notifier(loaded, plugins, name, clock) for name in config.receivers}
     if stores_of is None:
         store = open_store(config.state)
-        facts = open_warehouse(config, warehouse)
+        facts, pacers = open_warehouse(config, warehouse), Pacers()
     else:
         _check_same_stores(stores_of.config, config)
-        store, facts = stores_of.store, stores_of._warehouse
-    app = App(loaded, clock, plugins, calendar, renderer, notifiers, store, facts)
+        store, facts, pacers = stores_of.store, stores_of._warehouse, stores_of.pacers
+    app = App(loaded, clock, plugins, calendar, renderer, notifiers, store, facts, pacers)
     for name in config.sources:
         _connector(app, name).close()  # made once, so that wrong settings stop us now and not at the first sync
     return app
@@ -271,8 +274,15 @@ def _connector(app: App, name: str) -> Connector[Any]:
         folder=app.config.folder,
         clock=app.clock,
         currency=app.config.currency,
+        keep=FileKeep(_beside_state(app) / "kept", name),
+        pacers=app.pacers,
     )
     return kind(settings, context)
+
+
+def _beside_state(app: App) -> Path:
+    """The folder of the state file; with a state on a server, where the file would be."""
+    return app.store.file.parent if app.store.file else app.config.folder / "var"
 
 
 def _notifier(loaded: Loaded, plugins: Plugins, name: str, clock: Clock) -> Notifier[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,8 +56,17 @@ def refresh(
     return Refreshed(synced, measured, judged)
 
 
-def sync(app: App, name: str, *, full: bool = False, progress: Progress | None = None) -> SyncResult:
-    """Bring the canonical tables up to date with one source."""
+def sync(
+    app: App,
+    name: str,
+    *,
+    full: bool = False,
+    entities: Collection[str] | None = None,
+    since: datetime | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> SyncResult:
+    """Bring the canonical tables up to date with one source; options as of :func:`~kpid.ingest.sync.sync_source`."""
     with app.connector(name) as connector:
         return sync_source(
             name,
@@ -66,7 +75,11 @@ def sync(app: App, name: str, *, full: bool = False, progress: Progress | None =
             store=app.store,
             clock=app.clock,
             every=app.sync_interval(app.config.sources[name]),
+            entities=entities,
             full=full,
+            since=since,
+            reconcile=app.config.sources[name].reconcile_after,
+            force=force,
             progress=progress,
         )
 

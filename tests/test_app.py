@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
 
+from kpid import cycle
 from kpid.alerting.evaluate import evaluate_rules
 from kpid.alerting.rules import need_of
 from kpid.analysis.periods import last_complete
@@ -15,6 +17,7 @@ from kpid.app import open_app
 from kpid.clock import ShiftedClock
 from kpid.errors import ConfigError
 from kpid.model import Measurement, MeasurementState, Segment
+from kpid.plugin import Secret
 from kpid.store import history
 from kpid.store.tables import outbox
 from tests.commands import handled
@@ -76,3 +79,90 @@ rules:
     assert written["hook"]["html"] is None
     assert written["hook"]["text"] == written["team"]["text"]
     assert "Ada Example" in written["team"]["html"]
+
+
+CRM = """timezone: Europe/Berlin
+sources:
+  crm: {connector: hubspot, token: example-token}
+"""
+
+
+def test_a_source_keeps_rotated_secrets_beside_the_state_and_shares_limits_across_a_reload(tmp_path):
+    app = opened(tmp_path, CRM)
+    try:
+        with app.connector("crm") as connector:
+            connector.context.keep.put("refresh_token", Secret("r1"))
+            assert connector.context.pacers is app.pacers
+        assert [path.name for path in (tmp_path / "var" / "kept").glob("*.json")] == ["crm.json"]
+        reloaded = open_app(tmp_path / "kpid.yml", app.clock, warehouse="none", stores_of=app)
+        assert reloaded.pacers is app.pacers
+        with reloaded.connector("crm") as connector:
+            assert connector.context.keep.get("refresh_token") == Secret("r1")
+    finally:
+        app.close()
+
+
+@pytest.mark.parametrize(("written", "after"), [("", 7), ("reconcile: 2w", 14), ("reconcile: off", None)])
+def test_how_often_ids_are_compared_is_a_matter_of_the_source(tmp_path, written, after):
+    app = opened(tmp_path, CRM.replace("token: example-token", f"token: example-token, {written}"))
+    try:
+        found = app.config.sources["crm"].reconcile_after
+        assert found == (None if after is None else timedelta(days=after))
+    finally:
+        app.close()
+
+
+def test_an_odd_interval_of_comparisons_is_refused_where_it_stands(tmp_path):
+    with pytest.raises(ConfigError, match="reconcile") as refused:
+        opened(tmp_path, CRM.replace("token:", "reconcile: weekly, token:"))
+    assert "kpid.yml:3" in str(refused.value)
+
+
+SHELF = """
+import json
+
+from kpid.plugin import Connector, ConnectorInfo, EntityReads, IdPage, Page, Settings, hookimpl
+
+
+class Shelf(Connector[Settings]):
+    name = "shelf"
+    Settings = Settings
+
+    def reads(self):
+        return [EntityReads("deals", listing=True)]
+
+    def pages(self, entity, cursor, until):
+        rows = [] if cursor else [{"native_id": key} for key in self.held()]
+        yield Page({"deals": rows}, cursor={"since": until.isoformat()})
+
+    def ids(self, entity, cursor, until):
+        yield IdPage([(key, None) for key in self.held()])
+
+    def held(self):
+        return json.loads((self.context.folder / "shelf.json").read_text())
+
+    def check(self):
+        return []
+
+
+@hookimpl
+def kpid_connectors():
+    return [ConnectorInfo(Shelf)]
+"""
+
+
+@pytest.mark.parametrize(("written", "left"), [("7d", ["1", "2"]), ("off", ["1", "2", "3"])])
+def test_what_vanished_without_a_word_is_found_by_the_comparison_of_ids(tmp_path, written, left):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "kpid_shelf.py").write_text(SHELF)
+    source = f"sources: {{crm: {{connector: shelf, reconcile: {written}}}}}\n"
+    (tmp_path / "kpid.yml").write_text(f"timezone: Europe/Berlin\nplugins_dir: plugins\n{source}")
+    for day, held in ((2, ["1", "2", "3"]), (3, ["1", "2"]), (12, ["1", "2"])):
+        (tmp_path / "shelf.json").write_text(json.dumps(held))
+        app = open_app(tmp_path / "kpid.yml", ShiftedClock(datetime(2018, 1, day, 8, tzinfo=UTC)))
+        try:
+            assert cycle.sync(app, "crm").ok
+            rows = app.warehouse.query("SELECT native_id FROM deals WHERE deleted_at IS NULL ORDER BY native_id").to_pylist()
+            assert [row["native_id"] for row in rows] == (left if day == 12 else ["1", "2", "3"])
+        finally:
+            app.close()

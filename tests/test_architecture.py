@@ -22,6 +22,7 @@ DOORS = {
     "pyspark": {"kpid/warehouse/spark.py"},
     "chdb": {"kpid/warehouse/clickhouse.py"},
     "clickhouse_connect": {"kpid/warehouse/clickhouse.py"},
+    "cryptography": {"kpid/plugin/jwt.py"},
     "resvg_py": {"kpid/reporting/raster.py", "kpid/reporting/charts.py"},
     "css_inline": {"kpid/reporting/render.py"},
     "holidays": {"kpid/analysis/public_holidays.py"},

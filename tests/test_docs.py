@@ -10,6 +10,7 @@ import typer.main
 import yaml
 
 from kpid.cli import app
+from kpid.commands.capabilities import reference
 from kpid.config.model import Config, ReportJob, Rule
 from kpid.model import MeasurementState
 from kpid.plugin import entities
@@ -57,6 +58,11 @@ def test_every_kpi_parameter_and_kind_of_plugin_is_documented() -> None:
         for name, param in kpi.params.items():
             assert f"`{name}" in README, (kpi.id, name)
             assert all(choice in README for choice in param.choices), (kpi.id, name)
+
+
+def test_the_table_of_connectors_is_what_they_declare() -> None:
+    page = (ROOT / "plugins" / "connectors" / "README.md").read_text(encoding="utf-8")
+    assert page == reference(load_plugins()), "`make reference` writes it anew"
 
 
 def test_yaml_in_the_readme_is_yaml() -> None:

@@ -37,6 +37,7 @@ from kpid.cli import (
     ruletest,
     run,
     sample,
+    sources,
     sync,
 )
 from kpid.cli.output import complain
@@ -81,6 +82,7 @@ def command_line() -> typer.Typer:
     app.command("run")(run.run)
     app.command("check")(check.check)
     app.command("sync")(sync.sync)
+    app.command("sources")(sources.sources)
     app.command("measure")(measure.measure)
     app.command("forecast")(forecast.forecast)
     app.command("compare")(compare.compare)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -89,15 +89,39 @@ def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def progress_shown() -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """A bar per kind of work on standard error, if that is a terminal; else nothing (None)."""
-    if not sys.stderr.isatty():
+def progress_shown(
+    terminal: Console | None = None, seconds: Callable[[], float] | None = None
+) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A bar per kind of work on standard error, if that is a terminal; else nothing (None).
+
+    Rows that are read have their rate, and the time that is left where their number is known.
+
+    Args:
+        terminal: another one to draw on.
+        seconds: tells the time.
+    """
+    if terminal is None and not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.text import Text  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    class PaceColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            is_rows = "/" in task.description
+            return Text(pace_text(task.finished_speed or task.speed if is_rows else None, task.remaining, task.time_remaining))
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), PaceColumn())
+    drawn_on = terminal or console(stderr=True)
+    with Progress(*columns, console=drawn_on, transient=True, get_time=seconds) as bar:
         tasks: dict[str, Any] = {}
 
         def told(what: str, done: int, total: int | None) -> None:
@@ -106,3 +130,19 @@ def progress_shown() -> Iterator[Callable[[str, int, int | None], None] | None]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield told
+
+
+def pace_text(rate: float | None, remaining: float | None, seconds: float | None) -> str:
+    """``12,300 rows/s, 2 min left``: what is known of it.
+
+    Args:
+        rate: rows per second.
+        remaining: how many are left; None: nobody knows.
+        seconds: how long these will take.
+    """
+    from kpid.analysis.wording import age_text  # noqa: PLC0415
+
+    parts = [f"{rate:,.0f} rows/s"] if rate else []
+    if remaining and seconds is not None:
+        parts.append(f"{age_text(timedelta(seconds=seconds))} left")
+    return ", ".join(parts)

@@ -71,6 +71,8 @@ def _print(done: Round) -> None:
 
     for result in done.refreshed.synced:
         say(f"synced {result.source}: {result.rows:,} rows read, {result.changed:,} changed")
+    for name, why in done.deferred:
+        say(f"{name} {why}")
     for name in done.published:
         say(f"wrote report {name}")
     waiting = f", waiting for another try: {done.waiting}" if done.waiting else ""

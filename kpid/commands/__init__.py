@@ -31,6 +31,7 @@ class Command:
 
 COMMANDS = {
     "sync": Command("sync:sync_sources", "write", progress=True),
+    "sources": Command("sources:list_sources", "facts"),
     "measure": Command("measure:measure", "facts", progress=True),
     "forecast": Command("forecasting:forecast_kpi", "facts", progress=True),
     "compare": Command("before_after:compare_event", "facts", progress=True),

@@ -49,6 +49,13 @@ class Pause:
     end: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What is to be said of a run that went well all the same."""
+
+    text: str
+
+
 def schedules(config: Config) -> dict[str, Schedule]:
     """Everything that has a schedule: ``sync:<source>`` and ``report:<name>``; tables read in place count as one source."""
     timezone = config.timezone
@@ -193,19 +200,22 @@ def waits_for_sync(app: App) -> bool:
         return bool(runs.unended_runs(connection, SYNC))
 
 
-def attempt(app: App, run: Run, work: Callable[[], str | None]) -> str | None:
+def attempt(app: App, run: Run, work: Callable[[], str | Remark | None]) -> str | None:
     """Do a run and write down what came of it. Whatever goes wrong ends with the run: kpid goes on.
 
     Args:
         app: everything.
         run: a run that was taken.
-        work: does it; returns why it failed if it could go on regardless.
+        work: does it; returns why it failed if it could go on regardless, or a remark on what was done.
 
     Returns:
         Why it failed; None if it did not.
     """
+    remark = ""
     try:
-        failure = work()
+        came_of_it = work()
+        failure = None if isinstance(came_of_it, Remark) else came_of_it
+        remark = came_of_it.text if isinstance(came_of_it, Remark) else ""
     except HeldError as error:
         with app.store.write() as connection:
             runs.put_off_run(connection, run, f"{HELD}{error.what}")
@@ -217,10 +227,11 @@ def attempt(app: App, run: Run, work: Callable[[], str | None]) -> str | None:
         log.exception("%s failed", run.schedule)
         failure = f"{type(error).__name__}: {error}"
     now = app.clock.now()
-    failure = failure and redact(failure, secrets_of(app.loaded, app.plugins))
+    secrets = secrets_of(app.loaded, app.plugins)
+    failure = failure and redact(failure, secrets)
     with app.store.write() as connection:
         if failure is None:
-            runs.finish_run(connection, run, now=now)
+            runs.finish_run(connection, run, now=now, note=redact(remark, secrets))
         else:
             runs.fail_run(connection, run, now=now, reason=failure)
         _note(connection, run, failure, now)

@@ -8,13 +8,14 @@ What can be judged by looking at one value is judged here; ``meaning.py`` reads 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from kpid.config.alerting import Flapping, Heartbeat, Inhibit, NoData, Owners, Route, Rule, Web, Window
+from kpid.analysis.durations import duration_from_text
+from kpid.config.alerting import Flapping, Heartbeat, Inhibit, NoData, Owners, Repeat, Route, Rule, Web, Window
 from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
 from kpid.config.tables import MappedTable
 from kpid.config.times import OpeningHours, Pattern, Zone
@@ -56,7 +57,13 @@ class Source(Model):
     connector: str = Field(description="Kind of source: files, sql, hubspot ... (`kpid plugins` lists them).")
     every: str = Field("1h", description="How often to sync: 15m, 1h, or a schedule like `daily 06:00`.")
     max_age: Duration | None = Field(None, description="Older data is stale: it never fires and never resolves an alert.")
+    reconcile: Repeat = Field("7d", description="How often the ids of all records are compared with the source's; or off.")
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False, description="The connector's own settings.")
+
+    @property
+    def reconcile_after(self) -> timedelta | None:
+        """The same as a length of time; None: never."""
+        return None if self.reconcile == "off" else duration_from_text(self.reconcile)
 
 
 class Receiver(Model):

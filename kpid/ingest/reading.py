@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
-import pyarrow as pa
-
-from kpid.errors import PluginError
-from kpid.ingest.observed import observed_intervals
-from kpid.ingest.position import Position, position_from_json
-from kpid.ingest.reconcile import delete_pass, mark_vanished, suspicious_zero
-from kpid.ingest.rows import table_from_rows
+from kpid.ingest.beside import CHUNK
+from kpid.ingest.listing import RECONCILE
+from kpid.ingest.position import Position, Side, position_from_json
+from kpid.ingest.reconcile import delete_pass, loss_of, mark_vanished, unmet_ids
 from kpid.ingest.run import Run, Tally, ask, ask_each
-from kpid.plugin import EntityReads, Page, Row
+from kpid.ingest.storing import Storing
+from kpid.plugin import Cursor, EntityReads, Page
 from kpid.warehouse import Watermark
-from kpid.warehouse.types import arrow_schema
-
-BATCH_ROWS = 10_000
-"""Small pages are gathered up to this: the engine writes large batches an order of magnitude faster."""
-BATCH_SECONDS = 5.0
-"""... but from a slow source what has been read is stored after this, so that a kill loses little."""
 
 
 def read_entity(run: Run, reads: EntityReads, before: Watermark | None, tally: Tally) -> None:
@@ -59,18 +49,24 @@ class _Reader:
         self.before = before or Watermark(run.source, reads.entity, None, None, None)
         self.tally = tally
         self.position = position_from_json(self.before.cursor)
-        self._entities = (reads.entity, *reads.carries)
+        self._storing = Storing(run, reads, tally, label=f"{run.source}/{reads.entity}")
         is_whole = reads.mode == "full" or reads.deletes == "absence"
-        self._counted = self._entities if is_whole else (reads.entity,)  # history may be forgotten by the source, not by us
-        self._buffer: dict[str, list[Row]] = {}
-        self._gathered = 0
-        self._stored_at = run.clock.monotonic()
+        # history may be forgotten by the source, not by us
+        self._counted = self._storing.entities if is_whole else (reads.entity,)
         self._unchanged = False
-        again = run.full or self._slept_too_long()
+        slept = self._slept_too_long()
+        again = run.full or (slept and not reads.listing)
         if again:
-            self.position = Position(deleted=self.position.deleted)
+            self.position = replace(self.position, read=None, run=None)
+        elif self._goes_back():
+            self.position = replace(self.position, read=self._cursor_since(run.since), run=None)
         self._begin = self.position.read
         from_start = reads.mode == "full" or (self._begin is None and (again or reads.deletes == "absence"))
+        if self._begin is None or (reads.mode == "full" and self.position.run is None):
+            # all rows are read with all fields
+            self.position = replace(self.position, asked=tuple(sorted(self._asks())), side=None)
+        if slept and reads.listing:
+            self.position = replace(self.position, side=Side("ids", run.clock.now().isoformat()))
         self._tracks = from_start or self.position.run is not None
         self._forget = self._tracks and (self.position.run is None or self._begin is None)
         if self._forget:
@@ -82,16 +78,26 @@ class _Reader:
         kept, last = self.reads.deletes_kept, self.before.finished_at
         return kept is not None and last is not None and self.position.run is None and self.run.clock.now() - last > kept
 
+    def _asks(self) -> frozenset[str]:
+        return ask(self.run.source, self.run.connector, lambda: self.run.connector.asks(self.reads.entity))
+
+    def _goes_back(self) -> bool:
+        """A person wants changes read again that are behind the mark; what is read whole, or for the first time, has them."""
+        since, through = self.run.since, self.before.through
+        return since is not None and through is not None and since < through and self.reads.mode == "incremental"
+
+    def _cursor_since(self, at: datetime | None) -> Cursor | None:
+        cursor = None if at is None else ask(self.run.source, self.run.connector, lambda: self._at(at))
+        if cursor is None:
+            self.tally.notes.append(f"All {self.reads.entity} are read again: the source cannot begin at an instant")
+        return cursor
+
+    def _at(self, at: datetime) -> Cursor | None:
+        return self.run.connector.since(self.reads.entity, at)
+
     def take(self, page: Page) -> None:
         """Take over a page; store when enough has come together."""
-        for entity, rows in page.rows.items():
-            if entity not in self._entities:
-                raise PluginError(
-                    f"the connector gives rows of {entity!r} on pages of {self.reads.entity!r} without saying so in `carries`",
-                    where=f"source {self.run.source}",
-                )
-            self._buffer.setdefault(entity, []).extend(rows)
-            self._gathered += len(rows)
+        self._storing.take(page)
         if page.restarted:
             self._forget, self._resumed = self._tracks, False
         self._unchanged = page.unchanged
@@ -100,44 +106,30 @@ class _Reader:
         self.position = replace(self.position, read=page.cursor if page.cursor is not None or full else self._begin)
         self.tally.through = page.through
         self.tally.total = page.total if page.total is not None else self.tally.total
-        if self._gathered >= BATCH_ROWS or self.run.clock.monotonic() - self._stored_at >= BATCH_SECONDS:
+        if self._storing.is_due:
             self.store()
 
     def store(self) -> None:
         """Store what has come together, and the cursor behind it, in one transaction."""
-        now = self.run.clock.now()
-        tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
-        history = self._observed(tables.get("deals"))
-        with self.run.warehouse.batch() as batch:
-            if self._forget:
-                for entity in self._counted:
-                    batch.forget_seen(self.run.source, entity)
-            for entity, table in tables.items():
-                written = batch.upsert(entity, table)
-                self.tally.rows += written.rows
-                self.tally.changed += written.changed
-                if self._tracks and entity in self._counted and self.position.run is not None:
-                    batch.mark_seen(self.run.source, entity, self.position.run, table.column("id"))
-            if history is not None:
-                batch.upsert("deal_stage_history", history)
-            batch.save_watermark(replace(self.before, cursor=self.position.to_json()))
+        self._storing.store(
+            replace(self.before, cursor=self.position.to_json()),
+            seen=self.position.run if self._tracks else None,
+            counted=self._counted,
+            forget=self._counted if self._forget else (),
+        )
         self._forget = False
-        self._buffer.clear()
-        self._gathered = 0
-        self._stored_at = self.run.clock.monotonic()
-        if self.run.progress is not None:
-            self.run.progress(f"{self.run.source}/{self.reads.entity}", self.tally.rows, self.tally.total)
 
     def finish(self) -> None:
         """Every page is stored: mark what has vanished, and how far the data is complete now."""
         tally, run = self.tally, self.run
         vanishes = self._tracks and (self._resumed or not self._unchanged)
-        through = min(tally.through or run.until, run.until)
+        if vanishes:
+            self._ask_for_unmet()
         doubtful = self._doubtful() if vanishes and not run.full else {}
-        for entity, count in doubtful.items():
-            tally.warnings.append(f"The source gave no {entity} at all, though {count} are stored: they are kept")
+        tally.warnings.extend(doubtful.values())
         tally.suspicious = self.reads.entity in doubtful
         tally.complete = not tally.suspicious and (vanishes or (self._begin is None and not self._unchanged))
+        tally.is_whole = tally.complete or (self.before.through is None and not self._unchanged and not tally.suspicious)
         with run.warehouse.batch() as batch:
             for entity in self._counted if self._tracks else ():
                 if vanishes and entity not in doubtful and self.position.run is not None:
@@ -145,42 +137,45 @@ class _Reader:
                 batch.forget_seen(run.source, entity)
             if tally.suspicious:
                 tally.through = self.before.through
-                batch.save_watermark(replace(self.before, cursor=Position(deleted=self.position.deleted).to_json()))
+                batch.save_watermark(replace(self.before, cursor=replace(self.position, read=None, run=None).to_json()))
                 return
-            tally.through = through
-            done = replace(self.before, through=through, finished_at=run.clock.now())
-            batch.save_watermark(replace(done, cursor=replace(self.position, run=None).to_json()))
+            through = min(tally.through or run.until, run.until)
+            tally.through = max(through, self.before.through or through)
+            done = replace(self.before, through=tally.through, finished_at=run.clock.now())
+            batch.save_watermark(replace(done, cursor=self._at_the_end(compared=vanishes).to_json()))
             for entity in self.reads.carries:
                 batch.save_watermark(replace(done, entity=entity, cursor=None))
+        if vanishes:
+            tally.findings[RECONCILE] = None
 
-    def _table(self, entity: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> pa.Table:
-        run = self.run
-        convert = partial(table_from_rows, entity, rows, source=run.source, synced_at=now, timezone=run.timezone)
-        converted = ask(run.source, run.connector, convert)
-        for problem in converted.problems:
-            self.tally.add_problem(problem)
-        return converted.table
+    def _ask_for_unmet(self) -> None:
+        """What a read of the whole has left out is asked for by id: pages may have shifted under it."""
+        run, entity = self.run, self.reads.entity
+        if not self.reads.by_id or self.position.run is None:
+            return
+        unmet = unmet_ids(run.warehouse, run.source, entity, self.position.run)
+        for start in range(0, len(unmet), CHUNK):
+            ids = unmet[start : start + CHUNK]
+            for page in ask_each(run, partial(run.connector.fetch, entity, ids)):
+                self._storing.take(page)
+        if unmet:
+            self.store()
 
-    def _doubtful(self) -> dict[str, int]:
-        read = self.position.run or ""
-        counts = {entity: suspicious_zero(self.run.warehouse, self.run.source, entity, read) for entity in self._counted}
-        return {entity: count for entity, count in counts.items() if count}
+    def _doubtful(self) -> dict[str, str]:
+        """What is wrong with a loss, by entity."""
+        read, found = self.position.run or "", {}
+        for entity in self._counted:
+            loss = loss_of(self.run.warehouse, self.run.source, entity, read)
+            if loss.is_doubtful and not loss.met_any:
+                found[entity] = f"The source gave no {entity} at all, though {loss.living:,} are stored: they are kept"
+            elif loss.is_doubtful and self.before.finished_at is not None:
+                text = f"The source left out {loss.unmet:,} of {loss.living:,} stored {entity} at once: they are kept"
+                found[entity] = text
+        return found
 
-    def _observed(self, deals: pa.Table | None) -> pa.Table | None:
-        """Stage intervals that these deals show, where the CRM keeps no history of its own."""
-        if deals is None or self.reads.history != "since_sync":
-            return None
-        names = ["id", "stage_id", "pipeline_id", "updated_at", "synced_at"]
-        query = self.run.warehouse.query
-        incoming = deals.select(names).to_pylist()
-        ids = [row["id"] for row in incoming]
-        stored = query(f"SELECT {', '.join(names)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))", [ids])
-        running = query(
-            "SELECT * FROM deal_stage_history WHERE origin = 'observed' AND valid_to IS NULL "
-            "AND deal_id IN (SELECT unnest($1::VARCHAR[]))",
-            [ids],
-        )
-        rows = observed_intervals(stored.to_pylist(), incoming, running.to_pylist(), self.run.until)
-        schema = arrow_schema("deal_stage_history")
-        stamped = [{**row, "synced_at": self.run.clock.now()} for row in rows]
-        return pa.Table.from_pylist(stamped, schema=schema) if rows else None
+    def _at_the_end(self, *, compared: bool) -> Position:
+        """The position between reads; ``compared``: what was stored was compared with the whole of the source."""
+        asks, asked = self._asks(), set(self.position.asked)
+        listed_at = self.run.clock.now().isoformat() if compared or self.position.listed_at is None else self.position.listed_at
+        known = tuple(sorted((asked & asks) or asked or asks))
+        return replace(self.position, run=None, asked=known, listed_at=listed_at if self.reads.listing else None)

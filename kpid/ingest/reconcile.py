@@ -5,16 +5,12 @@ Nothing is removed: past figures must stay explainable. Rows are marked, and a r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-import pyarrow as pa
-
+from kpid.ingest.merging import gone_rows
 from kpid.ingest.position import Position
 from kpid.ingest.run import Run, Tally, ask_each
-from kpid.plugin import Tombstone
-from kpid.plugin.entities import ENTITIES
 from kpid.warehouse import Batch, Warehouse, Watermark
 
 
@@ -25,70 +21,69 @@ def delete_pass(run: Run, entity: str, before: Watermark, position: Position, ta
     """
     begin = position.deleted
     for page in ask_each(run, lambda: run.connector.deleted(entity, begin, run.until)):
-        gone = [_gone(run, tombstone) for tombstone in page.tombstones]
+        gone = gone_rows(run.source, page.tombstones, run.until)
         position = replace(position, deleted=page.cursor if page.cursor is not None else position.deleted)
+        stubs = run.merges.stubs(entity, gone, run.clock.now())
         with run.warehouse.batch() as batch:
-            point_to_winners(batch, run.warehouse, entity, {id_: winner for id_, _, _, winner in gone if winner})
+            run.merges.point_to_winners(batch, entity, run.merges.learn(entity, None, gone))
+            if stubs is not None:
+                batch.upsert(entity, stubs)
             tally.deletes += batch.tombstone(entity, gone)
             batch.save_watermark(replace(before, cursor=position.to_json()))
     return position
 
 
-def _gone(run: Run, tombstone: Tombstone) -> tuple[str, datetime, str, str | None]:
-    winner = f"{run.source}:{tombstone.merged_into}" if tombstone.merged_into else None
-    reason = "merged" if winner else tombstone.reason
-    return f"{run.source}:{tombstone.native_id}", tombstone.at or run.until, reason, winner
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Of ``living`` rows of a source, ``unmet`` were not met by a complete read; ``met_any`` says whether it met anything."""
+
+    unmet: int
+    living: int
+    met_any: bool
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether so many at once are more likely hidden than gone: a lost permission, a sharing rule, a silent filter."""
+        if not self.met_any:
+            return self.living > 0
+        return self.unmet > LOST_ROWS and self.unmet > LOST_SHARE * self.living
 
 
-def point_to_winners(batch: Batch, warehouse: Warehouse, entity: str, merged: Mapping[str, str]) -> None:
-    """Rows that refer to a record that was merged now refer to the one that took its place.
-
-    A CRM moves them over too, but does not call that a change of theirs: they may never be read again.
-
-    Args:
-        batch: where the rows are stored.
-        warehouse: where they are looked up, as they were before the batch.
-        entity: of the merged records.
-        merged: id of each record that went, and of the one it was merged into.
-    """
-    if not merged:
-        return
-    for table in ENTITIES.values():
-        names = [column.name for column in table.columns if column.info.get("ref") == entity and column.name not in _OWN_PAST]
-        for name in names if table.name not in _OWN_PAST else ():
-            found = warehouse.query(
-                f'SELECT * FROM "{table.name}" WHERE {name} IN (SELECT unnest($1::VARCHAR[]))', [list(merged)]
-            )
-            if found.num_rows:
-                winners = pa.array([_last_winner(key, merged) for key in found.column(name).to_pylist()], pa.string())
-                batch.upsert(table.name, found.set_column(found.column_names.index(name), name, winners))
+LOST_ROWS, LOST_SHARE = 50, 0.2
+"""More than both at once is doubted."""
 
 
-_OWN_PAST = {"merged_into_id", "deal_stage_history"}
-"""What a merged record was itself stays as it was."""
-
-
-def _last_winner(key: str, merged: Mapping[str, str]) -> str:
-    """Who has a record's place after all merges; a circle ends where it began."""
-    seen = {key}
-    while (following := merged.get(key)) is not None and following not in seen:
-        seen.add(following)
-        key = following
-    return key
-
-
-def suspicious_zero(warehouse: Warehouse, source: str, entity: str, run: str) -> int:
-    """How many living rows a complete read has all missed at once; 0 if it has met any, or there were none.
-
-    An empty answer to a full read is far more often a lost permission or a silent filter than an emptied CRM.
-    """
+def loss_of(warehouse: Warehouse, source: str, entity: str, run: str, before: datetime | None = None) -> Loss:
+    """What the complete read ``run`` has not met, of the rows stored before an instant (None: of all)."""
     met = warehouse.query(
         "SELECT 1 AS met FROM seen WHERE source_id = $1 AND entity = $2 AND run = $3 LIMIT 1", [source, entity, run]
     )
-    if met.num_rows:
-        return 0
-    alive = warehouse.query(f'SELECT count(*) AS n FROM "{entity}" WHERE source_id = $1 AND deleted_at IS NULL', [source])
-    return int(alive.column("n")[0].as_py())
+    unmet = warehouse.query(_UNMET.format(what="count(*) AS n", entity=entity), [source, entity, run, before])
+    return Loss(int(unmet.column("n")[0].as_py()), living_rows(warehouse, source, entity), met.num_rows > 0)
+
+
+def living_rows(warehouse: Warehouse, source: str, entity: str) -> int:
+    """How many rows of the source are stored that it still has."""
+    found = warehouse.query(f'SELECT count(*) AS n FROM "{entity}" WHERE source_id = $1 AND deleted_at IS NULL', [source])
+    return int(found.column("n")[0].as_py())
+
+
+def unmet_ids(warehouse: Warehouse, source: str, entity: str, run: str, before: datetime | None = None) -> list[str]:
+    """Native ids of the rows that would vanish; none if they are more than :data:`ASKED_FOR`."""
+    sql = f"{_UNMET.format(what='s.native_id', entity=entity)} LIMIT {ASKED_FOR + 1}"
+    found = warehouse.query(sql, [source, entity, run, before])
+    if found.num_rows > ASKED_FOR:
+        return []
+    ids: list[str] = found.column("native_id").to_pylist()
+    return ids
+
+
+_UNMET = """SELECT {what} FROM {entity} s WHERE s.source_id = $1 AND s.deleted_at IS NULL
+AND (CAST($4 AS TIMESTAMPTZ) IS NULL OR s.synced_at < CAST($4 AS TIMESTAMPTZ))
+AND NOT EXISTS (SELECT 1 FROM seen k WHERE k.source_id = $1 AND k.entity = $2 AND k.run = $3 AND k.id = s.id)"""
+
+ASKED_FOR = 2_000
+"""Up to so many rows that a listing has left out are asked for one by one before they are believed to be gone."""
 
 
 def mark_vanished(batch: Batch, run: Run, entity: str, read: str, tally: Tally) -> None:

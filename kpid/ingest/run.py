@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from kpid.clock import Clock
 from kpid.config.secrets import mask_of
 from kpid.errors import ConnectorError, PluginError
+from kpid.ingest.merging import Merges
 from kpid.ingest.rows import RowProblem
 from kpid.plugin import Connector
 from kpid.plugin.redact import redact
@@ -26,7 +27,8 @@ Progress = Callable[[str, int, int | None], None]
 class Run:
     """One sync of one source.
 
-    ``until`` is the upper bound of everything it reads, by the source's clock where it tells.
+    ``until`` is the upper bound of everything it reads, by the source's clock where it tells; ``since`` is from when on a person
+    wants everything read again.
     """
 
     source: str
@@ -35,7 +37,9 @@ class Run:
     clock: Clock
     timezone: ZoneInfo
     until: datetime
+    merges: Merges
     full: bool = False
+    since: datetime | None = None
     progress: Progress | None = None
 
 
@@ -50,8 +54,14 @@ class Tally:
     through: datetime | None = None
     complete: bool = False
     """Every row of the source was read: problems of rows that were not met again are over."""
+    is_whole: bool = False
+    """After this read, every record of the source should be stored."""
     suspicious: bool = False
     warnings: list[str] = field(default_factory=list)
+    findings: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    """What checks of the whole found, by the check's name: a text and a hint; None: all is well again."""
+    notes: list[str] = field(default_factory=list)
+    """What the person who asked for this sync should be told; nothing is wrong."""
     problems: dict[tuple[str, str], RowProblem] = field(default_factory=dict)
 
     def add_problem(self, problem: RowProblem) -> None:

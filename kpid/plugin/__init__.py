@@ -6,9 +6,10 @@ See the README's "Writing a plugin" and ``tests/example_plugin``.
 from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, DeliveryError, KpidError, SchemaError
 from kpid.model import Finding
 from kpid.plugin import entities
+from kpid.plugin.access import ApiSettings, pacer_of
 from kpid.plugin.accounts import by_account, described
 from kpid.plugin.amounts import converted
-from kpid.plugin.auth import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, OAuth, RefreshToken
+from kpid.plugin.auth import BasicAuth, BearerAuth, HeaderAuth, OAuth, SessionAuth
 from kpid.plugin.capabilities import Known
 from kpid.plugin.casts import date_of, number_of, text_part
 from kpid.plugin.client import Auth, HttpClient, NoAuth
@@ -18,11 +19,13 @@ from kpid.plugin.connector import (
     Cursor,
     DeletedPage,
     EntityReads,
+    IdPage,
     Page,
     Row,
     SourceContext,
     Tombstone,
 )
+from kpid.plugin.course import Course, Leg, cursor_since
 from kpid.plugin.expressions import (
     CURRENCY,
     GONE,
@@ -38,8 +41,11 @@ from kpid.plugin.expressions import (
     living,
     local_date,
 )
+from kpid.plugin.grants import ClientAssertion, ClientCredentials, Grant, JwtBearer, RefreshToken
 from kpid.plugin.hooks import hookimpl
 from kpid.plugin.hours import OPEN_HOURS, in_business_time
+from kpid.plugin.jwt import signed, thumbprint
+from kpid.plugin.keeping import FileKeep, Keep, MemoryKeep, bound
 from kpid.plugin.kpi import (
     AS_OF,
     SNAP,
@@ -71,8 +77,9 @@ from kpid.plugin.kpi import (
 )
 from kpid.plugin.mapping import ColumnMap, Mapped, Mapper, ValueStyle, filled_columns
 from kpid.plugin.notifier import Action, Image, Link, Message, Notifier, NotifierContext, Press, Receipt, Section
-from kpid.plugin.pacing import Pacer, RateLimit
+from kpid.plugin.pacing import Budget, Pacer, Pacers, RateLimit
 from kpid.plugin.paging import NextLink, NextToken, Offset, PageNumber, Paginator, dig, read_pages
+from kpid.plugin.redact import redact
 from kpid.plugin.reply import HttpFailure, Response
 from kpid.plugin.report import Report
 from kpid.plugin.settings import Secret, Settings, known_zone
@@ -88,6 +95,7 @@ __all__ = [
     "ZONE",
     "Action",
     "Aggregate",
+    "ApiSettings",
     "At",
     "Auth",
     "AuthError",
@@ -95,12 +103,15 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "Benchmark",
+    "Budget",
+    "ClientAssertion",
     "ClientCredentials",
     "ColumnMap",
     "ConfigError",
     "Connector",
     "ConnectorError",
     "ConnectorInfo",
+    "Course",
     "Cursor",
     "DeferredError",
     "Definition",
@@ -108,19 +119,26 @@ __all__ = [
     "DeliveryError",
     "During",
     "EntityReads",
+    "FileKeep",
     "Finding",
+    "Grant",
     "HeaderAuth",
     "HttpClient",
     "HttpFailure",
+    "IdPage",
     "Image",
     "InPeriod",
+    "JwtBearer",
+    "Keep",
     "Known",
     "Kpi",
     "KpidError",
+    "Leg",
     "Link",
     "Mapped",
     "Mapper",
     "Measure",
+    "MemoryKeep",
     "Message",
     "NextLink",
     "NextToken",
@@ -131,6 +149,7 @@ __all__ = [
     "OAuth",
     "Offset",
     "Pacer",
+    "Pacers",
     "Page",
     "PageNumber",
     "Paginator",
@@ -146,6 +165,7 @@ __all__ = [
     "SchemaError",
     "Secret",
     "Section",
+    "SessionAuth",
     "Settings",
     "SourceContext",
     "Target",
@@ -153,11 +173,13 @@ __all__ = [
     "Use",
     "ValueStyle",
     "Values",
+    "bound",
     "by_account",
     "converted",
     "count",
     "count_distinct",
     "counts",
+    "cursor_since",
     "date_of",
     "dates_between",
     "days_between",
@@ -178,10 +200,14 @@ __all__ = [
     "mean",
     "min_",
     "number_of",
+    "pacer_of",
     "quantile",
     "read_pages",
+    "redact",
     "seconds_between",
+    "signed",
     "sum_",
     "text_part",
+    "thumbprint",
     "top_sum",
 ]

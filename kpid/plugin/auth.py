@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any
 
 from pydantic import SecretStr
 
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConnectorError
 from kpid.plugin.client import HttpClient
+from kpid.plugin.grants import ClientCredentials, Grant, RefreshToken
 from kpid.plugin.reply import HttpFailure, Response
+
+__all__ = ["BasicAuth", "BearerAuth", "ClientCredentials", "Grant", "HeaderAuth", "OAuth", "RefreshToken", "SessionAuth"]
 
 EARLY = timedelta(seconds=60)
 """Tokens are renewed so long before they expire."""
@@ -73,89 +76,6 @@ def _header_safe(secret: str) -> str:
     return text
 
 
-class Grant(Protocol):
-    """The fields that ask a token endpoint for a token, and what to keep of its answer."""
-
-    def form(self) -> Mapping[str, str]:
-        """The request's form fields."""
-
-    def keep(self, answer: Mapping[str, object]) -> None:
-        """Take from an answer what the next request needs."""
-
-    def secrets(self) -> tuple[str, ...]:
-        """The texts that must never be shown."""
-
-
-class ClientCredentials:
-    """OAuth 2 for a program of its own: client id and secret."""
-
-    def __init__(self, client_id: str, client_secret: SecretStr, *, scope: str = "") -> None:
-        self._form = {
-            "grant_type": "client_credentials",
-            "client_id": client_id,
-            "client_secret": client_secret.get_secret_value(),
-        }
-        if scope:
-            self._form["scope"] = scope
-
-    def form(self) -> Mapping[str, str]:
-        """The request's form fields."""
-        return self._form
-
-    def keep(self, answer: Mapping[str, object]) -> None:
-        """Nothing to keep: the next token is had in the same way."""
-
-    def secrets(self) -> tuple[str, ...]:
-        """The client's secret."""
-        return (self._form["client_secret"],)
-
-
-class RefreshToken:
-    """OAuth 2 on behalf of a user who agreed once.
-
-    Args:
-        client_id: the application's id.
-        client_secret: the application's secret.
-        refresh_token: what the user's consent gave.
-        on_rotated: called with a new refresh token **before** the access token that came with it is used: some servers void the
-            old one at once, so it has to be stored first.
-    """
-
-    def __init__(
-        self,
-        client_id: str,
-        client_secret: SecretStr,
-        refresh_token: SecretStr,
-        *,
-        on_rotated: Callable[[SecretStr], None] | None = None,
-    ) -> None:
-        self._client_id = client_id
-        self._client_secret = client_secret
-        self._refresh_token = refresh_token
-        self._on_rotated = on_rotated
-
-    def form(self) -> Mapping[str, str]:
-        """The request's form fields."""
-        return {
-            "grant_type": "refresh_token",
-            "client_id": self._client_id,
-            "client_secret": self._client_secret.get_secret_value(),
-            "refresh_token": self._refresh_token.get_secret_value(),
-        }
-
-    def keep(self, answer: Mapping[str, object]) -> None:
-        """Keep a refresh token that replaces ours."""
-        new = answer.get("refresh_token")
-        if isinstance(new, str) and new and new != self._refresh_token.get_secret_value():
-            self._refresh_token = SecretStr(new)
-            if self._on_rotated:
-                self._on_rotated(self._refresh_token)
-
-    def secrets(self) -> tuple[str, ...]:
-        """The client's secret and the refresh token."""
-        return (self._client_secret.get_secret_value(), self._refresh_token.get_secret_value())
-
-
 class OAuth:
     """A short-lived access token, had from a token endpoint, renewed before it expires and when it is refused.
 
@@ -165,16 +85,34 @@ class OAuth:
         grant: how to ask.
         clock: says when a token is old.
         lifetime: assumed if the answer has no ``expires_in``.
+        tokens_in: turns the vendor's answer into the words of OAuth (``access_token``, ``expires_in``, ``refresh_token``); called
+            with every answer, before its token is used.
+        refused: the vendor's meaning of a refusal; None = the usual one.
+
+    Attributes:
+        answer: the whole last answer (``instance_url``); empty before the first.
     """
 
     def __init__(
-        self, client: HttpClient, path: str, grant: Grant, *, clock: Clock, lifetime: timedelta = timedelta(minutes=30)
+        self,
+        client: HttpClient,
+        path: str,
+        grant: Grant,
+        *,
+        clock: Clock,
+        lifetime: timedelta = timedelta(minutes=30),
+        tokens_in: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        refused: Callable[[Response], AuthError | None] | None = None,
     ) -> None:
         self._client = client
+        client.hide(grant.secrets)
         self._path = path
         self._grant = grant
         self._clock = clock
         self._lifetime = lifetime
+        self._tokens_in = tokens_in
+        self._refused = refused
+        self.answer: Mapping[str, Any] = {}
         self._token = ""
         self._old_tokens: tuple[str, ...] = ()
         self._fresh_until: datetime | None = None
@@ -196,27 +134,104 @@ class OAuth:
 
     def _fetch(self) -> None:
         answer = _answer(self._exchange(), self._client.name)
-        token = answer.get("access_token")
+        told = self._tokens_in(answer) if self._tokens_in else answer
+        token = told.get("access_token")
         if not isinstance(token, str):
             raise AuthError("the token endpoint gave no access token", where=self._client.name)
-        self._grant.keep(answer)
+        self._grant.keep(told)
+        self.answer = answer
         self._old_tokens = (self._token, *self._old_tokens)[:2]
         self._token = _header_safe(token)
-        lifetime = _seconds(answer.get("expires_in")) or self._lifetime
+        lifetime = _seconds(told.get("expires_in")) or self._lifetime
         self._fresh_until = self._clock.now() + max(lifetime - EARLY, lifetime / 2)
 
     def _exchange(self) -> Response:
+        form = dict(self._grant.form())
+        answer = self._asked(form)
+        if isinstance(answer, AuthError):
+            again = dict(self._grant.form())
+            if again.get("refresh_token") != form.get("refresh_token"):  # another process has rotated the token meanwhile
+                answer = self._asked(again)
+        if isinstance(answer, AuthError):
+            raise answer
+        return answer
+
+    def _asked(self, form: Mapping[str, str]) -> Response | AuthError:
+        """The answer to one request, or the refusal in our own words: the server's may quote what we sent."""
         try:
-            return self._client.post(self._path, data=dict(self._grant.form()))
+            return self._client.post(self._path, data=dict(form))
         except HttpFailure as failure:
             if failure.transient:
                 raise
-            code = _error_code(failure.response)
-            raise AuthError(
-                f"the token endpoint refused our credentials{code}",
-                where=self._client.name,
-                hint="Check client id, secret and refresh token; the consent may have been withdrawn",
-            ) from None
+            return self._refusal(failure)
+        except AuthError as error:
+            return self._refusal(error.__cause__)
+
+    def _refusal(self, failure: BaseException | None) -> AuthError:
+        response = failure.response if isinstance(failure, HttpFailure) else None
+        if self._refused and response is not None and (error := self._refused(response)):
+            return error
+        return AuthError(
+            f"the token endpoint refused our credentials{_error_code(response)}",
+            where=self._client.name,
+            hint="Check client id, secret and refresh token; the consent may have been withdrawn",
+        )
+
+
+class SessionAuth:
+    """A session that a login opens: a cookie, or a token of the vendor's own making.
+
+    Args:
+        login: logs in; gives the headers that prove it. It may raise what a client raises.
+        clock: says when a session is old.
+        life: how long a session holds.
+        rolling: each request makes the session hold anew.
+        secrets: what the login sends, to be kept out of errors.
+    """
+
+    def __init__(
+        self,
+        login: Callable[[], Mapping[str, str]],
+        clock: Clock,
+        life: timedelta,
+        *,
+        rolling: bool = False,
+        secrets: Sequence[SecretStr] = (),
+    ) -> None:
+        self._login = login
+        self._clock = clock
+        self._life = max(life - EARLY, life / 2)
+        self._rolling = rolling
+        self._own = tuple(secret.get_secret_value() for secret in secrets)
+        self._headers: Mapping[str, str] = {}
+        self._fresh_until: datetime | None = None
+
+    def headers(self) -> Mapping[str, str]:
+        """The session's headers; logs in if there is no session or it is about to end."""
+        if self._fresh_until is None or self._clock.now() >= self._fresh_until:
+            self.refresh()
+        elif self._rolling:
+            self._fresh_until = self._clock.now() + self._life
+        return self._headers
+
+    def refresh(self) -> bool:
+        """Log in anew, since the session was refused."""
+        self._headers = dict(self._login())
+        self._fresh_until = self._clock.now() + self._life
+        return True
+
+    def secrets(self) -> tuple[str, ...]:
+        """What the login sends, and what it gave: values of headers, of cookies in them, tokens without their scheme."""
+        texts = [*self._own, *(text for value in self._headers.values() for text in _parts(value))]
+        return tuple(dict.fromkeys(text for text in texts if len(text) > 5))
+
+
+def _parts(header: str) -> Iterator[str]:
+    """A header's value; of ``Bearer x`` the x; of ``pwd=x; lang=en`` the values."""
+    yield header
+    for piece in header.split(";"):
+        yield piece.strip().rpartition(" ")[2]
+        yield piece.partition("=")[2].strip()
 
 
 def _answer(response: Response, where: str) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from kpid.clock import Clock
-from kpid.errors import AuthError, DeferredError, KpidError
+from kpid.errors import AuthError, ConfigError, DeferredError, KpidError
 from kpid.plugin.http import Call, Params, Wire, WireSettings
 from kpid.plugin.pacing import Pacer, RateLimit, backoff, retry_after
 from kpid.plugin.redact import Redactor
@@ -70,8 +70,12 @@ class HttpClient(AbstractContextManager["HttpClient"]):
         max_tries: attempts per request; 1 = no retries.
         max_wait: a server that asks for a longer pause defers the source instead.
         limits: requests per span of time; kept on our side.
+        pacer: keeps the limits instead, together with others of the same account (``context.pacers.of(...)``).
         wait_hook: reads the vendor's own statement of a pause from an error answer that has no ``Retry-After``.
         error_hook: the vendor's meaning of an error answer; None = the usual one.
+        expired: answers besides 401 that mean "log in again": done once, and if the next is no better it is an AuthError.
+        after: looks at every answer of our own host; raises to stop (budgets read headers).
+        empty_ok: further statuses that mean "nothing there": a usable answer with an empty body.
         transient: further statuses that are worth another try.
         allow_private: whether the server may be on a private, loopback or link-local address.
         redirect_hosts: hosts that redirects may lead to besides our own; they never get headers of ours.
@@ -95,8 +99,12 @@ class HttpClient(AbstractContextManager["HttpClient"]):
         max_tries: int = 5,
         max_wait: timedelta = timedelta(minutes=2),
         limits: Sequence[RateLimit] = (),
+        pacer: Pacer | None = None,
         wait_hook: Callable[[Response], timedelta | None] | None = None,
         error_hook: Callable[[Response], KpidError | None] | None = None,
+        expired: Callable[[Response], bool] | None = None,
+        after: Callable[[Response], None] | None = None,
+        empty_ok: Collection[int] = (),
         transient: Collection[int] = (),
         allow_private: bool = False,
         redirect_hosts: Collection[str] = (),
@@ -112,14 +120,18 @@ class HttpClient(AbstractContextManager["HttpClient"]):
         self._headers = dict(headers or {})
         self._max_tries = max_tries
         self._max_wait = max_wait
-        self._pacer = Pacer(limits, clock)
+        self._pacer = pacer or Pacer(limits, clock)
         self._wait_hook = wait_hook
         self._error_hook = error_hook
+        self._expired = expired or _never
+        self._after = after
+        self._empty_ok = frozenset(empty_ok)
         self._transient = TRANSIENT | frozenset(transient)
         self._redirect_hosts = frozenset(redirect_hosts)
         self._rng = rng or random.Random()  # noqa: S311  jitter, no secret
         own = tuple(secrets)
-        self._redactor = Redactor(lambda: (*own, *self._auth.secrets()), path=not secret_path)
+        self._senders: list[Callable[[], Sequence[str]]] = []
+        self._redactor = Redactor(lambda: (*own, *self._auth.secrets(), *self._sent_secrets()), path=not secret_path)
         settings = WireSettings(timeout, total, allow_private, ca_file, max_bytes)
         self._wire = Wire(base_url, name, clock, self._redactor, settings)
 
@@ -130,13 +142,47 @@ class HttpClient(AbstractContextManager["HttpClient"]):
         """Let go of the connections."""
         self._wire.close()
 
+    def hide(self, secrets: Callable[[], Sequence[str]]) -> None:
+        """Keep further texts out of errors: what requests of this client carry beside its own credentials."""
+        self._senders.append(secrets)
+
+    def _sent_secrets(self) -> tuple[str, ...]:
+        return tuple(text for secrets in self._senders for text in secrets())
+
     def get(self, path: str, *, params: Params | None = None, headers: Mapping[str, str] | None = None) -> Response:
         """GET with retries; see :meth:`request`."""
         return self.request("GET", path, params=params, headers=headers)
 
-    def post(self, path: str, *, params: Params | None = None, json: Any = None, data: Any = None) -> Response:
+    def post(
+        self,
+        path: str,
+        *,
+        params: Params | None = None,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """POST with retries; see :meth:`request`. For requests that may be repeated: searches, batch reads, token exchanges."""
-        return self.request("POST", path, params=params, json=json, data=data)
+        return self.request("POST", path, params=params, json=json, data=data, headers=headers)
+
+    def rebase(self, base_url: str, *, within: Collection[str] = ()) -> None:
+        """Go on at another address, which the server has named as ours: the instance of an account.
+
+        Args:
+            base_url: the new address.
+            within: domains in which it has to be (``example.com`` allows ``eu.example.com`` too); none = any.
+
+        Raises:
+            AuthError: the address is no https address in one of the domains; credentials do not go there.
+        """
+        host = (urlsplit(base_url).hostname or "").lower()
+        try:
+            if within and not any(host == domain or host.endswith(f".{domain}") for domain in within):
+                raise ConfigError(f"it is not in {' or '.join(within)}")
+            self._wire.rebase(base_url)
+        except ConfigError as error:
+            text = f"the server names an address that was refused ({self._redactor.url(base_url)}): {error.what}"
+            raise AuthError(text, where=self.name, hint="Set base_url to the account's own address") from None
 
     def request(
         self,
@@ -161,7 +207,7 @@ class HttpClient(AbstractContextManager["HttpClient"]):
             parse: a 2xx whose body is no JSON is a fault worth another try (a proxy's page, a cut body).
 
         Raises:
-            AuthError: 401 even after one refresh, or 403.
+            AuthError: 401 (or what ``expired`` says) even after one refresh, or 403.
             DeferredError: the server asks for a pause longer than ``max_wait``.
             HttpFailure: anything else; ``transient`` says whether a later sync may succeed.
         """
@@ -170,7 +216,7 @@ class HttpClient(AbstractContextManager["HttpClient"]):
         while True:
             try:
                 response = self._follow(call)
-                if response.status == 401 and not refreshed and self._auth.refresh():
+                if not refreshed and self._is_expired(response) and self._auth.refresh():
                     refreshed = True
                     continue
                 self._judge(call, response, parse=parse)
@@ -178,7 +224,7 @@ class HttpClient(AbstractContextManager["HttpClient"]):
                 tries += 1
                 self._wait_or_raise(failure, tries)
             else:
-                return response
+                return Response(response.status, response.headers) if response.status in self._empty_ok else response
 
     def request_raw(
         self,
@@ -199,7 +245,10 @@ class HttpClient(AbstractContextManager["HttpClient"]):
     def _send(self, call: Call) -> Response:
         headers = {**self._auth.headers(), **call.headers} if self._wire.is_home(call.url) else {}
         self._pacer.wait()
-        return self._wire.exchange(Call(call.method, call.url, call.params, call.json, call.data, headers))
+        response = self._wire.exchange(Call(call.method, call.url, call.params, call.json, call.data, headers))
+        if self._after and self._wire.is_home(call.url):
+            self._after(response)
+        return response
 
     def _follow(self, call: Call) -> Response:
         for _ in range(MAX_REDIRECTS + 1):
@@ -216,7 +265,10 @@ class HttpClient(AbstractContextManager["HttpClient"]):
 
     def _judge(self, call: Call, response: Response, *, parse: bool) -> None:
         """Raise what the answer means, if it is not a usable one."""
-        if response.ok:
+        is_expired = self._is_expired(response)
+        if response.status in self._empty_ok and not is_expired:
+            return
+        if response.ok and not is_expired:
             if parse and not response.is_json():
                 raise self._failure(call, "answered with something that is no JSON, or cut short", response, transient=True)
             return
@@ -229,10 +281,13 @@ class HttpClient(AbstractContextManager["HttpClient"]):
             response,
             transient=response.status in self._transient,
         )
-        if response.status in {401, 403}:
-            hint = "Renew the token or password" if response.status == 401 else "Give these credentials the right to read this"
+        if is_expired or response.status == 403:
+            hint = "Renew the token or password" if is_expired else "Give these credentials the right to read this"
             raise AuthError(failure.what, where=self.name, hint=hint) from failure
         raise failure
+
+    def _is_expired(self, response: Response) -> bool:
+        return response.status == 401 or self._expired(response)
 
     def _failure(self, call: Call, text: str, response: Response, *, transient: bool) -> HttpFailure:
         wait = retry_after(response.headers, self._clock.now())
@@ -252,6 +307,10 @@ class HttpClient(AbstractContextManager["HttpClient"]):
             raise failure
         pause = backoff(tries, self._rng) if asked is None else asked
         self._clock.sleep(pause.total_seconds())
+
+
+def _never(_response: Response) -> bool:
+    return False
 
 
 def _is_allowed(url: str, hosts: Collection[str]) -> bool:

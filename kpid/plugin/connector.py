@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 from kpid.clock import Clock
 from kpid.model import Finding
 from kpid.plugin.capabilities import Known, derived_capabilities
+from kpid.plugin.keeping import Keep, MemoryKeep
+from kpid.plugin.pacing import Pacers
 from kpid.plugin.settings import Settings
 
 Row: TypeAlias = Mapping[str, Any]
@@ -43,6 +45,10 @@ class EntityReads:
         overlap: how far before the cursor an incremental read begins again.
         carries: other entities whose rows come on the pages of this one (stage history on deals).
         deletes_kept: how long the source remembers deletions; after a longer gap everything is read again, to see what is gone.
+        grain: how finely the source tells when a record changed; ``none`` if not at all.
+        listing: :meth:`Connector.ids` works: the whole is compared with the source now and then.
+        by_id: :meth:`Connector.fetch` works.
+        counted: :meth:`Connector.count` works.
     """
 
     entity: str
@@ -52,6 +58,20 @@ class EntityReads:
     overlap: timedelta = timedelta(minutes=5)
     carries: tuple[str, ...] = ()
     deletes_kept: timedelta | None = None
+    grain: Literal["exact", "day", "none"] = "exact"
+    listing: bool = False
+    by_id: bool = False
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A record that is gone. ``merged_into`` is the native id of the record that took its place, if it was merged."""
+
+    native_id: str
+    at: datetime | None = None
+    reason: Literal["deleted", "merged", "archived"] = "deleted"
+    merged_into: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,7 @@ class Page:
         unchanged: of a full read: the source is as it was at the last complete read; no rows are coming, and none have vanished.
         restarted: of a full read: it could not go on at the cursor and began again; what it met before does not count.
         warnings: what a person should look at though the read goes on: a field that is gone, a right that is missing.
+        gone: records of the page's own entity that the source tells to be gone among the rows; stored with the page.
     """
 
     rows: Mapping[str, Sequence[Row]]
@@ -75,16 +96,7 @@ class Page:
     unchanged: bool = False
     restarted: bool = False
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """A record that is gone. ``merged_into`` is the native id of the record that took its place, if it was merged."""
-
-    native_id: str
-    at: datetime | None = None
-    reason: Literal["deleted", "merged", "archived"] = "deleted"
-    merged_into: str | None = None
+    gone: Sequence[Tombstone] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,14 @@ class DeletedPage:
     """One page of the delete pass, for one entity."""
 
     tombstones: Sequence[Tombstone]
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdPage:
+    """One page of the ids of living records: native id, and when the record changed (None: not told)."""
+
+    ids: Sequence[tuple[str, datetime | None]]
     cursor: Cursor | None = None
 
 
@@ -105,6 +125,8 @@ class SourceContext:
         folder: the configuration's folder: relative paths start here.
         clock: time, for waiting between requests; rows must not depend on it.
         currency: the organisation's reporting currency, for sources that state none.
+        keep: where secrets that the vendor rotates outlive this sync. Not to be read by a constructor.
+        pacers: the rate limits of all accounts, shared by all sources.
     """
 
     source_id: str
@@ -112,6 +134,8 @@ class SourceContext:
     folder: Path
     clock: Clock
     currency: str | None = None
+    keep: Keep = field(default_factory=MemoryKeep)
+    pacers: Pacers = field(default_factory=Pacers)
 
 
 class Connector(ABC, Generic[S]):
@@ -147,6 +171,38 @@ class Connector(ABC, Generic[S]):
         """Records of ``entity`` deleted or merged since ``cursor``. Called for ``deletes="pass"`` after the pages."""
         return iter(())
 
+    def asks(self, entity: str) -> frozenset[str]:
+        """Names of the source's own fields that a read of ``entity`` asks for. Contacts nobody.
+
+        A name that was not there at the last complete read makes the old rows be fetched again. Empty: unknown, never fetched.
+        """
+        return frozenset()
+
+    def ids(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[IdPage]:
+        """Every living record of ``entity`` that this source reads, by id and time of change alone, from ``cursor`` on.
+
+        For entities with ``listing``.
+        """
+        return iter(())
+
+    def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
+        """These records of ``entity``, complete, with what they carry; those that are gone are left out. Cursors do not count.
+
+        For entities with ``by_id``. Ids are native ones, at most 200.
+        """
+        return iter(())
+
+    def count(self, entity: str) -> int | None:
+        """The source's own number of living records of ``entity`` that this source reads (its filters applied); None: unknown.
+
+        For entities with ``counted``.
+        """
+        return None
+
+    def since(self, entity: str, at: datetime) -> Cursor | None:
+        """A cursor as if all that changed before ``at`` had been read; None: there is no such cursor. Contacts nobody."""
+        return None
+
     def capabilities(self) -> Mapping[str, Known]:
         """What this source can tell: names of tables and of :data:`~kpid.plugin.capabilities.CAPABILITIES`. Contacts nobody.
 
@@ -175,8 +231,12 @@ class Connector(ABC, Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class ConnectorInfo:
-    """A declared connector, as the hook returns it: the class and one line of help."""
+    """A declared connector, as the hook returns it: the class and one line of help.
+
+    ``example`` are options with which it can be made to ask it what it can do; nobody is contacted.
+    """
 
     connector: type[Connector[Any]]
     summary: str = ""
     tags: tuple[str, ...] = field(default=())
+    example: Mapping[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from urllib3.exceptions import (
 
 from kpid import __version__
 from kpid.clock import Clock
-from kpid.errors import ConfigError
+from kpid.plugin.hosts import checked_base
 from kpid.plugin.peers import Lane, RefusedError, pools
 from kpid.plugin.redact import Redactor
 from kpid.plugin.reply import HttpFailure, Response
@@ -89,12 +89,16 @@ class Wire:
     """
 
     def __init__(self, base_url: str, name: str, clock: Clock, redactor: Redactor, settings: WireSettings) -> None:
-        self.base_url = _checked_base(base_url, name, allow_private=settings.allow_private)
         self._name = name
         self._clock = clock
         self._redactor = redactor
         self._settings = settings
         self._session = _session(settings)
+        self.rebase(base_url)
+
+    def rebase(self, base_url: str) -> None:
+        """Go on at another address; ConfigError if it cannot be one."""
+        self.base_url = checked_base(base_url, self._name, allow_private=self._settings.allow_private)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -241,22 +245,6 @@ def _hint(cause: BaseException) -> str | None:
             return "If this server is meant, set allow_private: true"
         case _:
             return None
-
-
-def _checked_base(base_url: str, name: str, *, allow_private: bool) -> str:
-    base = base_url.rstrip("/")
-    parts = urlsplit(base)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or re.search(r"[\s\\]", base):
-        raise ConfigError("the address must look like https://host", where=name)
-    if parts.username or parts.password:
-        raise ConfigError("the address holds a user or password", where=name, hint="Use the settings for credentials instead")
-    if parts.scheme == "http" and not allow_private:
-        raise ConfigError(
-            "the address is http:// and would send credentials in the clear",
-            where=name,
-            hint="Write https://, or set allow_private: true for a server in your own network",
-        )
-    return base
 
 
 @lru_cache(maxsize=256)

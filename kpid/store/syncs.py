@@ -15,7 +15,8 @@ from kpid.store.tables import sync_runs
 class SyncRun:
     """One attempt to bring an entity up to date.
 
-    ``state`` is running, done, failed or deferred; ``through`` is how far the data then was complete.
+    ``state`` is running, done, failed or deferred (until ``deferred_until``); ``through`` is how far the data then was complete.
+    ``kind`` is sync, reconcile or backfill.
     """
 
     id: int
@@ -30,12 +31,14 @@ class SyncRun:
     error: str | None
     warnings: tuple[str, ...]
     through: datetime | None
+    deferred_until: datetime | None = None
+    kind: str = "sync"
 
 
-def start(connection: Connection, source: str, entity: str, now: datetime) -> int:
-    """A sync begins; its id."""
+def start(connection: Connection, source: str, entity: str, now: datetime, *, kind: str = "sync") -> int:
+    """A sync begins, or a pass beside it (``kind``: reconcile, backfill); its id."""
     added = connection.execute(
-        insert(sync_runs).values(source=source, entity=entity, started_at=now, state="running", warnings=[])
+        insert(sync_runs).values(source=source, entity=entity, started_at=now, state="running", warnings=[], kind=kind)
     )
     (key,) = added.inserted_primary_key or (0,)
     return int(key)
@@ -53,6 +56,7 @@ def finish(
     error: str | None = None,
     warnings: Sequence[str] = (),
     through: datetime | None = None,
+    deferred_until: datetime | None = None,
 ) -> None:
     """A sync has ended as ``done``, ``failed`` or ``deferred``."""
     connection.execute(
@@ -67,8 +71,22 @@ def finish(
             error=error,
             warnings=list(warnings),
             through=through,
+            deferred_until=deferred_until,
         )
     )
+
+
+def deferred(connection: Connection, source: str) -> SyncRun | None:
+    """The sync at which the source asked to be left alone, if it is the newest of any of its entities."""
+    ended = (sync_runs.c.source == source, sync_runs.c.kind == "sync", sync_runs.c.state != "running")
+    row = connection.execute(select(sync_runs).where(*ended).order_by(sync_runs.c.id.desc()).limit(1)).one_or_none()
+    return _run(row._mapping) if row is not None and row.state == "deferred" else None
+
+
+def deferred_until(connection: Connection, source: str) -> datetime | None:
+    """Until when the source asked to be left alone, by the newest sync of any of its entities; None: it did not."""
+    newest = deferred(connection, source)
+    return newest.deferred_until if newest else None
 
 
 def close_abandoned(connection: Connection, source: str, now: datetime) -> int:
@@ -84,8 +102,8 @@ def close_abandoned(connection: Connection, source: str, now: datetime) -> int:
 
 
 def latest(connection: Connection) -> list[SyncRun]:
-    """The newest run of each source and entity, in the order of source and entity."""
-    newest = select(func.max(sync_runs.c.id)).group_by(sync_runs.c.source, sync_runs.c.entity)
+    """The newest sync of each source and entity, in the order of source and entity."""
+    newest = select(func.max(sync_runs.c.id)).where(sync_runs.c.kind == "sync").group_by(sync_runs.c.source, sync_runs.c.entity)
     rows = connection.execute(
         select(sync_runs).where(sync_runs.c.id.in_(newest)).order_by(sync_runs.c.source, sync_runs.c.entity)
     )
@@ -100,9 +118,9 @@ def newest_through(connection: Connection) -> dict[tuple[str, str], datetime]:
 
 
 def prune(connection: Connection, before: datetime) -> int:
-    """Forget syncs that ended before an instant, but the newest of each source and entity and the newest that was done."""
+    """Forget syncs that ended before an instant, but the newest of each source, entity and kind, and what was done last."""
     names = (sync_runs.c.source, sync_runs.c.entity)
-    newest = select(func.max(sync_runs.c.id)).group_by(*names)
+    newest = select(func.max(sync_runs.c.id)).group_by(*names, sync_runs.c.kind)
     done = select(func.max(sync_runs.c.id)).where(sync_runs.c.state == "done").group_by(*names)
     old = (sync_runs.c.finished_at < before, sync_runs.c.id.not_in(newest), sync_runs.c.id.not_in(done))
     return connection.execute(delete(sync_runs).where(*old)).rowcount

@@ -229,6 +229,8 @@ sync_runs = Table(
     Column("error", Text),
     Column("warnings", JSON, nullable=False, default=list),
     Column("through", Instant),
+    Column("deferred_until", Instant, doc="the source asked to be left alone until then"),
+    Column("kind", String(16), nullable=False, default="sync", server_default="sync", doc="sync, reconcile, backfill"),
     Index("ix_sync_runs_source", "source", "entity", "id"),
 )
 

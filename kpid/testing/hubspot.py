@@ -8,7 +8,6 @@ missing scope. Further faults: :func:`policy` and :meth:`kpid.testing.FakeApi.fa
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import ge, gt, le, lt
@@ -18,6 +17,7 @@ from kpid.testing.api import Answer, FakeApi, Fault, Request
 from kpid.testing.clock import FakeClock
 from kpid.testing.faults import limited
 from kpid.testing.hubspot_portal import HubSpotPortal, Record, stamp
+from kpid.testing.vendor import Limit
 
 VERSION = "2026-09"
 TOKEN = "pat-eu1-00000000-fake-fake-fake-000000000000"  # noqa: S105  opens nothing
@@ -33,26 +33,6 @@ def policy(name: str, *, retry_after: str | None = None) -> Fault:
         "correlationId": "00000000-0000-0000-0000-000000000000", "policyName": name,
     }  # fmt: skip
     return limited(retry_after, body)
-
-
-class _Limit:
-    """A limit as the vendor counts it: so many requests in a sliding span of seconds."""
-
-    def __init__(self, count: int, per: float, name: str, suffix: str = "") -> None:
-        self.name = name
-        self._count, self._per, self._suffix = count, per, suffix
-        self._sent = deque[float]()
-
-    def is_passed(self, request: Request, now: float) -> bool:
-        """Count ``request``, unless it is one too many."""
-        if not request.path.endswith(self._suffix):
-            return False
-        while self._sent and self._sent[0] <= now - self._per:
-            self._sent.popleft()
-        if len(self._sent) >= self._count:
-            return True
-        self._sent.append(now)
-        return False
 
 
 class FakeHubSpot(FakeApi):
@@ -80,7 +60,7 @@ class FakeHubSpot(FakeApi):
         self.index_lag = index_lag
         self.missing_scopes: set[str] = set()
         """Types that the token may not read."""
-        self._limits = [_Limit(100, 10.0, "TEN_SECONDLY_ROLLING"), _Limit(5, 1.0, "SECONDLY", "/search")] if strict_limits else []
+        self._limits = [Limit(100, 10.0, "TEN_SECONDLY_ROLLING"), Limit(5, 1.0, "SECONDLY", "/search")] if strict_limits else []
         self.refused: list[str] = []
         """Names of the limits that were passed."""
         self._found: tuple[Any, list[Record]] = (None, [])

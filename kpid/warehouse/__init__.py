@@ -60,8 +60,11 @@ class Batch(Protocol):
     def forget_seen(self, source: str, entity: str) -> None:
         """A full read begins, or is over."""
 
-    def vanish(self, source: str, entity: str, run: str, at: datetime) -> int:
-        """Mark the living rows of a source that the complete read ``run`` has not met as vanished; how many."""
+    def vanish(self, source: str, entity: str, run: str, at: datetime, *, before: datetime | None = None) -> int:
+        """Mark the living rows of a source that the complete read ``run`` has not met as vanished; how many.
+
+        ``before``: only those that were stored before then; later ones have been seen since.
+        """
 
     def save_watermark(self, watermark: Watermark) -> None:
         """Remember how far the read has come, in the same transaction as its rows."""

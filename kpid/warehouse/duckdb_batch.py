@@ -61,10 +61,11 @@ class DuckDBBatch:
         """A full read begins, or is over."""
         self._run(writes.FORGET_SEEN, [source, entity])
 
-    def vanish(self, source: str, entity: str, run: str, at: datetime) -> int:
+    def vanish(self, source: str, entity: str, run: str, at: datetime, *, before: datetime | None = None) -> int:
         """Mark the living rows of a source that a complete read ``run`` has not met; how many."""
         entity_table(entity)
-        count = self._run(writes.WAS_UNSEEN.format(entity=entity), {"source": source, "entity": entity, "run": run})
+        values = {"source": source, "entity": entity, "run": run, "before": before}
+        count = self._run(writes.WAS_UNSEEN.format(entity=entity), values)
         if count:
             self._touch(entity, ["was"])
             self._run(writes.BURY_UNSEEN.format(entity=entity), [at])

@@ -31,7 +31,8 @@ WHERE s.deleted_at IS NULL OR (s.merged_into_id IS NULL AND i.merged_into_id IS 
 """Rows that a tombstone changes: living ones, and deleted ones of which it now turns out that they were merged."""
 WAS_UNSEEN = """CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {entity} s
 ANTI JOIN (SELECT id FROM seen WHERE source_id = $source AND entity = $entity AND run = $run) k ON s.id = k.id
-WHERE s.source_id = $source AND s.deleted_at IS NULL"""
+WHERE s.source_id = $source AND s.deleted_at IS NULL
+AND (CAST($before AS TIMESTAMPTZ) IS NULL OR s.synced_at < CAST($before AS TIMESTAMPTZ))"""
 
 DROP_OLD = "DELETE FROM {entity} WHERE id IN (SELECT w.id FROM was w SEMI JOIN fresh f ON w.id = f.id)"
 ADD_FRESH = "INSERT INTO {entity} BY NAME SELECT * FROM {rows}"

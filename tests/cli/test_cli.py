@@ -17,6 +17,7 @@ COMMANDS = [
     "run",
     "check",
     "sync",
+    "sources",
     "measure",
     "forecast",
     "compare",
@@ -331,6 +332,8 @@ def test_sync_says_what_it_read(kpid, tmp_path):
         "changed": 31,
         "deletes": 0,
         "error": None,
+        "deferred_until": None,
+        "waits": None,
         "entities": [],
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import Connector, DeletedPage, EntityReads, Finding, Page, Settings, SourceContext, Tombstone
+from kpid.plugin import Connector, DeletedPage, EntityReads, Finding, IdPage, Page, Settings, SourceContext, Tombstone
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -45,6 +45,11 @@ class ScriptedConnector(Connector[Settings]):
         self.deletions: dict[str, list[Any]] = {}
         self.asked: list[tuple[str, Any, datetime]] = []
         self.server: datetime | None = None
+        self.listed: list[Any] = []
+        self.records: dict[str, Any] = {}
+        self.fields: frozenset[str] = frozenset()
+        self.counted: Any = None
+        self.can_begin_at_an_instant = True
 
     def reads(self) -> Sequence[EntityReads]:
         return self.declared
@@ -65,6 +70,35 @@ class ScriptedConnector(Connector[Settings]):
             if isinstance(item, BaseException):
                 raise item
             yield item
+
+    def asks(self, entity: str) -> frozenset[str]:
+        return self.fields
+
+    def ids(self, entity: str, cursor: Any, until: datetime) -> Iterator[IdPage]:
+        """The pages in ``listed``, from the place that the cursor names."""
+        self.asked.append((f"ids {entity}", cursor, until))
+        for number, item in enumerate(self.listed):
+            if cursor is None or number >= cursor["next"]:
+                if isinstance(item, BaseException):
+                    raise item
+                yield IdPage(item, {"next": number + 1})
+
+    def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
+        """Those of ``records``; an exception among them is raised."""
+        self.asked.append((f"fetch {entity}", tuple(ids), START))
+        for key in ids:
+            if isinstance(self.records.get(key), BaseException):
+                raise self.records[key]
+        yield Page({entity: [self.records[key] for key in ids if key in self.records]})
+
+    def count(self, entity: str) -> int | None:
+        if isinstance(self.counted, BaseException):
+            raise self.counted
+        found: int | None = self.counted
+        return found
+
+    def since(self, entity: str, at: datetime) -> Any:
+        return {"since": at.isoformat()} if self.can_begin_at_an_instant else None
 
     def check(self) -> Sequence[Finding]:
         return ()

@@ -1,42 +1,60 @@
-"""Random histories through the real sync and real stores: people edit while syncs run, break off, are killed and meet faults.
+"""Random histories through the real sync and real stores: see :mod:`kpid.testing.walks`. ``KPID_WALKS=1000`` walks that many."""
 
-At the end the tables hold what the CRM holds, and one more sync changes nothing. ``KPID_WALKS=1000`` walks that many times.
-"""
-
-import os
 import random
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import pytest
+from sqlalchemy import make_url
 
-from tests.ingest.walks import FilesWalk, HubSpotWalk, SqlWalk, Walk
-
-WALKS = int(os.environ.get("KPID_WALKS", "0"))
-
-
-def _walk(walk: Walk) -> None:
-    with walk:
-        walk.live_through(rounds=walk.chance.randint(1, 4))
-        walk.settle()
-        walk.compare()
-        before = walk.contents()
-        assert walk.sync_calmly().changed == 0, "a second look found changes"
-        assert walk.contents() == before
-        walk.compare()
+from kpid.testing import Scene, WalkContract
+from kpid.testing.walks import walk_to_the_end
+from kpid.warehouse.postgres import open_postgres
+from tests.ingest.walks import FilesScene, SqlScene
+from tests.vendors import BENCHES
 
 
-@pytest.mark.parametrize("seed", range(WALKS or 5))
-def test_the_tables_follow_a_hubspot_portal(tmp_path: Path, seed: int) -> None:
-    _walk(HubSpotWalk(tmp_path, random.Random(seed)))
+class TestVendors(WalkContract):
+    """The tables follow what people do at every vendor."""
+
+    @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)
+    def bench(self, request: pytest.FixtureRequest) -> Iterator[Scene]:
+        with request.param() as bench:
+            yield bench
 
 
-@pytest.mark.parametrize("seed", range(WALKS or 12))
-def test_the_tables_follow_a_folder_of_files(tmp_path: Path, seed: int) -> None:
-    _walk(FilesWalk(tmp_path, random.Random(seed)))
+class TestPostgres:
+    """The same where the warehouse is a PostgreSQL."""
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("kind", [*BENCHES, partial(SqlScene, "updated_at")])
+    def test_the_tables_follow_the_source(
+        self, kind: Callable[[], Scene], seed: int, postgres: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        url = make_url(postgres).update_query_dict({"schema": f"w{abs(hash(request.node.name))}"})
+        with kind() as bench:
+            walk_to_the_end(bench, tmp_path, random.Random(seed), lambda: open_postgres(url))
 
 
-@pytest.mark.parametrize("options", [{}, {"cursor": "updated_at"}], ids=["everything", "cursor"])
-@pytest.mark.parametrize("seed", range(WALKS or 8))
-def test_the_tables_follow_a_database(tmp_path: Path, seed: int, options: dict[str, Any]) -> None:
-    _walk(SqlWalk(tmp_path, random.Random(seed), **options))
+class TestFiles(WalkContract):
+    """The tables follow a folder of files."""
+
+    seeds: ClassVar[range] = range(12)
+
+    @pytest.fixture
+    def bench(self) -> Iterator[Scene]:
+        with FilesScene() as bench:
+            yield bench
+
+
+class TestDatabases(WalkContract):
+    """The tables follow a database, read as a whole or by a cursor."""
+
+    seeds: ClassVar[range] = range(8)
+
+    @pytest.fixture(params=[None, "updated_at"], ids=["everything", "cursor"])
+    def bench(self, request: pytest.FixtureRequest) -> Iterator[Scene]:
+        with SqlScene(request.param) as bench:
+            yield bench

@@ -8,8 +8,21 @@ from datetime import timedelta
 
 import pytest
 
-from kpid.errors import AuthError, DeferredError
-from kpid.plugin import BasicAuth, BearerAuth, ClientCredentials, HeaderAuth, HttpClient, HttpFailure, OAuth, RefreshToken, Secret
+from kpid.errors import AuthError, ConnectorError, DeferredError
+from kpid.plugin import (
+    BasicAuth,
+    BearerAuth,
+    ClientCredentials,
+    HeaderAuth,
+    HttpClient,
+    HttpFailure,
+    MemoryKeep,
+    OAuth,
+    RefreshToken,
+    Secret,
+    SessionAuth,
+    bound,
+)
 from kpid.testing import Answer, FakeApi, FakeClock, Request, faults
 
 
@@ -153,3 +166,100 @@ def test_an_answer_without_a_token_is_an_error(api, tokens):
     auth = OAuth(tokens, "/oauth/token", ClientCredentials("i", Secret("s3cret")), clock=api.clock)
     with deals_client(api, auth) as client, pytest.raises(AuthError, match="no access token"):
         client.get("/deals")
+
+
+def test_a_rotated_refresh_token_outlives_the_process(api):
+    TokenServer(api)
+    keep, configured = MemoryKeep(), Secret("r0-rotating")
+    for number in (1, 2, 3):  # each a sync of its own, configured with the first token
+        with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as token_client:
+            grant = RefreshToken("app", Secret("app-secret"), configured, keep=keep)
+            auth = OAuth(token_client, "/oauth/token", grant, clock=api.clock)
+            assert auth.headers() == {"Authorization": f"Bearer access-{number}"}
+            assert auth.answer["refresh_token"] == f"r{number}-rotating"
+            assert {"app-secret", "r0-rotating", f"r{number}-rotating"} <= set(auth.secrets())
+
+
+def test_a_token_that_another_process_rotated_meanwhile_is_taken(api):
+    server, keep, configured = TokenServer(api), MemoryKeep(), Secret("r0-rotating")
+
+    def rotate_beside(request: Request, answer: Answer) -> Answer:
+        server.given += 1  # the other process was first: ours is void
+        keep.put(bound("refresh_token", configured), Secret(f"r{server.given}-rotating"))
+        return Answer(400, {"error": "invalid_grant"})
+
+    api.fail(rotate_beside)
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as token_client:
+        grant = RefreshToken("app", Secret("app-secret"), configured, keep=keep)
+        assert OAuth(token_client, "/oauth/token", grant, clock=api.clock).headers()
+    assert [form["refresh_token"] for form in server.forms] == ["r0-rotating", "r2-rotating"]
+
+
+def test_tokens_are_found_in_the_vendors_own_words(api):
+    api.route("POST", "/Authenticate", lambda _: {"authToken": "jwt-12345", "expiresIn": 60})
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as client:
+        grant = ClientCredentials("app", Secret("app-secret"))
+        auth = OAuth(
+            client, "/Authenticate", grant, clock=api.clock,
+            tokens_in=lambda answer: {"access_token": answer["authToken"], "expires_in": answer["expiresIn"]},
+        )  # fmt: skip
+        assert auth.headers() == {"Authorization": "Bearer jwt-12345"}
+        api.clock.advance(timedelta(seconds=31))
+        auth.headers()
+    assert len(api.requests) == 2
+
+
+def test_a_vendor_may_say_more_of_a_refusal(api):
+    api.route("POST", "/token", lambda _: Answer(401, {"error_codes": [7000222]}))
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as client:
+        auth = OAuth(
+            client, "/token", ClientCredentials("app", Secret("app-secret")), clock=api.clock,
+            refused=lambda response: AuthError("the secret has expired") if response.json()["error_codes"] else None,
+        )  # fmt: skip
+        with pytest.raises(AuthError):
+            auth.headers()
+
+
+class Login:
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self):
+        self.times += 1
+        return {"Cookie": f"pwd=session-{self.times}; lang=en", "X-Key": "Token key-12345"}
+
+
+def test_a_session_is_opened_once_and_anew_when_it_is_old_or_refused():
+    clock, login = FakeClock(), Login()
+    auth = SessionAuth(login, clock, timedelta(minutes=10), secrets=[Secret("pass-word")])
+    assert auth.headers()["Cookie"] == auth.headers()["Cookie"] == "pwd=session-1; lang=en"
+    clock.advance(timedelta(minutes=9, seconds=1))
+    assert auth.headers()["Cookie"] == "pwd=session-2; lang=en"
+    assert auth.refresh() is True
+    assert auth.headers()["Cookie"] == "pwd=session-3; lang=en"
+    assert {"pass-word", "session-3", "key-12345"} <= set(auth.secrets())
+
+
+def test_a_rolling_session_holds_as_long_as_it_is_used():
+    clock, login = FakeClock(), Login()
+    auth = SessionAuth(login, clock, timedelta(minutes=2), rolling=True)
+    for _ in range(5):
+        auth.headers()
+        clock.advance(timedelta(seconds=50))
+    assert login.times == 1
+    clock.advance(timedelta(minutes=2))
+    auth.headers()
+    assert login.times == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+def test_a_refusal_that_quotes_what_we_sent_is_not_passed_on(api, status):
+    api.route("POST", "/token", lambda request: Answer(status, {"error": "invalid_client", "message": request.body.decode()}))
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as client:
+        auth = OAuth(client, "/token", ClientCredentials("app", Secret("app-secret")), clock=api.clock)
+        with pytest.raises(ConnectorError) as caught:
+            auth.headers()
+    seen = caught.value
+    while seen is not None:
+        assert "app-secret" not in f"{seen!s}{vars(seen)}"
+        seen = seen.__cause__ or seen.__context__

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpid.plugin import Pacer, RateLimit
+from kpid.plugin import Budget, DeferredError, Pacer, Pacers, RateLimit
 from kpid.plugin.pacing import LONGEST_WAIT, backoff, http_date, retry_after
 from kpid.testing import FakeClock
 
@@ -71,3 +71,33 @@ def test_retry_after_is_read(headers, wait):
 @pytest.mark.parametrize("text", ["", "yesterday", "Fri, 99 Foo 2026", "Fri, 31 Feb 2026 09:05:00 GMT"])
 def test_what_is_no_date_is_none(text):
     assert http_date(text) is None
+
+
+def test_two_sources_on_one_account_share_its_limit():
+    clock, pacers = FakeClock(), Pacers()
+    first = pacers.of("vendor:account", [RateLimit(3, 10.0)], clock)
+    second = pacers.of("vendor:account", [RateLimit(2, 10.0)], clock)
+    other = pacers.of("vendor:another", [RateLimit(2, 10.0)], clock)
+    first.wait()
+    first.wait()
+    other.wait()
+    assert clock.sleeps == []
+    second.wait()
+    assert clock.sleeps == [10.0]
+
+
+def test_a_new_sync_remembers_what_the_last_one_sent():
+    clock, pacers = FakeClock(), Pacers()
+    for _ in range(3):
+        pacers.of("vendor:account", [RateLimit(2, 10.0)], clock).wait()
+    assert clock.sleeps == [10.0]
+
+
+def test_above_our_share_of_the_budget_the_source_waits():
+    clock = FakeClock()
+    budget = Budget(0.8, clock, where="crm")
+    budget.told(80, 100)
+    budget.told(5, 0)
+    with pytest.raises(DeferredError, match="share of 80%") as caught:
+        budget.told(81, 100)
+    assert caught.value.until == clock.now() + timedelta(hours=1)

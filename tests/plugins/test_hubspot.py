@@ -3,115 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Self
-from zoneinfo import ZoneInfo
 
 import pytest
 from kpid_hubspot import HubSpotConnector, HubSpotSettings, kpid_connectors
 from pydantic import ValidationError
 
-from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError, Secret, SourceContext
-from kpid.testing import ConnectorContract, FakeClock, MemorySync, SourceBench, faults
-from kpid.testing.hubspot import TOKEN, FakeHubSpot, policy
-from kpid.testing.hubspot_portal import HubSpotPortal, add_company, add_deal, fill, stamp
-
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-class HubSpotBench(SourceBench):
-    """A portal, its API, and connectors to it."""
-
-    entity = "deals"
-    secrets = (TOKEN,)
-
-    def __init__(self, **options: Any) -> None:
-        self.clock = FakeClock()
-        self.portal = HubSpotPortal(self.clock)
-        self.api = FakeHubSpot(self.portal, clock=self.clock)
-        self.options = options
-        self.company = 0
-
-    def __enter__(self) -> Self:
-        self.api.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.api.__exit__()
-
-    def connector(self, **options: Any) -> HubSpotConnector:
-        settings = {"token": Secret(TOKEN), "base_url": self.api.url, "allow_private": True, **self.options, **options}
-        context = SourceContext("crm", BERLIN, Path(), self.clock, "EUR")
-        return HubSpotConnector(HubSpotSettings(**settings), context)
-
-    @contextmanager
-    def connected(self, **options: Any) -> Iterator[HubSpotConnector]:
-        connector = self.connector(**options)
-        try:
-            yield connector
-        finally:
-            connector.close()
-
-    def sync(self, synced: MemorySync, *, stop_after: int | None = None, **options: Any) -> MemorySync:
-        with self.connected(**options) as connector:
-            synced.run(connector, stop_after=stop_after)
-        return synced
-
-    def later(self, minutes: float = 15) -> None:
-        self.clock.advance(timedelta(minutes=minutes))
-
-    def add(self, count: int, *, same_instant: bool = False) -> list[str]:
-        self.company = self.company or add_company(self.portal, 1, at=self.clock.now())
-        at = self.clock.now() - timedelta(minutes=3) if same_instant else None
-        if same_instant:
-            return [
-                str(self.portal.create("deals", {"dealname": f"Import {n}", "dealstage": "closedwon"}, at=at))
-                for n in range(count)
-            ]
-        if self.portal.live("deals"):  # what comes later is changed now, not some time ago
-            at = self.clock.now()
-        return [str(add_deal(self.portal, number, company=self.company, at=at)) for number in range(count)]
-
-    def change(self, native_id: str) -> None:
-        self.portal.edit("deals", int(native_id), dealname="Renamed", dealstage="closedwon", closedate=stamp(self.clock.now()))
-
-    def delete(self, native_id: str) -> None:
-        self.portal.archive("deals", int(native_id))
-
-    def truth(self) -> Mapping[str, Mapping[str, Any]]:
-        states = {"closedwon": "won", "closedlost": "lost"}
-        return {
-            str(number): {
-                "name": record.properties.get("dealname"),
-                "stage_id": record.properties["dealstage"],
-                "state": states.get(record.properties["dealstage"] or "", "open"),
-                "amount": Decimal(record.properties["amount"]) if record.properties.get("amount") else None,
-                "owner_id": record.properties.get("hubspot_owner_id"),
-                "updated_at": record.updated.replace(microsecond=record.updated.microsecond // 1000 * 1000),
-            }
-            for number, record in self.portal.live("deals").items()
-        }
-
-    def intervals(self) -> dict[str, list[tuple[str, datetime, datetime | None]]]:
-        """The stage history as the portal has it."""
-        found = {}
-        for number, record in self.portal.live("deals").items():
-            stages = {at: stage for stage, at in record.history["dealstage"]}  # of two at one instant the later one counts
-            starts = sorted(stages)
-            ends: list[datetime | None] = [*starts[1:], None]
-            found[str(number)] = [(stages[start], start, end) for start, end in zip(starts, ends, strict=True)]
-        return found
-
-    def revoke(self) -> None:
-        self.api.token = "another-token"
-
-    def drop_field(self) -> str:
-        self.portal.hidden.add(("deals", "amount"))
-        return "amount"
+from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError
+from kpid.testing import ConnectorContract, MemorySync, faults
+from kpid.testing.hubspot import TOKEN, policy
+from kpid.testing.hubspot_portal import add_company, add_deal, fill, stamp
+from tests.vendors.hubspot import HubSpotBench
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from kpid.errors import StoreError
-from kpid.store import migrations
+from kpid.store import migrations, syncs
 from kpid.store.engine import Store, open_store
 from kpid.store.migrate import alembic_config, back_up, bring_up_to_date, schema_version
 from kpid.store.tables import episodes, metadata
@@ -73,6 +73,22 @@ def test_store_of_the_first_version_keeps_its_figures_and_gets_room_for_interval
         assert connection.execute(text("SELECT value, low, high FROM measurements")).all() == [("0.5", None, None)]
     store.close()
     assert (tmp_path / "kpid.db.backup-0001").is_file()
+
+
+SYNCED = """INSERT INTO sync_runs (source, entity, started_at, state, rows, changed, deletes, warnings)
+    VALUES ('crm', 'deals', '2018-02-01', 'done', 1, 1, 0, '[]')"""
+
+
+def test_passes_of_before_were_syncs_that_waited_for_nothing(url):
+    store = Store(url)
+    with store.write() as connection:
+        command.upgrade(alembic_config(connection), "0003")
+        connection.execute(text(SYNCED))
+    assert bring_up_to_date(store) == "0003"
+    with store.read() as connection:
+        (run,) = syncs.latest(connection)
+    assert (run.kind, run.deferred_until) == ("sync", None)
+    store.close()
 
 
 FIRING = """INSERT INTO series

@@ -35,6 +35,34 @@ def test_latest_is_the_newest_run_of_each_entity(store: Store) -> None:
     assert newest == deals
 
 
+def test_a_source_that_asked_to_be_left_alone_is_known_by_its_newest_sync(store: Store) -> None:
+    until = NOW + timedelta(hours=8)
+
+    def ended(entity: str, state: str, *, kind: str = "sync", until: datetime | None = None) -> datetime | None:
+        with store.write() as connection:
+            key = syncs.start(connection, "crm", entity, NOW, kind=kind)
+            syncs.finish(connection, key, state, NOW, deferred_until=until)
+            return syncs.deferred_until(connection, "crm")
+
+    assert ended("users", "done") is None
+    assert ended("deals", "deferred", until=until) == until
+    assert ended("deals", "deferred", kind="reconcile", until=until + timedelta(hours=9)) == until
+    with store.write() as connection:
+        syncs.start(connection, "crm", "deals", NOW)
+        assert syncs.deferred_until(connection, "crm") == until
+        assert syncs.deferred_until(connection, "erp") is None
+        assert [(run.kind, run.deferred_until) for run in syncs.list_runs(connection, limit=4)][2] == ("sync", until)
+    assert ended("deals", "done") is None
+
+
+def test_passes_beside_the_syncs_are_not_the_latest_sync(store: Store) -> None:
+    with store.write() as connection:
+        syncs.finish(connection, syncs.start(connection, "crm", "deals", NOW), "done", NOW)
+        syncs.finish(connection, syncs.start(connection, "crm", "deals", NOW, kind="backfill"), "failed", NOW)
+        (latest,) = syncs.latest(connection)
+    assert (latest.kind, latest.state) == ("sync", "done")
+
+
 def test_abandoned_runs_of_a_source_are_closed(store: Store) -> None:
     with store.write() as connection:
         syncs.start(connection, "crm", "deals", NOW)

@@ -249,7 +249,7 @@ class Horn(Notifier[HornSettings]):
         body = {"title": message.title[:100], "text": message.text[: self.longest]}
         with HttpClient(
             self.settings.base_url, name="horn", clock=self.context.clock, auth=BearerAuth(self.settings.token),
-            allow_private=True, timeout=(1.0, 0.05), max_tries=1,
+            allow_private=True, timeout=(1.0, 0.4), max_tries=1,
         ) as http:  # fmt: skip
             try:
                 response = http.request_raw("POST", "/send", json=body)

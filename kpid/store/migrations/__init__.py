@@ -1,3 +1,3 @@
 """Migrations of the state store. ``HEAD`` is the schema that this version of kpid works with; a test keeps it right."""
 
-HEAD = "0003"
+HEAD = "0004"

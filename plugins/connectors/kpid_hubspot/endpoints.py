@@ -6,27 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from kpid.plugin import (
     BearerAuth,
     ConnectorError,
-    HttpClient,
     KpidError,
     NextToken,
-    Pacer,
     RateLimit,
     Response,
     SchemaError,
-    Secret,
     SourceContext,
     dig,
+    pacer_of,
     read_pages,
 )  # fmt: skip
+from kpid_hubspot.links import LINKED, chunks, inline_links, links_of, results_of
+from kpid_hubspot.settings import KINDS, HubSpotSettings
 
-LIST_PAGE, HISTORY_PAGE, BATCH, LINK_BATCH = 100, 50, 100, 1000
+LIST_PAGE, HISTORY_PAGE, BATCH = 100, 50, 100
 SEARCHES = RateLimit(4, 1.0)
 """The limit is five a second for the whole account; one is left for others."""
 LONGEST_QUERY = 3000
@@ -53,14 +52,6 @@ PROPERTIES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 EVERYWHERE = ("createdate", "hubspot_owner_id")
 HISTORY: Mapping[str, tuple[str, ...]] = {"deals": ("dealstage",)}
-LINKED: Mapping[str, tuple[str, ...]] = {
-    "deals": ("companies", "contacts"),
-    "calls": ("deals", "companies", "contacts"),
-    "meetings": ("deals", "companies", "contacts"),
-    "tickets": ("companies", "contacts"),
-}
-PRIMARY = {1, 5, 26}
-"""Type ids of "primary company" for contacts, deals and tickets."""
 
 
 def modified_property(kind: str) -> str:
@@ -85,47 +76,33 @@ class Batch:
     total: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach a portal."""
-
-    token: Secret
-    base_url: str
-    version: str
-    search_page: int
-    requests_per_10s: int
-    account_zone: ZoneInfo | None
-    allow_private: bool
-    ca_file: Path | None
-    fields: Mapping[str, Sequence[str]]
-
-
 class Endpoints:
     """One portal's API.
 
     Args:
-        access: address, token, limits, and the further properties to ask for per type.
+        settings: address, token, limits, and the further properties to ask for.
         context: clock and name.
     """
 
-    def __init__(self, access: Access, context: SourceContext) -> None:
-        self._version = access.version
-        self._search_page = access.search_page
-        self._fields = access.fields
-        account_zone = access.account_zone or UTC
+    def __init__(self, settings: HubSpotSettings, context: SourceContext) -> None:
+        self._version = settings.api_version
+        self._search_page = settings.search_page_size
+        self._fields = {
+            kind: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds
+        }
+        account_zone = ZoneInfo(settings.account_timezone) if settings.account_timezone else UTC
+        token = settings.token.get_secret_value()
         self._absent: dict[str, tuple[str, ...]] = {}
-        self._searches = Pacer([SEARCHES], context.clock)
-        self.http = HttpClient(
-            access.base_url,
-            name=context.source_id,
-            clock=context.clock,
-            auth=BearerAuth(access.token),
-            limits=[RateLimit(access.requests_per_10s, 10.0)],
+        self._searches = pacer_of(context, "hubspot search", token, [SEARCHES])
+        self.http = settings.client(
+            context,
+            vendor="hubspot",
+            account=token,
+            auth=BearerAuth(settings.token),
+            limits=[RateLimit(settings.requests_per_10s, 10.0)],
             wait_hook=lambda response: asked_pause(response, context.clock.now(), account_zone),
             error_hook=missing_scope,
             transient=(477,),
-            allow_private=access.allow_private,
-            ca_file=access.ca_file,
         )
 
     def listed(self, kind: str, after: str | None = None, *, archived: bool = False) -> Iterator[Batch]:
@@ -137,7 +114,7 @@ class Endpoints:
             params["after"] = after
         for response in read_pages(self.http, self._objects(kind), NextToken("paging.next.after", "after"), params):
             page = results_of(response)
-            links = {str(record["id"]): _inline_links(record) for record in page}
+            links = {str(record["id"]): inline_links(record) for record in page}
             records = self.read(kind, [str(record["id"]) for record in page]) if in_body else page
             following = dig(response.json(), "paging.next.after")
             yield Batch(records, links, str(following) if following else None)
@@ -148,7 +125,7 @@ class Endpoints:
         for batch in self.search(kind, window, after=after, names=() if kind in HISTORY else self._names(kind)):
             ids = [str(record["id"]) for record in batch.records]
             records = self.read(kind, ids) if kind in HISTORY else batch.records
-            yield Batch(records, self._links(kind, ids), batch.after, batch.total)
+            yield Batch(records, links_of(self.http, self._version, kind, ids), batch.after, batch.total)
 
     def search(
         self, kind: str, filters: Sequence[Mapping[str, Any]], *, after: str = "0", names: Sequence[str] = ()
@@ -180,19 +157,10 @@ class Endpoints:
         """Records by id, with history. Those that are gone meanwhile are left out."""
         history = HISTORY.get(kind, ())
         found: list[Mapping[str, Any]] = []
-        for chunk in _chunks(ids, HISTORY_PAGE if history else BATCH):
+        for chunk in chunks(ids, HISTORY_PAGE if history else BATCH):
             query = {"inputs": [{"id": id_} for id_ in chunk], "properties": self._names(kind), "propertiesWithHistory": history}
             found += results_of(self.http.post(f"{self._objects(kind)}/batch/read", json=query))
         return found
-
-    def _links(self, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        links: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
-        for to in LINKED.get(kind, ()):
-            for chunk in _chunks(ids, LINK_BATCH):
-                query = {"inputs": [{"id": id_} for id_ in chunk]}
-                for found in results_of(self.http.post(f"/crm/associations/{self._version}/{kind}/{to}/batch/read", json=query)):
-                    links[str(found["from"]["id"])][to] = _primary(found["to"])
-        return links
 
     def owners(self, *, archived: bool) -> Iterator[Mapping[str, Any]]:
         """People; former ones are in a list of their own."""
@@ -263,18 +231,6 @@ def missing_scope(response: Response) -> KpidError | None:
     )
 
 
-def results_of(response: Response) -> list[Mapping[str, Any]]:
-    """The ``results`` of a reply.
-
-    Raises:
-        SchemaError: there are none, or no records in them.
-    """
-    results = dig(response.json(), "results")
-    if not isinstance(results, list) or not all(isinstance(found, dict) for found in results):
-        raise SchemaError("HubSpot's reply has no list of results", hint="Check base_url and api_version")
-    return results
-
-
 def _list_params(kind: str, names: Sequence[str], *, archived: bool) -> dict[str, Any]:
     """What to ask of a list. No names: ids and links only; archived: nothing but ids and times."""
     params: dict[str, Any] = {"limit": LIST_PAGE, "archived": "true" if archived else "false"}
@@ -296,25 +252,3 @@ def changed_since(kind: str, instant: datetime) -> Mapping[str, Any]:
 
 def _at(kind: str, operator: str, instant: datetime) -> Mapping[str, Any]:
     return {"propertyName": modified_property(kind), "operator": operator, "value": str(round(instant.timestamp() * 1000))}
-
-
-def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
-
-
-def _primary(linked: Sequence[Mapping[str, Any]]) -> str:
-    """Of the associated records the one marked as primary, else the first."""
-    for found in linked:
-        if any(kind.get("typeId") in PRIMARY or kind.get("label") == "Primary" for kind in found.get("associationTypes", ())):
-            return str(found["toObjectId"])
-    return str(linked[0]["toObjectId"])
-
-
-def _inline_links(record: Mapping[str, Any]) -> dict[str, str]:
-    """The same from a list: there the primary one has a type without ``_unlabeled``."""
-    links = {}
-    for to, found in (record.get("associations") or {}).items():
-        targets = sorted(found.get("results") or (), key=lambda target: str(target.get("type", "")).endswith("_unlabeled"))
-        if targets:
-            links[to] = str(targets[0]["id"])
-    return links

@@ -8,25 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import SchemaError, entities
-from kpid_hubspot.values import Place, Record, Stage, full_name, instant, local_date, number, seconds, text
+from kpid.plugin import SchemaError
+from kpid_hubspot.marketing_rows import contact_row, lead_row
+from kpid_hubspot.service_rows import call_row, meeting_row, ticket_row
+from kpid_hubspot.values import Links, Place, Record, Row, Stage, core, custom, full_name, instant, local_date, number, text
 
-Row: TypeAlias = dict[str, Any]
-Links: TypeAlias = Mapping[str, str]
-"""The most important associated record by its type: ``{"companies": "20551"}``."""
-
-DIRECTIONS = {"OUTBOUND": "outbound", "INBOUND": "inbound"}
-CALL_STATES = {"FAILED": "cancelled", "CANCELED": "cancelled"} | dict.fromkeys(
-    ("QUEUED", "CONNECTING", "RINGING", "IN_PROGRESS", "CALLING_CRM_USER"), "planned"
-)
-"""Everything else was a call, answered or not (NO_ANSWER, BUSY, or logged by hand without a status)."""
-MEETING_STATES = {
-    "SCHEDULED": "planned", "RESCHEDULED": "planned", "COMPLETED": "completed", "NO_SHOW": "no_show",
-    "CANCELED": "cancelled", "CANCELLED": "cancelled",
-}  # fmt: skip
 DEAL_TYPES = {"newbusiness": "new", "existingbusiness": "expansion", "renewal": "renewal"}
 CUSTOMERS = {"customer", "evangelist"}
 
@@ -34,31 +23,11 @@ CUSTOMERS = {"customer", "evangelist"}
 # -- records -----------------------------------------------------------------------------------------------------------------
 
 
-def _core(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate") -> Row:
-    created = text(record, "createdate") or record.get("createdAt")
-    updated = text(record, modified) or record.get("updatedAt")
-    return {
-        "native_id": str(record["id"]),
-        "created_at": instant(created, place.zone),
-        "updated_at": instant(updated, place.zone),
-        "owner_id": text(record, "hubspot_owner_id"),
-    }
-
-
-def _custom(record: Record, place: Place, entity: str) -> Row:
-    """The user's own fields: into the column of that name, or under ``extra``."""
-    columns = entities.ENTITIES[entity].c
-    found = {name: text(record, property_) for name, property_ in place.fields.items()}
-    row: Row = {name: value for name, value in found.items() if name in columns}
-    extra = {name: value for name, value in found.items() if name not in columns}
-    return row | ({"extra": extra} if extra else {})
-
-
 def account_row(record: Record, links: Links, place: Place) -> Row:
     """A company."""
     stage = text(record, "lifecyclestage")
     return {
-        **_core(record, place),
+        **core(record, place),
         "name": text(record, "name"),
         "domain": text(record, "domain"),
         "industry": text(record, "industry"),
@@ -66,22 +35,7 @@ def account_row(record: Record, links: Links, place: Place) -> Row:
         "lifecycle": None if stage is None or stage == "other" else "customer" if stage in CUSTOMERS else "prospect",
         "became_customer_at": instant(text(record, "hs_v2_date_entered_customer"), place.zone),
         "lead_source": text(record, "hs_analytics_source"),
-        **_custom(record, place, "accounts"),
-    }
-
-
-def contact_row(record: Record, links: Links, place: Place) -> Row:
-    """A contact. Its modified property has a name of its own."""
-    opted_out = text(record, "hs_email_optout")
-    return {
-        **_core(record, place, modified="lastmodifieddate"),
-        "name": full_name(text(record, "firstname"), text(record, "lastname")),
-        "email": text(record, "email"),
-        "account_id": text(record, "associatedcompanyid"),
-        "lifecycle": text(record, "lifecyclestage"),
-        "email_opt_in": None if opted_out is None else opted_out != "true",
-        "lead_source": text(record, "hs_analytics_source"),
-        **_custom(record, place, "contacts"),
+        **custom(record, place, "accounts"),
     }
 
 
@@ -99,7 +53,7 @@ def deal_row(record: Record, links: Links, place: Place) -> Row:
     is_open = state == "open"
     probability = number(text(record, "hs_deal_stage_probability"))
     return {
-        **_core(record, place),
+        **core(record, place),
         "name": text(record, "dealname"),
         "account_id": links.get("companies"),
         "primary_contact_id": links.get("contacts"),
@@ -116,7 +70,7 @@ def deal_row(record: Record, links: Links, place: Place) -> Row:
         "closed_at": None if is_open else closing or _entered(record, place),
         "loss_reason": text(record, "closed_lost_reason") if state == "lost" else None,
         "last_activity_at": instant(text(record, "notes_last_updated"), place.zone),
-        **_custom(record, place, "deals"),
+        **custom(record, place, "deals"),
     }
 
 
@@ -168,81 +122,6 @@ def history_rows(record: Record, place: Place) -> list[Row]:
 
 def _epoch_ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
-
-
-def call_row(record: Record, links: Links, place: Place) -> Row:
-    """A call, answered or not. HubSpot counts milliseconds."""
-    return {
-        **_activity(record, links, place, "call"),
-        "direction": DIRECTIONS.get(text(record, "hs_call_direction") or "", "unknown"),
-        "subject": text(record, "hs_call_title"),
-        "status": CALL_STATES.get(text(record, "hs_call_status") or "", "completed"),
-        "outcome": text(record, "hs_call_disposition") or text(record, "hs_call_status"),
-        "duration_s": seconds(text(record, "hs_call_duration")),
-    }
-
-
-def meeting_row(record: Record, links: Links, place: Place) -> Row:
-    """A meeting, held or not."""
-    start = instant(text(record, "hs_meeting_start_time") or text(record, "hs_timestamp"), place.zone)
-    end = instant(text(record, "hs_meeting_end_time"), place.zone)
-    status = MEETING_STATES.get(text(record, "hs_meeting_outcome") or "")
-    return {
-        **_activity(record, links, place, "meeting"),
-        "direction": "unknown",
-        "subject": text(record, "hs_meeting_title"),
-        "scheduled_start": start,
-        "scheduled_end": end,
-        "occurred_at": start,
-        "ended_at": end if status == "completed" else None,
-        "status": status,
-        "outcome": text(record, "hs_meeting_outcome"),
-    }
-
-
-def _activity(record: Record, links: Links, place: Place, kind: str) -> Row:
-    core = _core(record, place)
-    return {
-        **core,
-        "native_id": f"{kind}-{core['native_id']}",
-        "type": kind,
-        "deal_id": links.get("deals"),
-        "account_id": links.get("companies"),
-        "contact_id": links.get("contacts"),
-        "occurred_at": instant(text(record, "hs_timestamp"), place.zone),
-        **_custom(record, place, "activities"),
-    }
-
-
-def ticket_row(record: Record, links: Links, place: Place) -> Row:
-    """A ticket: closed where its stage is."""
-    stage = place.stages.get(text(record, "hs_pipeline_stage") or "")
-    closed = instant(text(record, "closed_date"), place.zone)
-    is_closed = stage.state == "closed" if stage else closed is not None
-    return {
-        **_core(record, place),
-        "account_id": links.get("companies"),
-        "requester_id": links.get("contacts"),
-        "subject": text(record, "subject"),
-        "channel": text(record, "source_type"),
-        "priority": text(record, "hs_ticket_priority"),
-        "category": text(record, "hs_ticket_category"),
-        "status": "closed" if is_closed else "open",
-        "first_reply_at": instant(text(record, "first_agent_reply_date"), place.zone),
-        "last_solved_at": closed,
-        "closed_at": closed if is_closed else None,
-        **_custom(record, place, "tickets"),
-    }
-
-
-def lead_row(record: Record, links: Links, place: Place) -> Row:
-    """A lead of the Sales Hub."""
-    return {
-        **_core(record, place),
-        "name": text(record, "hs_lead_name"),
-        "status": text(record, "hs_pipeline_stage"),
-        **_custom(record, place, "leads"),
-    }
 
 
 # -- metadata ----------------------------------------------------------------------------------------------------------------

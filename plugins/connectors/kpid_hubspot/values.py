@@ -13,8 +13,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
+from kpid.plugin import entities
+
 Record: TypeAlias = Mapping[str, Any]
 """A record as the API gives it."""
+Row: TypeAlias = dict[str, Any]
+Links: TypeAlias = Mapping[str, str]
+"""The most important associated record by its type: ``{"companies": "20551"}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +94,24 @@ def seconds(milliseconds: str | None) -> int | str | None:
 def full_name(*parts: str | None) -> str | None:
     """What is there of a name."""
     return " ".join(part for part in parts if part) or None
+
+
+def core(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate") -> Row:
+    """What every record has."""
+    created = text(record, "createdate") or record.get("createdAt")
+    updated = text(record, modified) or record.get("updatedAt")
+    return {
+        "native_id": str(record["id"]),
+        "created_at": instant(created, place.zone),
+        "updated_at": instant(updated, place.zone),
+        "owner_id": text(record, "hubspot_owner_id"),
+    }
+
+
+def custom(record: Record, place: Place, entity: str) -> Row:
+    """The user's own fields: into the column of that name, or under ``extra``."""
+    columns = entities.ENTITIES[entity].c
+    found = {name: text(record, property_) for name, property_ in place.fields.items()}
+    row: Row = {name: value for name, value in found.items() if name in columns}
+    extra = {name: value for name, value in found.items() if name not in columns}
+    return row | ({"extra": extra} if extra else {})

@@ -1,0 +1,168 @@
+"""Merges: which records took whose place, and what refers to those that went.
+
+A CRM moves what refers to a merged record over to the winner, but does not call that a change: such rows may never be read again.
+So they are moved here, and rows that are read later and still name the loser are corrected before they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kpid.plugin import Tombstone
+from kpid.plugin.entities import ENTITIES
+from kpid.warehouse import Batch, Warehouse
+from kpid.warehouse.types import INSTANT, arrow_schema
+
+Gone = tuple[str, datetime, str, str | None]
+"""A record that is gone: id, when, why, and the id of the one that took its place."""
+
+_OWN_PAST = {"merged_into_id", "deal_stage_history"}
+"""What a merged record was itself stays as it was."""
+
+
+def gone_rows(source: str, tombstones: Iterable[Tombstone], until: datetime) -> list[Gone]:
+    """Tombstones with the ids of the warehouse; one without a time counts as of ``until``."""
+    rows: list[Gone] = []
+    for stone in tombstones:
+        winner = f"{source}:{stone.merged_into}" if stone.merged_into else None
+        rows.append((f"{source}:{stone.native_id}", stone.at or until, "merged" if winner else stone.reason, winner))
+    return rows
+
+
+class Merges:
+    """What is known of a source's merges, kept in mind while it is synced.
+
+    Args:
+        warehouse: where they are stored.
+        source: name of the source.
+        filled: the tables that may have rows of it.
+    """
+
+    def __init__(self, warehouse: Warehouse, source: str, filled: Collection[str]) -> None:
+        self._warehouse = warehouse
+        self._source = source
+        self._filled = frozenset(filled)
+        self._winners: dict[str, dict[str, str]] = {}
+
+    def winners(self, entity: str) -> dict[str, str]:
+        """Of each record that was merged, the id of the one that it was merged into."""
+        if entity not in self._winners:
+            sql = f"SELECT id, merged_into_id FROM {entity} WHERE source_id = $1 AND merged_into_id IS NOT NULL"
+            found = self._warehouse.query(sql, [self._source]) if entity in self._filled else None
+            self._winners[entity] = (
+                {} if found is None else dict(zip(*map(pa.ChunkedArray.to_pylist, found.columns), strict=True))
+            )
+        return self._winners[entity]
+
+    def learn(self, entity: str, table: pa.Table | None, gone: Iterable[Gone] = ()) -> dict[str, str]:
+        """Take to mind what rows about to be stored say of merges; the merges that are new."""
+        known = self.winners(entity)
+        told = {id_: winner for id_, _, _, winner in gone if winner}
+        if table is not None:
+            merged = pc.is_valid(table.column("merged_into_id"))
+            if pc.any(merged).as_py():
+                told |= _pairs(table.select(["id", "merged_into_id"]).filter(merged))
+            if known:
+                named = pc.is_in(table.column("id"), value_set=pa.array(list(known), pa.string()))
+                for back in table.column("id").filter(pc.and_(named, pc.invert(merged))).to_pylist():
+                    if back not in told:
+                        del known[back]
+        new = {id_: winner for id_, winner in told.items() if known.get(id_) != winner}
+        known.update(new)
+        return new
+
+    def redirected(self, entity: str, table: pa.Table) -> pa.Table:
+        """Rows with references to merged records corrected."""
+        for name, target in references(entity):
+            known = self.winners(target)
+            column = table.column(name)
+            if known and pc.any(pc.is_in(column, value_set=pa.array(list(known), pa.string()))).as_py():
+                winners = [key if key is None else last_winner(key, known) for key in column.to_pylist()]
+                table = table.set_column(table.column_names.index(name), name, pa.array(winners, pa.string()))
+        return table
+
+    def point_to_winners(self, batch: Batch, entity: str, merged: Mapping[str, str]) -> None:
+        """Stored rows that refer to a record that was merged now refer to the one that took its place.
+
+        Args:
+            batch: where they are stored; what it has written before is not looked at, and must not be one of these rows.
+            entity: of the merged records.
+            merged: of each record that went the one it was merged into, as :meth:`learn` gave them.
+        """
+        if not merged:
+            return
+        for table in sorted(self._filled):
+            names = [name for name, target in references(table) if target == entity]
+            if names:
+                named = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in names)
+                found = self._warehouse.query(f'SELECT * FROM "{table}" WHERE {named}', [list(merged)])
+                if found.num_rows:
+                    batch.upsert(table, self.redirected(table, found))
+
+    def stubs(self, entity: str, gone: Iterable[Gone], now: datetime, known: Collection[str] = ()) -> pa.Table | None:
+        """Rows for merged records that were never seen, so that what refers to them finds the winner.
+
+        Args:
+            entity: of the merged records.
+            gone: what is gone.
+            now: when they are stored.
+            known: ids that are stored in the same batch.
+        """
+        merged = {row[0]: row for row in gone if row[3] and row[0] not in known}
+        if not merged:
+            return None
+        sql = f"SELECT id FROM {entity} WHERE id IN (SELECT unnest($1::VARCHAR[]))"
+        stored = set(self._warehouse.query(sql, [list(merged)]).column("id").to_pylist())
+        rows = [
+            {
+                "id": id_,
+                "source_id": self._source,
+                "native_id": id_.removeprefix(f"{self._source}:"),
+                "synced_at": now,
+                "deleted_at": at,
+                "deleted_reason": reason,
+                "merged_into_id": winner,
+                "is_test": True,
+            }
+            for id_, at, reason, winner in merged.values()
+            if id_ not in stored
+        ]
+        return pa.Table.from_pylist(rows, schema=arrow_schema(entity)) if rows else None
+
+
+def _pairs(table: pa.Table) -> dict[str, str]:
+    keys, values = (column.to_pylist() for column in table.columns)
+    return dict(zip(keys, values, strict=True))
+
+
+def references(entity: str) -> list[tuple[str, str]]:
+    """The columns of a table that refer to others, with the table that each refers to; not those that tell of the past."""
+    if entity in _OWN_PAST:
+        return []
+    columns = ENTITIES[entity].columns
+    return [(column.name, column.info["ref"]) for column in columns if "ref" in column.info and column.name not in _OWN_PAST]
+
+
+def buried(table: pa.Table, until: datetime) -> pa.Table:
+    """Rows that say into which record they were merged are gone, also where they do not say since when."""
+    open_graves = pc.and_(pc.is_valid(table.column("merged_into_id")), pc.is_null(table.column("deleted_at")))
+    if not pc.any(open_graves).as_py():
+        return table
+    since = pc.fill_null(table.column("updated_at"), pa.scalar(until, INSTANT))
+    for name, value in (("deleted_at", since), ("deleted_reason", pa.scalar("merged"))):
+        column = pc.if_else(open_graves, value, table.column(name))
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    return table
+
+
+def last_winner(key: str, merged: Mapping[str, str]) -> str:
+    """Who has a record's place after all merges; a circle ends where it began."""
+    seen = {key}
+    while (following := merged.get(key)) is not None and following not in seen:
+        seen.add(following)
+        key = following
+    return key

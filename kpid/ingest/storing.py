@@ -1,0 +1,128 @@
+"""Rows of pages, gathered and stored in batches, each together with the watermark behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from kpid.errors import PluginError
+from kpid.ingest.merging import buried, gone_rows
+from kpid.ingest.rows import table_from_rows
+from kpid.ingest.run import Run, Tally, ask
+from kpid.ingest.stages import HISTORY, StageWatch
+from kpid.plugin import EntityReads, Page, Row, Tombstone
+from kpid.warehouse import Batch, Watermark
+
+BATCH_ROWS = 10_000
+"""Small pages are gathered up to this: the engine writes large batches an order of magnitude faster."""
+BATCH_SECONDS = 5.0
+"""... but from a slow source what has been read is stored after this, so that a kill loses little."""
+
+
+class Storing:
+    """Gathers rows and stores them.
+
+    Args:
+        run: the sync that this is part of.
+        reads: what the connector promises for the entity.
+        tally: is kept up to date.
+        label: what progress is told of; None: none is told.
+    """
+
+    def __init__(self, run: Run, reads: EntityReads, tally: Tally, *, label: str | None = None) -> None:
+        self.run = run
+        self.reads = reads
+        self.tally = tally
+        self._label = label
+        self.entities = (reads.entity, *reads.carries)
+        self._stages = StageWatch(run, reads)
+        self._buffer: dict[str, list[Row]] = {}
+        self._gone: dict[str, Tombstone] = {}
+        self._gathered = 0
+        self._stored_at = run.clock.monotonic()
+
+    def take(self, page: Page) -> None:
+        """Take over a page's rows, and what it says to be gone. What is said last of a record counts.
+
+        Raises:
+            PluginError: rows of an entity that the connector has not announced.
+        """
+        for entity, given in page.rows.items():
+            if entity not in self.entities:
+                raise PluginError(
+                    f"the connector gives rows of {entity!r} on pages of {self.reads.entity!r} without saying so in `carries`",
+                    where=f"source {self.run.source}",
+                )
+            self._buffer.setdefault(entity, []).extend(given)
+            self._gathered += len(given)
+        if self._gone:
+            for row in page.rows.get(self.reads.entity, ()):
+                self._gone.pop(row.get("native_id", ""), None)
+        self._gone.update((stone.native_id, stone) for stone in page.gone)
+        self._gathered += len(page.gone)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough has come together, or enough time has passed."""
+        return self._gathered >= BATCH_ROWS or self.run.clock.monotonic() - self._stored_at >= BATCH_SECONDS
+
+    def store(
+        self, watermark: Watermark, *, seen: str | None = None, counted: Sequence[str] = (), forget: Sequence[str] = ()
+    ) -> None:
+        """Store what has come together, and the watermark behind it, in one transaction.
+
+        Args:
+            watermark: goes on behind these rows.
+            seen: name of the complete read under which the rows of ``counted`` entities are marked as met; None: none is.
+            counted: entities of which a complete read says what has vanished.
+            forget: entities of which the marks of an earlier read are dropped first.
+        """
+        now, run, own = self.run.clock.now(), self.run, self.reads.entity
+        tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
+        gone = gone_rows(run.source, self._gone.values(), run.until)
+        merged = {entity: run.merges.learn(entity, table, gone if entity == own else ()) for entity, table in tables.items()}
+        if own not in tables:
+            merged[own] = run.merges.learn(own, None, gone)
+        tables = {entity: run.merges.redirected(entity, table) for entity, table in tables.items()}
+        stubs = run.merges.stubs(own, gone, now, tables[own].column("id").to_pylist() if own in tables and gone else ())
+        history, outdated = self._stages.observed(tables), self._stages.outdated(tables)
+        with run.warehouse.batch() as batch:
+            for entity in forget:
+                batch.forget_seen(run.source, entity)
+            for entity, losers in merged.items():
+                run.merges.point_to_winners(batch, entity, losers)
+            for entity, table in tables.items():
+                self._upsert(batch, entity, table)
+                if seen is not None and entity in counted:
+                    batch.mark_seen(run.source, entity, seen, table.column("id"))
+            for entity, extra in ((own, stubs), (HISTORY, history)):
+                if extra is not None:
+                    batch.upsert(entity, extra)
+            if outdated:
+                batch.tombstone(HISTORY, outdated)
+            if gone:
+                self.tally.deletes += batch.tombstone(own, gone)
+            batch.save_watermark(watermark)
+        self._buffer.clear()
+        self._gone.clear()
+        self._gathered = 0
+        self._stored_at = run.clock.monotonic()
+        if run.progress is not None and self._label is not None:
+            run.progress(self._label, self.tally.rows, self.tally.total)
+
+    def _upsert(self, batch: Batch, entity: str, table: pa.Table) -> None:
+        written = batch.upsert(entity, table)
+        self.tally.rows += written.rows
+        self.tally.changed += written.changed
+
+    def _table(self, entity: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> pa.Table:
+        run = self.run
+        convert = partial(table_from_rows, entity, rows, source=run.source, synced_at=now, timezone=run.timezone)
+        converted = ask(run.source, run.connector, convert)
+        for problem in converted.problems:
+            self.tally.add_problem(problem)
+        return buried(converted.table, run.until)

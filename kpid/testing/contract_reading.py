@@ -1,0 +1,83 @@
+"""The contract of connectors, what comes of records: nothing is lost, doubled or kept too long."""
+
+from __future__ import annotations
+
+from kpid.plugin import entities
+from kpid.testing.bench import SourceBench, compare, connected, first_sync, later, sync_into
+from kpid.testing.expecting import expect
+from kpid.testing.memory import MemorySync
+
+
+class ReadingContract:
+    """What comes of records. ``bench`` is a fixture of the subclass that gives a bench with no records in it."""
+
+    def test_an_empty_source_gives_no_rows(self, bench: SourceBench) -> None:
+        held = first_sync(bench)
+        expect(not held.live(bench.entity), "an empty source gave rows")
+
+    def test_a_first_read_gives_every_record(self, bench: SourceBench) -> None:
+        bench.add(250)
+        compare(bench, first_sync(bench))
+
+    def test_rows_have_canonical_columns_and_text_ids(self, bench: SourceBench) -> None:
+        bench.add(5)
+        for entity, rows in first_sync(bench).rows.items():
+            columns = entities.ENTITIES[entity].c
+            for native_id, row in rows.items():
+                expect(isinstance(native_id, str) and bool(native_id), f"{entity}: native id {native_id!r}")
+                unknown = row.keys() - set(columns.keys())
+                expect(not unknown, f"{entity}: columns {sorted(unknown)} are not canonical")
+
+    def test_a_second_read_changes_nothing(self, bench: SourceBench) -> None:
+        bench.add(30)
+        held = first_sync(bench)
+        before = {entity: {key: dict(row) for key, row in rows.items()} for entity, rows in held.rows.items()}
+        later(bench)
+        sync_into(bench, held)
+        expect(held.rows == before, "a second read of an unchanged source changed rows")
+
+    def test_additions_changes_and_deletions_are_seen(self, bench: SourceBench) -> None:
+        first = bench.add(60)
+        held = first_sync(bench)
+        bench.add(3)
+        bench.change(first[7])
+        bench.delete(first[20])
+        later(bench)
+        sync_into(bench, held, reconcile=_deletes_silently(bench))
+        compare(bench, held)
+
+    def test_records_of_one_instant_are_not_lost(self, bench: SourceBench) -> None:
+        bench.add(10)
+        held = first_sync(bench)
+        bench.add(450, same_instant=True)
+        later(bench)
+        sync_into(bench, held)
+        compare(bench, held)
+
+    def test_records_that_come_with_an_instant_already_seen_are_not_lost(self, bench: SourceBench) -> None:
+        bench.add(5, same_instant=True)
+        held = first_sync(bench)
+        bench.add(5, same_instant=True)
+        later(bench)
+        sync_into(bench, held)
+        compare(bench, held)
+
+    def test_a_sync_killed_at_any_page_goes_on(self, bench: SourceBench) -> None:
+        bench.add(220)
+        held = MemorySync()
+        for pages in (1, 1, 2, 1, 7, 100):
+            sync_into(bench, held, entity=bench.entity, stop_after=pages)
+        compare(bench, held)
+        bench.add(220)
+        later(bench)
+        for pages in (1, 1, 2, 1, 7, 100):
+            sync_into(bench, held, entity=bench.entity, stop_after=pages)
+        sync_into(bench, held)  # the last one may only have finished what a killed one began
+        compare(bench, held)
+
+
+def _deletes_silently(bench: SourceBench) -> bool:
+    """Whether only a comparison of ids finds what was deleted."""
+    with connected(bench.connector()) as connector:
+        (reads,) = (reads for reads in connector.reads() if reads.entity == bench.entity)
+    return reads.deletes == "none" and reads.listing

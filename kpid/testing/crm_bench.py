@@ -1,0 +1,160 @@
+"""A bench over the neutral CRM: what every fake of a vendor has in common. Subclasses make the fake and the connector."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, Self
+from zoneinfo import ZoneInfo
+
+from kpid.clock import Clock
+from kpid.plugin import MemoryKeep, Pacers, SourceContext
+from kpid.testing.bench import SourceBench
+from kpid.testing.clock import FakeClock
+from kpid.testing.crm import Crm, Record
+from kpid.testing.crm_life import Doer, fill
+from kpid.testing.vendor import VendorApi
+
+ZONE = "Europe/Berlin"
+SECOND = timedelta(seconds=1)
+
+
+class CrmBench(SourceBench):
+    """A vendor's fake, its CRM, and what survives from one connector to the next.
+
+    A subclass sets ``secrets``, ``can`` and, where they differ, the class attributes below, and defines ``options()`` and
+    ``connector()`` (with :meth:`context`).
+
+    Args:
+        api: the fake, with its CRM.
+        clock: shared by all; a real clock for journeys.
+    """
+
+    compared: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+        "deals": (("deals",), ("name", "stage_id", "state", "amount", "account_id", "owner_id", "updated_at")),
+    }
+    """By entity the kinds that fill it, and the columns to compare (names of values, ``created_at``, ``updated_at``)."""
+    prefixes: ClassVar[Mapping[str, str]] = {}
+    """Of native ids of kinds that share an entity: ``{"calls": "call-"}``."""
+    mergeable: ClassVar[tuple[str, ...]] = ("accounts",)
+    lived_in: ClassVar[tuple[str, ...]] = ("deals", "deals", "deals", "accounts", "contacts")
+    """Kinds that people edit and delete in random walks."""
+    dropped: ClassVar[tuple[str, str]] = ("Amount", "amount")
+    """A field of deals that an administrator takes away, in the vendor's words, and the column that it fed."""
+
+    def __init__(self, api: VendorApi, clock: FakeClock) -> None:
+        self.api: VendorApi = api
+        self.crm: Crm = api.crm
+        self.clock = clock
+        self.keep, self.pacers = MemoryKeep(), Pacers()
+        self._account: str | None = None
+
+    def __enter__(self) -> Self:
+        self.api.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.api.__exit__()
+
+    def context(self, clock: Clock | None = None) -> SourceContext:
+        """The surroundings of a connector; what is kept and paced survives it."""
+        return SourceContext("crm", ZoneInfo(ZONE), Path(), clock or self.clock, "EUR", keep=self.keep, pacers=self.pacers)
+
+    def add(self, count: int, *, same_instant: bool = False) -> list[str]:
+        """Deals of one account, a second apart, or imported with one instant."""
+        if same_instant:
+            return self.crm.bulk("deals", count)
+        self._account = self._account or self.crm.create("accounts", {"name": "Example Works"})
+        added = []
+        for number in range(count):
+            self.clock.advance(SECOND)
+            added.append(self.crm.add_deal(account_id=self._account, amount=Decimal(number * 100)))
+        return added
+
+    def change(self, native_id: str) -> None:
+        """Rename a deal and win it."""
+        self.crm.edit("deals", native_id, name="Renamed")
+        self.crm.move(native_id, "won")
+
+    def delete(self, native_id: str) -> None:
+        """Delete a deal."""
+        self.crm.delete("deals", native_id)
+
+    def restore(self, native_id: str) -> None:
+        """Take a deal back."""
+        self.crm.restore("deals", native_id)
+
+    def merge(self, winner: str, loser: str) -> None:
+        """Merge records of the first kind that can be merged."""
+        self.crm.merge(self.mergeable[0], winner, loser)
+
+    def purge(self, native_id: str) -> None:
+        """Remove a deal without a trace."""
+        self.crm.purge("deals", native_id)
+
+    def hide(self, native_id: str) -> None:
+        """Change a deal; it shows a minute late."""
+        self.crm.hide_for(timedelta(minutes=1))
+        self.change(native_id)
+        self.crm.hide_for(timedelta(0))
+
+    def lose_scope(self, entity: str) -> None:
+        """Take the right to read an entity away; override where the vendor's names differ."""
+        self.api.forbidden.add(entity)
+
+    def expire_token(self) -> None:
+        """The access token in use is refused from now on."""
+        if self.api.tokens is None:
+            raise self._lacking("expire_token")
+        self.api.tokens.expire()
+
+    def revoke(self) -> None:
+        """Nobody gets in any more."""
+        if self.api.tokens is None:
+            raise self._lacking("revoke")
+        self.api.tokens.revoked = True
+
+    def spend_day(self) -> None:
+        """Use the budget of the day up."""
+        if self.api.daily is None:
+            raise self._lacking("spend_day")
+        self.api.daily.spend()
+
+    def drop_field(self) -> str:
+        """Hide a field of deals."""
+        field, column = self.dropped
+        self.api.hidden.add(("deals", field))
+        return column
+
+    def truth(self) -> Mapping[str, Mapping[str, Any]]:
+        """The deals."""
+        return self._true("deals")
+
+    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """All that is compared."""
+        return {entity: self._true(entity) for entity in self.compared}
+
+    def _true(self, entity: str) -> dict[str, dict[str, Any]]:
+        kinds, columns = self.compared[entity]
+        return {
+            self.prefixes.get(kind, "") + record.id: {column: self.column(record, column) for column in columns}
+            for kind in kinds
+            for record in self.crm.living(kind).values()
+        }
+
+    def column(self, record: Record, column: str) -> Any:
+        """What a column must hold of a record; override for what the vendor tells differently."""
+        times: Mapping[str, datetime] = {"created_at": record.created, "updated_at": record.modified}
+        return times[column] if column in times else record.values.get(column)
+
+    def prepare(self, folder: Path, chance: random.Random) -> None:
+        """A CRM with some life in it."""
+        self.crm.random.seed(chance.randint(1, 99))
+        fill(self.crm, chance.choice([0, 8, 25]))
+
+    def disturb(self, chance: random.Random) -> None:
+        """One thing that people do."""
+        Doer(self.crm, chance, self.can, self.mergeable, self.lived_in).do_something()

@@ -1,0 +1,293 @@
+"""The tables of a fake Dataverse environment: how the neutral CRM's records look there. Invented data, documented shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from kpid.testing.crm import STAGES, Crm, Record
+
+ZONE = ZoneInfo("Europe/Berlin")
+"""In which the environment's calendar dates are."""
+CURRENCIES = {
+    f"9e9e9e9e-0000-4000-8000-{number:012d}": (iso, rate)
+    for number, (iso, rate) in enumerate((("EUR", "1"), ("USD", "1.087"), ("CHF", "0.931")), start=1)
+}
+"""By id: code, and how many of it make one unit of the base currency."""
+_FORMATTED = "OData.Community.Display.V1.FormattedValue"
+_LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
+_STATES = {"open": (0, "Offen"), "won": (1, "Gewonnen"), "lost": (2, "Verloren")}
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A reference to a record of another table."""
+
+    id: str | None
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A choice, with its label in the caller's language."""
+
+    value: Any
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableOf:
+    """A table: its names, the kind of record in the neutral CRM, and how a record looks."""
+
+    logical: str
+    set: str
+    key: str
+    kind: str
+    look: Callable[[Record, Crm], Mapping[str, Any]]
+    merges: bool = False
+
+    def shows(self, record: Record) -> bool:
+        """Whether the table has the record: deleted ones are gone, merged ones stay as inactive rows."""
+        return record.deleted_at is None or (self.merges and record.merged_into is not None)
+
+    def fields(self, record: Record, crm: Crm) -> dict[str, Any]:
+        """All columns of a record, with what every row has."""
+        core = {self.key: record.id, "createdon": stamp(record.created), "modifiedon": stamp(record.modified)}
+        merge: dict[str, Any] = {}
+        if self.merges:
+            lost = record.merged_into is not None
+            merge = {"merged": lost, "_masterid_value": Lookup(record.merged_into, self.logical)}
+        return {**core, **self.look(record, crm), **merge}
+
+    def columns(self, crm: Crm) -> list[str]:
+        """The names of all columns."""
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return list(self.fields(Record(self.kind, "0", {}, at, at), crm))
+
+
+def stamp(at: datetime | None) -> str | None:
+    """An instant as the API writes it."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rendered(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Columns with their annotations, in JSON values."""
+    for name, value in fields.items():
+        match value:
+            case Lookup(id=found, table=table):
+                yield name, found
+                if found is not None:
+                    yield f"{name}@{_LOGICAL}", table
+            case Option(value=chosen, label=label):
+                yield name, chosen
+                if label is not None:
+                    yield f"{name}@{_FORMATTED}", label
+            case Decimal():
+                yield name, float(value)
+            case datetime():
+                yield name, stamp(value)
+            case date():
+                yield name, value.isoformat()
+            case _:
+                yield name, value
+
+
+def attribute(column: str) -> str:
+    """What the metadata call a column: a lookup's column is ``_ownerid_value``, its attribute ``ownerid``."""
+    return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
+
+
+def vendor_id(kind: str, number: int) -> str:
+    """A GUID, the same in every run; closing is a state, not a stage, and has no GUID."""
+    if kind == "stages":
+        names = list(STAGES)
+        if number <= len(names) and STAGES[names[number - 1]][1] != "open":
+            return names[number - 1]
+    return f"{sum(map(ord, kind)):08x}-0000-4000-8000-{number:012d}"
+
+
+def _owner(record: Record) -> Lookup:
+    return Lookup(record.values.get("owner_id"), "systemuser")
+
+
+def _account(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "name": values.get("name"),
+        "_ownerid_value": _owner(record),
+        "_parentaccountid_value": Lookup(values.get("parent_id"), "account"),
+        "websiteurl": f"https://www.{values['domain']}/" if values.get("domain") else None,
+        "industrycode": Option(33, "Maschinenbau"),
+        "customertypecode": Option(3, "Kunde"),
+        "address1_country": "DE",
+        "statecode": Option(1 if record.merged_into else 0, "Inaktiv" if record.merged_into else "Aktiv"),
+    }
+
+
+def _contact(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "fullname": values.get("name"),
+        "emailaddress1": values.get("email"),
+        "donotbulkemail": False,
+        "_ownerid_value": _owner(record),
+        "_parentcustomerid_value": Lookup(values.get("account_id"), "account"),
+        "statecode": Option(1 if record.merged_into else 0),
+    }
+
+
+def _lead(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    qualified = values.get("status") == "converted"
+    return {
+        "fullname": values.get("name"),
+        "emailaddress1": values.get("email"),
+        "companyname": values.get("company"),
+        "leadsourcecode": Option(8, values.get("lead_source")) if values.get("lead_source") else Option(None),
+        "_ownerid_value": _owner(record),
+        "_campaignid_value": Lookup(None, "campaign"),
+        "_qualifyingopportunityid_value": Lookup(values.get("converted_deal_id"), "opportunity"),
+        "_parentaccountid_value": Lookup(values.get("converted_account_id"), "account"),
+        "_parentcontactid_value": Lookup(values.get("converted_contact_id"), "contact"),
+        "statecode": Option(1, "Qualifiziert") if qualified else Option(0, "Offen"),
+        "statuscode": Option(3, "Qualifiziert") if qualified else Option(1, "Neu"),
+    }
+
+
+def _deal(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    state, amount, odds = values.get("state", "open"), values.get("amount"), values.get("probability")
+    closed = values.get("closed_at")
+    stage = values.get("stage_id")
+    # which lookup a seller filled differs from deal to deal
+    by_customer = record.id.endswith(("1", "4", "7"))
+    code, label = _STATES[state]
+    return {
+        "name": values.get("name"),
+        "_ownerid_value": _owner(record),
+        "_customerid_value": Lookup(values.get("account_id"), "account"),
+        "_parentaccountid_value": Lookup(None if by_customer else values.get("account_id"), "account"),
+        "_parentcontactid_value": Lookup(values.get("primary_contact_id"), "contact"),
+        "_originatingleadid_value": Lookup(values.get("lead_id"), "lead"),
+        "_campaignid_value": Lookup(None, "campaign"),
+        "_transactioncurrencyid_value": Lookup(_currency(values.get("currency")), "transactioncurrency"),
+        "estimatedvalue": amount,
+        "actualvalue": amount if state == "won" else None,
+        "estimatedclosedate": values.get("expected_close_date"),
+        "actualclosedate": closed.astimezone(ZONE).date() if closed else None,
+        "closeprobability": None if odds is None else int(odds * 100),
+        "stageid": stage if state == "open" else crm.stage_ids["talks"] if stage else None,
+        "salesstage": Option(1, "Entwickeln"),
+        "statecode": Option(code, label),
+        "statuscode": Option(4, "Preis") if state == "lost" else Option(1, "In Bearbeitung"),
+    }
+
+
+def _currency(iso: str | None) -> str | None:
+    return next((key for key, (code, _) in CURRENCIES.items() if code == iso), None)
+
+
+def _user(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "fullname": values.get("name"),
+        "internalemailaddress": values.get("email"),
+        "isdisabled": not values.get("is_active", True),
+        "_parentsystemuserid_value": Lookup(values.get("manager_id"), "systemuser"),
+        "applicationid": None,
+    }
+
+
+def _stage(record: Record, crm: Crm) -> dict[str, Any]:
+    order = list(crm.stage_ids.values()).index(record.id) if record.id in crm.stage_ids.values() else 0
+    return {
+        "stagename": record.values.get("name"),
+        "stagecategory": Option(order),
+        "primaryentitytypecode": "opportunity",
+        "_processid_value": Lookup("57a6e000-0000-4000-8000-000000000001", "workflow"),
+    }
+
+
+def _activity(record: Record) -> dict[str, Any]:
+    values = record.values
+    about = next((Lookup(values[name], table) for name, table in _ABOUT.items() if values.get(name)), Lookup(None, "account"))
+    return {
+        "subject": values.get("subject"),
+        "_ownerid_value": _owner(record),
+        "_regardingobjectid_value": about,
+        "scheduledstart": values.get("scheduled_start"),
+        "scheduledend": values.get("scheduled_end"),
+        "actualstart": values.get("occurred_at"),
+        "actualend": values.get("occurred_at"),
+        "actualdurationminutes": values["duration_s"] // 60 if values.get("duration_s") else None,
+        "statecode": Option({"planned": 0, "cancelled": 2}.get(values.get("status", "completed"), 1)),
+    }
+
+
+_ABOUT = {"deal_id": "opportunity", "account_id": "account", "contact_id": "contact", "lead_id": "lead"}
+
+
+def _call(record: Record, crm: Crm) -> dict[str, Any]:
+    return {**_activity(record), "directioncode": record.values.get("direction") != "inbound"}
+
+
+def _meeting(record: Record, crm: Crm) -> dict[str, Any]:
+    return {**_activity(record), "scheduleddurationminutes": 60}
+
+
+def _email(record: Record, crm: Crm) -> dict[str, Any]:
+    outgoing = record.values.get("direction") != "inbound"
+    return {
+        **_activity(record), "directioncode": outgoing, "senton": record.values.get("occurred_at"),
+        "statuscode": Option(3 if outgoing else 4),
+    }  # fmt: skip
+
+
+def _task(record: Record, crm: Crm) -> dict[str, Any]:
+    return _activity(record)
+
+
+def _ticket(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "title": values.get("subject"),
+        "ticketnumber": f"CAS-{record.id[-4:]}",
+        "_ownerid_value": _owner(record),
+        "_customerid_value": Lookup(values.get("account_id"), "account"),
+        "prioritycode": Option(1, values.get("priority")),
+        "caseorigincode": Option(2, "E-Mail"),
+        "casetypecode": Option(1, "Frage"),
+        "statecode": Option(1, "Gelöst") if values.get("status") == "closed" else Option(0, "Aktiv"),
+    }
+
+
+TABLES = {
+    table.set: table
+    for table in (
+        TableOf("account", "accounts", "accountid", "accounts", _account, merges=True),
+        TableOf("contact", "contacts", "contactid", "contacts", _contact, merges=True),
+        TableOf("lead", "leads", "leadid", "leads", _lead, merges=True),
+        TableOf("opportunity", "opportunities", "opportunityid", "deals", _deal),
+        TableOf("systemuser", "systemusers", "systemuserid", "users", _user),
+        TableOf("processstage", "processstages", "processstageid", "stages", _stage),
+        TableOf("phonecall", "phonecalls", "activityid", "calls", _call),
+        TableOf("appointment", "appointments", "activityid", "meetings", _meeting),
+        TableOf("email", "emails", "activityid", "emails", _email),
+        TableOf("task", "tasks", "activityid", "tasks", _task),
+        TableOf("incident", "incidents", "incidentid", "tickets", _ticket, merges=True),
+    )
+}
+"""Tables with records of the neutral CRM, by the name of their set."""
+
+
+def closings(kind: str, record: Record) -> list[datetime]:
+    """The instants at which a deal or ticket was closed, of which the last one holds."""
+    now = record.values.get("closed_at")
+    if now is None:
+        return []
+    earlier = {value for name, value, _ in record.log if name == "closed_at" and value is not None and value < now}
+    return [*sorted(earlier), now]

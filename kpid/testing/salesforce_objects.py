@@ -1,0 +1,247 @@
+"""Salesforce's objects over the neutral CRM: which fields a record shows, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from kpid.testing.crm import Crm, Record
+
+Field: TypeAlias = Callable[[Record, Crm], Any]
+
+PREFIX = {
+    "users": "005", "accounts": "001", "contacts": "003", "leads": "00Q", "deals": "006", "calls": "00TC", "emails": "00TE",
+    "tasks": "00TT", "meetings": "00U", "tickets": "500", "products": "01t", "lines": "00k", "orders": "801", "campaigns": "701",
+    "members": "00v", "surveys": "0Qo",
+}  # fmt: skip
+TRACKED = ("stage_id", "amount", "probability", "expected_close_date", "forecast_category")
+"""Changes of these make a row of the history."""
+
+
+def sf_id(kind: str, number: int) -> str:
+    """The 18 characters of an id; stages have names instead."""
+    if kind == "stages":
+        return f"Stage {number}"
+    short = PREFIX[kind] + "KP"
+    short += f"{number:0{15 - len(short)}d}"
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+    return short + "".join(
+        letters[sum(1 << bit for bit, letter in enumerate(short[start : start + 5]) if letter.isupper())] for start in (0, 5, 10)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SObject:
+    """An object: the kinds of the neutral CRM that it is made of, and its fields."""
+
+    kinds: tuple[str, ...]
+    fields: Mapping[str, Field]
+    derived: Callable[[Record], list[Record]] | None = None
+    """Its records are made of records of the kind."""
+
+
+def value(name: str, default: Any = None) -> Field:
+    """A value of the neutral CRM."""
+    return lambda record, _: default if (found := record.values.get(name)) is None else found
+
+
+def _percent(record: Record, _: Crm) -> Any:
+    odds = record.values.get("probability")
+    return None if odds is None else odds * 100
+
+
+def _is_closed(record: Record, _: Crm) -> bool:
+    return record.values.get("state") in {"won", "lost"}
+
+
+def last_move(record: Record) -> datetime | None:
+    """When the stage of a deal last changed."""
+    return max((at for name, _, at in record.log if name == "stage_id"), default=None)
+
+
+def _close_date(record: Record, _: Crm) -> date | None:
+    closed = record.values.get("closed_at")
+    found: date | None = closed.date() if isinstance(closed, datetime) else record.values.get("expected_close_date")
+    return found
+
+
+def _created_day(name: str) -> Field:
+    def field(record: Record, _: Crm) -> date | None:
+        at = record.values.get(name)
+        return at.date() if isinstance(at, datetime) else at
+
+    return field
+
+
+def _what(record: Record, _: Crm) -> Any:
+    return record.values.get("deal_id") or record.values.get("account_id")
+
+
+def _who(record: Record, _: Crm) -> Any:
+    return record.values.get("contact_id") or record.values.get("lead_id")
+
+
+def _is_done(record: Record, _: Crm) -> bool:
+    return str(record.values.get("status", "completed")) == "completed"
+
+
+def _completed(record: Record, crm: Crm) -> Any:
+    return record.values.get("occurred_at") if _is_done(record, crm) else None
+
+
+def _due(record: Record, _: Crm) -> Any:
+    at = record.values.get("scheduled_end") or record.values.get("occurred_at")
+    return at.date() if isinstance(at, datetime) else at
+
+
+def history_of(deal: Record) -> list[Record]:
+    """The rows of a deal's history: one for each save that changed something that is tracked."""
+    rows: list[Record] = []
+    now: dict[str, Any] = {"deal": deal.id}
+    met: set[str] = set()
+    for name, new, at in deal.log:
+        if name not in TRACKED:
+            continue
+        is_new = not rows or rows[-1].created != at or name in met
+        met = {name} if is_new else met | {name}
+        now = {**now, name: new}
+        if is_new:
+            number = len(rows) + 1
+            made = Record("history", f"008{deal.id[3:15]}{number:03d}", now, at, at, deal.deleted_at)
+            rows.append(made)
+        else:
+            rows[-1] = replace(rows[-1], values=now)
+    return rows
+
+
+_COMMON: Mapping[str, Field] = {
+    "Id": lambda record, _: record.id,
+    "CreatedDate": lambda record, _: record.created,
+    "LastModifiedDate": lambda record, _: record.modified,
+    "SystemModstamp": lambda record, _: record.modified,
+    "IsDeleted": lambda record, _: record.deleted_at is not None,
+}
+_OWNED: Mapping[str, Field] = {**_COMMON, "OwnerId": value("owner_id")}
+_MERGEABLE: Mapping[str, Field] = {**_OWNED, "MasterRecordId": lambda record, _: record.merged_into}
+_PERSON: Mapping[str, Field] = {"Name": value("name"), "Email": value("email"), "LeadSource": value("lead_source")}
+_ABOUT: Mapping[str, Field] = {
+    "Subject": value("subject"), "WhatId": _what, "WhoId": _who, "AccountId": value("account_id"),
+}  # fmt: skip
+
+OBJECTS: Mapping[str, SObject] = {
+    "User": SObject(
+        ("users",),
+        {
+            **_COMMON, "Name": value("name"), "Email": value("email"), "IsActive": value("is_active", True),
+            "UserRoleId": value("role"),
+            "UserRole.Name": value("role"), "ManagerId": value("manager_id"), "UserType": lambda *_: "Standard",
+            "TimeZoneSidKey": value("timezone", "Europe/Berlin"),
+        },
+    ),
+    "Group": SObject((), {**_COMMON, "Name": value("name"), "Type": lambda *_: "Queue", "Email": value("email")}),
+    "OpportunityStage": SObject(
+        ("stages",),
+        {
+            **_COMMON, "ApiName": lambda record, _: record.id, "MasterLabel": value("name"), "SortOrder": value("sort_order"),
+            "DefaultProbability": _percent, "IsClosed": _is_closed, "IsActive": lambda *_: True,
+            "IsWon": lambda record, _: record.values.get("state") == "won",
+        },
+    ),
+    "Account": SObject(
+        ("accounts",),
+        {
+            **_MERGEABLE, "Name": value("name"), "ParentId": value("parent_id"), "Website": value("domain"),
+            "Industry": value("industry"), "Type": value("type"), "BillingCountry": value("country"),
+            "AccountSource": value("lead_source"),
+        },
+    ),
+    "Contact": SObject(
+        ("contacts",),
+        {
+            **_MERGEABLE, **_PERSON, "AccountId": value("account_id"), "HasOptedOutOfEmail": value("opted_out", False),
+            "IsPersonAccount": value("is_person_account", False),
+        },
+    ),
+    "Lead": SObject(
+        ("leads",),
+        {
+            **_MERGEABLE, **_PERSON, "Company": value("company"), "Status": value("status"),
+            "IsConverted": lambda record, _: record.values.get("converted_at") is not None,
+            "ConvertedDate": _created_day("converted_at"), "ConvertedAccountId": value("converted_account_id"),
+            "ConvertedContactId": value("converted_contact_id"), "ConvertedOpportunityId": value("converted_deal_id"),
+        },
+    ),
+    "Opportunity": SObject(
+        ("deals",),
+        {
+            **_OWNED, "Name": value("name"), "AccountId": value("account_id"), "ContactId": value("primary_contact_id"),
+            "StageName": value("stage_id"), "IsClosed": _is_closed, "Amount": value("amount"),
+            "IsWon": lambda record, _: record.values.get("state") == "won", "CurrencyIsoCode": value("currency", "EUR"),
+            "Probability": _percent, "ForecastCategory": value("forecast_category", "Pipeline"), "Type": value("type"),
+            "LeadSource": value("lead_source"), "CampaignId": value("campaign_id"), "CloseDate": _close_date,
+            "LastStageChangeDate": lambda record, _: last_move(record), "LastActivityDate": value("last_activity"),
+            "NextStep": value("next_step"), "RecordTypeId": value("record_type"),
+        },
+    ),
+    "OpportunityHistory": SObject(
+        ("deals",),
+        {
+            **_COMMON, "OpportunityId": value("deal"), "StageName": value("stage_id"), "Amount": value("amount"),
+            "Probability": _percent, "CloseDate": value("expected_close_date"), "CreatedById": value("owner_id"),
+            "ForecastCategory": value("forecast_category", "Pipeline"),
+        },
+        history_of,
+    ),
+    "Task": SObject(
+        ("calls", "emails", "tasks"),
+        {
+            **_OWNED, **_ABOUT, "CallDurationInSeconds": value("duration_s"), "ActivityDate": _due, "IsClosed": _is_done,
+            "TaskSubtype": lambda record, _: {"calls": "Call", "emails": "Email"}.get(record.kind, "Task"),
+            "CallType": lambda record, _: str(record.values["direction"]).title() if record.values.get("direction") else None,
+            "CallDisposition": value("outcome"), "CompletedDateTime": _completed, "Status": value("status", "completed"),
+            "IsArchived": value("is_archived", False),
+        },
+    ),
+    "Event": SObject(
+        ("meetings",),
+        {
+            **_OWNED, **_ABOUT, "StartDateTime": value("scheduled_start"), "EndDateTime": value("scheduled_end"),
+            "IsChild": value("is_child", False), "IsAllDayEvent": value("is_all_day", False),
+            "ActivityDate": _created_day("scheduled_start"), "IsArchived": value("is_archived", False),
+        },
+    ),
+    "Case": SObject(
+        ("tickets",),
+        {
+            **_OWNED, "Subject": value("subject"), "AccountId": value("account_id"), "ContactId": value("requester_id"),
+            "Status": value("status"), "Priority": value("priority"), "Origin": value("channel"), "Type": value("category"),
+            "ClosedDate": value("closed_at"), "IsClosed": lambda record, _: record.values.get("closed_at") is not None,
+        },
+    ),
+}  # fmt: skip
+
+
+def records_of(crm: Crm, name: str, *, gone: bool, keys: tuple[str, ...] | None = None) -> Iterator[Record]:
+    """Records of an object as they show; ``keys``: only these (of derived ones: of these parents)."""
+    found = OBJECTS[name]
+    for kind in found.kinds:
+        shown = crm.kinds[kind]
+        records = shown.after(None, 10**9, gone=gone) if keys is None else [one for key in keys if (one := shown.get(key))]
+        for record in records:
+            if gone or record.deleted_at is None:
+                yield from found.derived(record) if found.derived else (record,)
+
+
+def shown_value(value: Any) -> Any:
+    """A value as JSON has it."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}+0000"
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return float(value)
+    return value

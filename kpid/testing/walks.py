@@ -1,0 +1,311 @@
+"""Random histories through the real sync and real stores: people edit while syncs run, break off, are killed and meet faults.
+
+At the end the tables hold what the source holds, and one more sync changes nothing. ``KPID_WALKS=500`` walks that many times.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from kpid.ingest.sync import SyncResult, sync_source
+from kpid.plugin import Connector, Cursor, DeletedPage, EntityReads, Finding, IdPage, Page
+from kpid.plugin.entities import ENTITIES
+from kpid.store.engine import Store
+from kpid.testing.bench import Scene, compare_rows, connected
+from kpid.testing.expecting import expect
+from kpid.warehouse import Warehouse
+from kpid.warehouse.duckdb import open_duckdb
+
+SOURCE = "crm"
+ALWAYS = timedelta(0)
+"""As an interval of reconciliation: at each sync."""
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process: nothing of ours gets to clean up."""
+
+
+class Disturbed(Connector[Any]):
+    """Another connector, with something happening round each of its pages.
+
+    Args:
+        inner: the connector that is read.
+        happen: called before and after each page; what it raises comes out of the page.
+    """
+
+    name = "disturbed"
+
+    def __init__(self, inner: Connector[Any], happen: Callable[[], None]) -> None:
+        super().__init__(inner.settings, inner.context)
+        self._inner = inner
+        self._happen = happen
+
+    def reads(self) -> Sequence[EntityReads]:
+        """The inner one's."""
+        return self._inner.reads()
+
+    def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
+        """The inner one's, disturbed."""
+        for page in self._inner.pages(entity, cursor, until):
+            self._happen()
+            yield page
+            self._happen()
+
+    def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
+        """The inner one's, disturbed."""
+        for page in self._inner.deleted(entity, cursor, until):
+            self._happen()
+            yield page
+
+    def ids(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[IdPage]:
+        """The inner one's, disturbed."""
+        for page in self._inner.ids(entity, cursor, until):
+            self._happen()
+            yield page
+
+    def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
+        """The inner one's, disturbed."""
+        for page in self._inner.fetch(entity, ids):
+            self._happen()
+            yield page
+
+    def asks(self, entity: str) -> frozenset[str]:
+        """The inner one's."""
+        return self._inner.asks(entity)
+
+    def count(self, entity: str) -> int | None:
+        """The inner one's."""
+        return self._inner.count(entity)
+
+    def since(self, entity: str, at: datetime) -> Cursor | None:
+        """The inner one's."""
+        return self._inner.since(entity, at)
+
+    def server_time(self) -> datetime | None:
+        """The inner one's."""
+        return self._inner.server_time()
+
+    def check(self) -> Sequence[Finding]:
+        """The inner one's."""
+        return self._inner.check()
+
+
+class Walk:
+    """A source that is lived in, the stores that follow it, and chance.
+
+    Args:
+        bench: the source.
+        folder: for the stores' files.
+        chance: what decides.
+        opening: opens the warehouse, again after each crash; None: a DuckDB file in the folder.
+    """
+
+    def __init__(self, bench: Scene, folder: Path, chance: random.Random, opening: Callable[[], Warehouse] | None = None) -> None:
+        self.bench = bench
+        self._opening = opening
+        self.folder = folder
+        self.chance = chance
+        self.clock = bench.clock
+        self.deaths = 0
+        self._open()
+        bench.prepare(folder, chance)
+
+    def _open(self) -> None:
+        self.store = Store(f"sqlite:///{self.folder}/kpid.db")
+        self.store.create()
+        self.warehouse: Warehouse = self._opening() if self._opening else open_duckdb(self.folder / "0.duckdb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.warehouse.close()
+        self.store.close()
+
+    def start_over(self, folder: Path) -> None:
+        """Forget all that is stored; the source stays as it is."""
+        self.__exit__()
+        folder.mkdir()
+        self.folder, self.deaths = folder, 0
+        self._open()
+
+    def live_through(self, rounds: int) -> None:
+        """So many rounds of changes, each with a sync in which something may go wrong."""
+        for _ in range(rounds):
+            for _ in range(self.chance.randint(0, 6)):
+                self.bench.disturb(self.chance)
+                self.clock.advance(timedelta(minutes=self.chance.choice([0, 0.01, 1, 7])))
+            if self.chance.random() < 0.5:
+                self.bench.spoil(self.chance)
+            self._sync_in_trouble()
+            self.bench.forgive()
+            self.clock.advance(timedelta(minutes=self.chance.choice([0, 2, 30, 600])))
+
+    def settle(self) -> None:
+        """Two quiet syncs: the first may only finish what a killed one began. Then all ids are compared."""
+        self.sync_calmly()
+        self.sync_calmly(reconcile=ALWAYS)
+
+    def sync_calmly(self, **options: Any) -> SyncResult:
+        """A sync in which nothing happens."""
+        self.clock.advance(timedelta(minutes=15))
+        result = self.sync(lambda: None, **options)
+        expect(result.ok, f"a quiet sync failed: {result}")
+        return result
+
+    def sync(self, happen: Callable[[], None], **options: Any) -> SyncResult:
+        """A sync with a fresh connector; ``options`` as of :func:`~kpid.ingest.sync.sync_source`."""
+        with connected(self.bench.connector()) as connector:
+            disturbed = Disturbed(connector, happen)
+            return sync_source(SOURCE, disturbed, warehouse=self.warehouse, store=self.store, clock=self.clock, **options)
+
+    def _sync_in_trouble(self) -> None:
+        chance = self.chance
+        end = chance.choice([None, None, OSError("the line went dead"), KilledError()])
+        left = chance.randint(0, 12)
+        slow, busy = chance.random() < 0.7, chance.random() < 0.4
+        wishes: list[dict[str, Any]] = [{"since": self.clock.now() - timedelta(hours=2)}, {"full": True}]
+        options = chance.choice([{}, {}, {}, *[{"reconcile": ALWAYS}] * 2, *wishes])
+
+        def happen() -> None:
+            nonlocal left
+            if slow:
+                self.clock.advance(timedelta(seconds=6))  # long enough for every page to be stored by itself
+            if busy and chance.random() < 0.3:
+                self.bench.disturb(chance)
+            left -= 1
+            if left < 0 and end is not None:
+                raise end
+
+        try:
+            self.sync(happen, **options)
+        except KilledError:
+            self.reopen_as_after_a_crash()
+
+    def sync_killed_at(self, page: int | None, **options: Any) -> int:
+        """A sync that is killed at a page, each page stored by itself (None: not killed); how many pages were met."""
+        met = 0
+
+        def happen() -> None:
+            nonlocal met
+            met += 1
+            self.clock.advance(timedelta(seconds=6))
+            if met == page:
+                raise KilledError
+
+        try:
+            self.sync(happen, **options)
+        except KilledError:
+            self.reopen_as_after_a_crash()
+        return met
+
+    def reopen_as_after_a_crash(self) -> None:
+        """What was on the disk at the moment of death is all there is."""
+        self.deaths += 1
+        if self._opening is not None:
+            self.warehouse.close()
+            self.warehouse = self._opening()
+            return
+        old, new = self.folder / f"{self.deaths - 1}.duckdb", self.folder / f"{self.deaths}.duckdb"
+        for suffix in ("", ".wal"):
+            if Path(f"{old}{suffix}").exists():
+                shutil.copyfile(f"{old}{suffix}", f"{new}{suffix}")
+        self.warehouse.close()
+        self.warehouse = open_duckdb(new)
+
+    def rows(self, entity: str, columns: str = "*", where: str = "true") -> list[dict[str, Any]]:
+        """Stored rows in the order of their ids."""
+        found: list[dict[str, Any]] = self.warehouse.query(
+            f"SELECT {columns} FROM {entity} WHERE {where} ORDER BY id"
+        ).to_pylist()
+        return found
+
+    def living(self, entity: str) -> dict[str, dict[str, Any]]:
+        """The living rows by native id, with native ids where they refer to others, as a connector gives them."""
+        references = {column.name for column in ENTITIES[entity].columns if column.info.get("ref")}
+        return {
+            row["native_id"]: {name: _native(value) if name in references else value for name, value in row.items()}
+            for row in self.rows(entity, where="deleted_at IS NULL")
+        }
+
+    def contents(self) -> dict[str, list[dict[str, Any]]]:
+        """All that the source fills."""
+        with connected(self.bench.connector()) as connector:
+            filled = [entity for reads in connector.reads() for entity in (reads.entity, *reads.carries)]
+        observed = {"deal_stage_history"} if "deals" in filled else set()
+        return {entity: self.rows(entity) for entity in sorted({*filled, *observed})}
+
+    def compare(self) -> None:
+        """The tables hold what the source holds."""
+        for entity, truth in self.bench.truths().items():
+            compare_rows(truth, self.living(entity), entity)
+        self.bench.inspect(self)
+
+    def check_observed_history(self) -> None:
+        """Observed stage intervals touch each other, and the running one is the deal's stage."""
+        stages = {row["id"]: row["stage_id"] for row in self.rows("deals", "id, stage_id")}
+        by_deal: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.rows("deal_stage_history"), key=lambda row: row["valid_from"]):
+            by_deal.setdefault(row["deal_id"], []).append(row)
+        for deal, intervals in by_deal.items():
+            starts, ends = [row["valid_from"] for row in intervals], [row["valid_to"] for row in intervals]
+            told = f"{deal}: {intervals}"
+            expect(ends == [*starts[1:], None], f"intervals do not touch: {told}")
+            expect(intervals[-1]["stage_id"] == stages[deal], f"the running interval is not the deal's stage: {told}")
+
+
+class WalkContract:
+    """Random walks. ``bench`` is a fixture of the subclass that gives a :class:`~kpid.testing.bench.Scene` with nothing in it."""
+
+    seeds: ClassVar[range] = range(3)
+    """Which walks are gone, unless ``KPID_WALKS`` says how many."""
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """One test for each seed."""
+        if "seed" in metafunc.fixturenames:
+            metafunc.parametrize("seed", range(int(os.environ.get("KPID_WALKS", "0"))) or self.seeds)
+
+    def test_the_tables_follow_the_source(self, bench: Scene, tmp_path: Path, seed: int) -> None:
+        """However the source is lived in, and whatever happens to the syncs."""
+        walk_to_the_end(bench, tmp_path, random.Random(seed))
+
+    def test_a_kill_at_any_page_loses_nothing(self, bench: Scene, tmp_path: Path) -> None:
+        """Of a first sync that also compares all ids. A few of the pages; all of them from ``KPID_WALKS=100`` on."""
+        die_everywhere(bench, tmp_path, at_most=None if int(os.environ.get("KPID_WALKS", "0")) >= 100 else 3)
+
+
+def die_everywhere(bench: Scene, folder: Path, *, at_most: int | None) -> None:
+    """Kill the first sync of a source at one page after another, each time from nothing; ``at_most`` so many times."""
+    chance = random.Random(0)
+    with Walk(bench, folder, chance) as walk:
+        for _ in range(30):
+            bench.disturb(chance)
+        pages = list(range(1, walk.sync_killed_at(None, reconcile=ALWAYS) + 1))
+        for page in pages if at_most is None or at_most >= len(pages) else sorted(chance.sample(pages, at_most)):
+            walk.start_over(folder / f"killed at {page}")
+            walk.sync_killed_at(page, reconcile=ALWAYS)
+            walk.settle()
+            walk.compare()
+            expect(walk.sync_calmly().changed == 0, f"killed at page {page}, a second look found changes")
+
+
+def walk_to_the_end(bench: Scene, folder: Path, chance: random.Random, opening: Callable[[], Warehouse] | None = None) -> None:
+    """One walk: trouble, then peace, then the truth."""
+    with Walk(bench, folder, chance, opening) as walk:
+        walk.live_through(rounds=chance.randint(1, 4))
+        walk.settle()
+        walk.compare()
+        before: Mapping[str, Any] = walk.contents()
+        changed = walk.sync_calmly().changed
+        expect(changed == 0 and walk.contents() == before, f"a second look found {changed} changes")
+        walk.compare()
+
+
+def _native(value: Any) -> Any:
+    return value.partition(":")[2] if isinstance(value, str) else value

@@ -1,0 +1,276 @@
+"""The Web API of one environment: addresses, headers, pages, batches, what errors mean. Rows are made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from kpid.plugin import (
+    AuthError,
+    ClientCredentials,
+    ConnectorError,
+    HttpFailure,
+    KpidError,
+    OAuth,
+    RateLimit,
+    Response,
+    SchemaError,
+    SourceContext,
+    dig,
+)  # fmt: skip
+from kpid_dynamics365.batch import CONTENT_TYPE, Part, parts_of, request_body
+from kpid_dynamics365.settings import DynamicsSettings
+from kpid_dynamics365.tables import KINDS, STAGES, TIMES, USERS, Kind, attribute
+
+ROOT = "/api/data/v9.2"
+PARTS = 100
+"""Reads in one batch; the service takes a thousand."""
+PER_FILTER = 30
+"""Ids in one filter: long addresses are refused."""
+ANNOTATIONS = "OData.Community.Display.V1.FormattedValue,Microsoft.Dynamics.CRM.lookuplogicalname"
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+BATCH_TRIES = 5
+NO_MEMBER, NO_PRIVILEGE = "0x80072560", "0x80040220"
+LAPSED = 7000222
+LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
+FORMATTED = "OData.Community.Display.V1.FormattedValue"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the metadata say of a table.
+
+    Args:
+        tracked: its changes are tracked.
+        select: the columns of ours that it has.
+        absent: the columns of ours that it does not have.
+    """
+
+    tracked: bool
+    select: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A page: its rows, the link to the next one, and on the last page of a tracked read the link to what changes later."""
+
+    records: Sequence[Mapping[str, Any]]
+    next: str | None = None
+    delta: str | None = None
+
+
+class Endpoints:
+    """One environment.
+
+    Args:
+        settings: address, credentials, limits.
+        context: clock and name.
+    """
+
+    def __init__(self, settings: DynamicsSettings, context: SourceContext) -> None:
+        self._settings = settings
+        self._clock = context.clock
+        self._found: dict[str, Found] = {}
+        self._date: datetime | None = None
+        base = settings.base_url.rstrip("/").removesuffix(ROOT)
+        self._prefix = urlsplit(base).path
+        grant = ClientCredentials(settings.client_id, settings.client_secret, scope=settings.scope)
+        self._login = settings.client(context, vendor="entra", account=settings.client_id, base_url=settings.login_url)
+        path = f"/{settings.tenant}/oauth2/v2.0/token"
+        self.http = settings.client(
+            context,
+            vendor="dynamics365",
+            account=base,
+            base_url=base,
+            auth=OAuth(self._login, path, grant, clock=context.clock, refused=self._refused),
+            limits=[RateLimit(settings.requests_per_minute, 60.0)],
+            headers={"OData-Version": "4.0", "OData-MaxVersion": "4.0", "Accept": "application/json"},
+            error_hook=self._error,
+        )
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.http.close()
+        self._login.close()
+
+    # -- pages ---------------------------------------------------------------------------------------------------------------
+
+    def read(self, link: str, *, tracked: bool = False) -> Iterator[Batch]:
+        """The page behind an address and the ones that follow it. Links are sent back as they came, with the same ``Prefer``."""
+        prefer = "odata.track-changes," if tracked else ""
+        headers = {"Prefer": f'{prefer}odata.maxpagesize={self._settings.page_size},odata.include-annotations="{ANNOTATIONS}"'}
+        following: str | None = link
+        while following is not None:
+            body = self.http.get(following, headers=headers).json()
+            records = dig(body, "value")
+            if not isinstance(body, dict) or not isinstance(records, list):
+                raise ConnectorError("the answer has no list of rows", where=self.http.name)
+            given = body.get("@odata.nextLink")
+            if given is not None and given == following:
+                raise ConnectorError("the link to the next page leads to the same page", where=self.http.name)
+            following = given
+            yield Batch(records, following, body.get("@odata.deltaLink"))
+
+    def address(self, kind: Kind, select: Sequence[str], **options: str) -> str:
+        """The address of a table with its query."""
+        asked = {"select": ",".join(select), **options}
+        return f"{ROOT}/{kind.set}?" + "&".join(f"${name}={quote(value, safe=',')}" for name, value in asked.items())
+
+    def whole(self, path: str) -> Iterator[Mapping[str, Any]]:
+        """All rows of a small table."""
+        for batch in self.read(f"{ROOT}/{path}"):
+            yield from batch.records
+
+    def count(self, kind: Kind) -> int | None:
+        """How many rows a table has; above 5,000 the service does not count."""
+        body = self.http.get(self.address(kind, (kind.key,), top="1", count="true")).json()
+        count = body.get("@odata.count") if isinstance(body, dict) else None
+        return count if isinstance(count, int) and 0 <= count < 5000 else None
+
+    # -- batches -------------------------------------------------------------------------------------------------------------
+
+    def batch(self, addresses: Sequence[str]) -> Iterator[Part]:
+        """The answers to many reads. A read that the service had no time for makes its batch be asked again."""
+        for start in range(0, len(addresses), PARTS):
+            yield from self._batch(addresses[start : start + PARTS])
+
+    def _batch(self, addresses: Sequence[str]) -> list[Part]:
+        headers = (("Accept", "application/json"), ("Prefer", f'odata.include-annotations="{ANNOTATIONS}"'))
+        body = request_body([f"{self._prefix}{address}" for address in addresses], headers)
+        for attempt in range(BATCH_TRIES):
+            answer = self.http.request("POST", f"{ROOT}/$batch", data=body, headers={"Content-Type": CONTENT_TYPE}, parse=False)
+            self._date = answer.date or self._date
+            try:
+                parts = parts_of(answer.content, answer.headers.get("Content-Type", ""), len(addresses))
+            except ValueError:
+                parts = []
+            if parts and all(part.status not in TRANSIENT for part in parts):
+                return parts
+            self._clock.sleep(2.0**attempt)
+        raise HttpFailure("the answer to a batch of reads is not complete", transient=True, where=self.http.name)
+
+    def by_id(self, kind: Kind, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """Rows by id; those that are gone are left out."""
+        select = ",".join((kind.key, *self.found(kind).select))
+        for part in self.batch([f"{ROOT}/{kind.set}({quote(id_, safe='')})?$select={select}" for id_ in ids]):
+            if part.status == 200 and isinstance(part.body, dict):
+                yield part.body
+            elif part.status != 404:
+                raise self._part_error(part, kind.set)
+
+    def belonging(self, path: str, reference: str, ids: Sequence[str], select: str) -> Iterator[Mapping[str, Any]]:
+        """Rows of a table that refer to one of ``ids``.
+
+        Raises:
+            SchemaError: the table may not be read, or is not there.
+        """
+        chunks = [ids[start : start + PER_FILTER] for start in range(0, len(ids), PER_FILTER)]
+        filters = [quote(" or ".join(f"{reference} eq {id_}" for id_ in chunk), safe="") for chunk in chunks]
+        for part in self.batch([f"{ROOT}/{path}?$select={select}&$filter={told}" for told in filters]):
+            if part.status != 200 or not isinstance(part.body, dict):
+                raise self._part_error(part, path)
+            yield from part.body.get("value", ())
+
+    def _part_error(self, part: Part, name: str) -> KpidError:
+        if part.status in {403, 404}:
+            return self._no_right() if part.status == 403 else self._no_table(name)
+        return HttpFailure(f"a read of {name} in a batch was answered {part.status}", status=part.status, where=self.http.name)
+
+    # -- metadata ------------------------------------------------------------------------------------------------------------
+
+    def server_time(self) -> datetime | None:
+        """The service's clock, from the answer about the metadata."""
+        self._look_up()
+        return self._date
+
+    def found(self, kind: Kind) -> Found:
+        """What the environment says of a table.
+
+        Raises:
+            SchemaError: there is no such table.
+        """
+        self._look_up()
+        if kind.logical not in self._found:
+            raise self._no_table(kind.logical)
+        return self._found[kind.logical]
+
+    def _look_up(self) -> None:
+        if self._date is not None or self._found:
+            return
+        kinds = [(entity, kind) for entity, kinds in KINDS.items() if entity in self._settings.entities for kind in kinds]
+        kinds += [("users", USERS), ("pipelines", STAGES)]
+        expand = quote("Attributes($select=LogicalName)", safe="$(),=")
+        definitions = [
+            f"{ROOT}/EntityDefinitions(LogicalName='{kind.logical}')?$select=LogicalName,ChangeTrackingEnabled&$expand={expand}"
+            for _, kind in kinds
+        ]
+        for (entity, kind), part in zip(kinds, self.batch(definitions), strict=True):
+            wanted = tuple(dict.fromkeys((*kind.columns, *TIMES, *self._settings.fields.get(entity, {}).values())))
+            if part.status == 404:
+                continue
+            told = part.body if part.status == 200 and isinstance(part.body, dict) else {}
+            known = {str(found.get("LogicalName")) for found in told.get("Attributes", ())}
+            absent = tuple(name for name in wanted if known and attribute(name) not in known)
+            select = tuple(name for name in wanted if name not in absent)
+            self._found[kind.logical] = Found(told.get("ChangeTrackingEnabled", True) is True, select, absent)
+
+    def attributes(self, kind: Kind) -> list[str]:
+        """The names of all columns of a table."""
+        path = f"{ROOT}/EntityDefinitions(LogicalName='{kind.logical}')?$expand=Attributes($select=LogicalName)"
+        part = next(self.batch([path]))
+        return [str(dig(found, "LogicalName")) for found in dig(part.body, "Attributes") or ()]
+
+    # -- errors --------------------------------------------------------------------------------------------------------------
+
+    def _error(self, response: Response) -> KpidError | None:
+        """A privilege that is missing ends this table, a user that is missing ends the source."""
+        if response.status == 404:
+            code = dig(response.json(), "error.code") if response.is_json() else None
+            return self._no_table("") if code == "0x8006088a" else None
+        if response.status != 403:
+            return None
+        if response.is_json() and dig(response.json(), "error.code") == NO_MEMBER:
+            return AuthError(
+                "the application is no user of the environment",
+                where=self.http.name,
+                hint="Power Platform admin center > environment > Settings > Application users: add it, with a security role",
+            )
+        return self._no_right()
+
+    def _no_right(self) -> SchemaError:
+        return SchemaError(
+            "the application may not read a table",
+            where=self.http.name,
+            hint="Give the security role of the application user Read on this table, for the whole organisation",
+        )
+
+    def _no_table(self, name: str) -> SchemaError:
+        return SchemaError(
+            f"the environment has no table {name}".rstrip(),
+            where=self.http.name,
+            hint="The app that brings it is not installed: leave the entity out of `entities`",
+        )
+
+    def _refused(self, response: Response) -> AuthError | None:
+        codes = dig(response.json(), "error_codes") if response.is_json() else None
+        if isinstance(codes, list) and LAPSED in codes:
+            return AuthError(
+                "the client secret has expired",
+                where=self.http.name,
+                hint="Make a new client secret: Entra admin center > App registrations > Certificates & secrets",
+            )
+        return None
+
+
+def window(start: datetime, end: datetime | None) -> str:
+    """The filter for what changed from ``start`` on, and before ``end``."""
+    before = "" if end is None else f" and modifiedon lt {_instant(end + timedelta(microseconds=999_999))}"
+    return f"modifiedon ge {_instant(start)}{before}"
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

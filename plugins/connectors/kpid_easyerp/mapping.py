@@ -1,0 +1,332 @@
+"""EasyERP records as canonical rows. Pure: what a field means is said here and nowhere else.
+
+Won and lost are read from the status of a stage, never from its name: in the vendor's own demo the won stage is called "In
+development". Lists and detail views have different shapes; the same columns come of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from kpid.plugin import dig, entities
+from kpid_easyerp.endpoints import Record, edited
+
+Row = dict[str, Any]
+
+STATES = {"New": "open", "In Progress": "open", "Pending": "open", "Done": "won", "Cancelled": "lost"}
+TASKS = {"Done": "completed", "Cancelled": "cancelled"}
+LEADS = {"New": "new", "Done": "qualified", "Cancelled": "disqualified"}
+CENTS = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of deals or leads."""
+
+    name: str
+    status: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What rows are made with.
+
+    Args:
+        zone: where people enter dates.
+        currency: of amounts that name none.
+        stages: by id.
+        symbols: ISO codes of currencies by symbol.
+        fields: the company's own columns, with where their values stand.
+    """
+
+    zone: ZoneInfo
+    currency: str | None = None
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+# -- values ------------------------------------------------------------------------------------------------------------------
+
+
+def text(record: Record, path: str) -> str | None:
+    """A text that is there and not empty."""
+    value = dig(record, path)
+    return value.strip() or None if isinstance(value, str) else None if value is None or isinstance(value, bool) else str(value)
+
+
+def ident(value: Any) -> str | None:
+    """The id of a reference, which is an id, a whole document, or nothing."""
+    found = value.get("_id") if isinstance(value, dict) else value
+    return found if isinstance(found, str) and found else None
+
+
+def person_name(value: Any) -> str | None:
+    """A name in two parts, or in one."""
+    if isinstance(value, dict):
+        value = " ".join(
+            part.strip() for part in (value.get("first"), value.get("last")) if isinstance(part, str) and part.strip()
+        )
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def money(value: Any, *, cents: bool = False) -> Decimal | str | None:
+    """An amount; of papers in hundredths. What is none stays as it is, to be seen."""
+    if value is None or value == "":
+        return None
+    try:
+        amount = Decimal(str(value))
+    except ArithmeticError:
+        return str(value)
+    return amount / CENTS if cents else amount
+
+
+def local_date(value: str | None, zone: ZoneInfo) -> Any:
+    """The day that was meant by an instant: dates are kept as midnight of the place where they were entered."""
+    if value is None:
+        return None
+    try:
+        return datetime.fromisoformat(value).astimezone(zone).date()
+    except ValueError:
+        return value
+
+
+def _core(record: Record) -> Row:
+    created = text(record, "createdBy.date") or text(record, "creationDate")
+    return {"native_id": str(record["_id"]), "created_at": created, "updated_at": edited(record) or created}
+
+
+def _own(record: Record, place: Place, entity: str) -> Row:
+    """The company's own columns: into the column of that name, or under ``extra``."""
+    columns = entities.ENTITIES[entity].c
+    found = {name: text(record, path) for name, path in place.fields.items()}
+    row: Row = {name: value for name, value in found.items() if name in columns}
+    extra = {name: value for name, value in found.items() if name not in columns}
+    return row | ({"extra": extra} if extra else {})
+
+
+def _history(record: Record, name: str) -> list[Record]:
+    """What a detail view tells of a field's changes, oldest first."""
+    notes = record.get("notes")
+    found = [dig(note, "history") for note in notes if isinstance(note, dict)] if isinstance(notes, list) else []
+    changes = [one for one in found if isinstance(one, dict) and one.get("changedField") == name and one.get("date")]
+    return sorted(changes, key=lambda one: str(one["date"]))
+
+
+def converted_at(record: Record) -> str | None:
+    """When a lead became the deal of this detail view; None if it has been one from the start.
+
+    Every deal is told to have become one; those that began as deals within a second of being created.
+    """
+    changes = [one for one in _history(record, "isOpportunitie") if one.get("newValue") in {True, "true"}]
+    begun = text(record, "createdBy.date")
+    if not changes or begun is None or record.get("isOpportunitie") is False:
+        return None
+    at = str(changes[0]["date"])
+    try:
+        gap = datetime.fromisoformat(at) - datetime.fromisoformat(begun)
+    except ValueError:
+        return None
+    return at if gap.total_seconds() > 1 else None
+
+
+# -- records -----------------------------------------------------------------------------------------------------------------
+
+
+def user_row(record: Record, place: Place) -> Row:
+    """An employee."""
+    return {
+        **_core(record),
+        "name": person_name(record.get("name")),
+        "email": text(record, "workEmail"),
+        "team": text(record, "department.name"),
+        "manager_id": ident(record.get("manager")),
+        "is_active": record.get("isEmployee") is not False,
+    }
+
+
+def account_row(record: Record, place: Place) -> Row:
+    """A company."""
+    return {
+        **_core(record),
+        "name": text(record, "fullName") or person_name(record.get("name")),
+        "owner_id": ident(dig(record, "salesPurchases.salesPerson")),
+        "country": text(record, "address.country"),
+    } | _own(record, place, "accounts")
+
+
+def contact_row(record: Record, place: Place) -> Row:
+    """A person. The list does not say of which company."""
+    return {
+        **_core(record),
+        "name": text(record, "fullName") or person_name(record.get("name")),
+        "email": text(record, "email"),
+        "owner_id": ident(dig(record, "salesPurchases.salesPerson")),
+    } | _own(record, place, "contacts")
+
+
+def deal_row(record: Record, place: Place) -> Row:
+    """A deal. The last change of a closed one is the only instant of its closing that the server tells."""
+    stage_id = ident(record.get("workflow"))
+    state = state_of(record, place)
+    customer = record.get("customer")
+    is_person = dig(customer, "type") == "Person" or (isinstance(customer, dict) and "company" in customer)
+    core = _core(record)
+    return {
+        **core,
+        "name": text(record, "name"),
+        "account_id": ident(record.get("company")) or ident(dig(customer, "company") if is_person else customer),
+        "primary_contact_id": ident(customer) if is_person else None,
+        "lead_id": core["native_id"] if converted_at(record) else None,
+        "owner_id": ident(record.get("salesPerson")),
+        "pipeline_id": "Opportunities",
+        "stage_id": stage_id,
+        "state": state,
+        "amount": money(dig(record, "expectedRevenue.value")),
+        "currency": place.symbols.get(text(record, "expectedRevenue.currency") or "") or place.currency,
+        "lead_source": text(record, "source"),
+        "campaign": text(record, "campaign"),
+        "expected_close_date": local_date(text(record, "expectedClosing"), place.zone),
+        "closed_at": core["updated_at"] if state != "open" else None,
+        "next_step": text(record, "nextAction.desc"),
+    } | _own(record, place, "deals")
+
+
+def state_of(record: Record, place: Place) -> str:
+    """Whether a deal is open, won or lost, by the status of its stage."""
+    stage = place.stages.get(ident(record.get("workflow")) or "")
+    return stage.state if stage else STATES.get(text(record, "workflow.status") or "", "open")
+
+
+def lead_row(record: Record, place: Place) -> Row | None:
+    """A lead, also one that has become a deal; None of a deal that never was a lead."""
+    is_deal = record.get("isOpportunitie") is True
+    converted = converted_at(record) if is_deal else None
+    if is_deal and converted is None:
+        return None
+    stage = place.stages.get(ident(record.get("workflow")) or "")
+    status = text(record, "workflow.status") or (stage.status if stage else None)
+    core = _core(record)
+    changed = core["updated_at"]
+    return {
+        **core,
+        "name": person_name(record.get("contactName")) or text(record, "name"),
+        "email": text(record, "email"),
+        "company": text(record, "tempCompanyField"),
+        "status": "converted" if converted else LEADS.get(status or "", "working"),
+        "owner_id": ident(record.get("salesPerson")),
+        "lead_source": text(record, "source"),
+        "campaign": text(record, "campaign"),
+        "qualified_at": converted or (changed if status == "Done" else None),
+        "disqualified_at": changed if status == "Cancelled" and not converted else None,
+        "converted_at": converted,
+        "converted_deal_id": core["native_id"] if converted else None,
+    } | _own(record, place, "leads")
+
+
+def task_row(record: Record, place: Place) -> Row:
+    """A task of a deal, a person or a company. The list does not say when it changed."""
+    status = text(record, "workflow.status") or ""
+    due = text(record, "dueDate")
+    return {
+        **_core(record),
+        "type": "task",
+        "subject": text(record, "description"),
+        "owner_id": ident(record.get("assignedTo")),
+        "deal_id": ident(record.get("deal")),
+        "account_id": ident(record.get("company")),
+        "contact_id": ident(record.get("contact")),
+        "scheduled_end": due,
+        "occurred_at": due if status == "Done" else None,
+        "status": TASKS.get(status, "planned"),
+    }
+
+
+def invoice_row(record: Record, place: Place) -> Row | None:
+    """A sales invoice; None if it is not approved. Amounts are in cents, and ``supplier`` is the customer."""
+    if record.get("approved") is False:
+        return None
+    status = "cancelled" if text(record, "workflow.status") == "Cancelled" else None
+    is_paid = text(record, "workflow.name") == "Paid" or text(record, "workflow.status") == "Done"
+    ordered = text(record, "invoiceDate")
+    return _paper(record, place) | {"ordered_at": ordered, "status": status or ("paid" if is_paid else "placed")}
+
+
+def order_row(record: Record, place: Place) -> Row | None:
+    """An order, or a quotation that has become one; None while it is a draft or an offer."""
+    status = text(record, "workflow.status")
+    if status == "New":
+        return None
+    said = "cancelled" if status == "Cancelled" else "placed"
+    return _paper(record, place) | {"ordered_at": text(record, "orderDate"), "status": said}
+
+
+def quotation_row(record: Record, place: Place) -> Row | None:
+    """A quotation that has become an order."""
+    row = order_row(record, place)
+    return row and {**row, "native_id": f"quotation-{row['native_id']}"}
+
+
+def _paper(record: Record, place: Place) -> Row:
+    return {
+        **_core(record),
+        "account_id": ident(record.get("supplier")),
+        "owner_id": ident(record.get("salesPerson")),
+        "net_amount": money(dig(record, "paymentInfo.unTaxed"), cents=True),
+        "tax": money(dig(record, "paymentInfo.taxes"), cents=True),
+        "currency": ident(dig(record, "currency._id")) or place.currency,
+    }
+
+
+# -- metadata ----------------------------------------------------------------------------------------------------------------
+
+
+def stages_of(records: Sequence[Record], overrides: Mapping[str, str]) -> dict[str, Stage]:
+    """The stages by id, with the configured meaning of those that have one."""
+    found = {}
+    for record in records:
+        native_id, name, status = str(record["_id"]), text(record, "name") or "", text(record, "status") or ""
+        state = overrides.get(native_id) or overrides.get(name) or STATES.get(status, "open")
+        found[native_id] = Stage(name, status, state)
+    return found
+
+
+def stage_rows(records: Sequence[Record], stages: Mapping[str, Stage]) -> list[Row]:
+    """The stages of the one pipeline of deals: the highest number stands first."""
+    order = sorted(records, key=lambda record: -int(record.get("sequence") or 0))
+    return [
+        {
+            "native_id": str(record["_id"]),
+            "name": stages[str(record["_id"])].name,
+            "pipeline_id": "Opportunities",
+            "sort_order": number,
+            "state": stages[str(record["_id"])].state,
+        }
+        for number, record in enumerate(order)
+    ]
+
+
+MAPPERS: Mapping[str, Callable[[Record, Place], Row | None]] = {
+    "employees": user_row,
+    "companies": account_row,
+    "persons": contact_row,
+    "deals": deal_row,
+    "leads": lead_row,
+    "tasks": task_row,
+    "invoices": invoice_row,
+    "orders": order_row,
+    "quotations": quotation_row,
+}
+"""How a record becomes a row."""
+
+
+def columns_of(name: str, fields: Mapping[str, str]) -> frozenset[str]:
+    """The canonical columns that a mapper fills, as far as EasyERP has a value."""
+    blank: Record = {"_id": "0", "workflow": {"status": "Done"}}
+    return frozenset(MAPPERS[name](blank, Place(ZoneInfo("UTC"), fields=fields)) or ())

@@ -1,0 +1,48 @@
+"""The settings of a HubSpot source, and which of HubSpot's types fill which entity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from kpid.plugin import ApiSettings, Secret, known_zone
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "accounts": ("companies",),
+    "contacts": ("contacts",),
+    "deals": ("deals",),
+    "activities": ("calls", "meetings"),
+    "tickets": ("tickets",),
+    "leads": ("leads",),
+}
+WITH_STAGES = {"deals", "tickets"}
+
+Entity = Literal["users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets", "leads"]
+
+
+class HubSpotSettings(ApiSettings):
+    """Settings of a HubSpot source."""
+
+    with_fields = tuple(KINDS)
+
+    token: Secret = Field(description="Token of a private app or a service key: ${env:HUBSPOT_TOKEN}.")
+    base_url: str = Field("https://api.hubapi.com", description="Address of the API; another one only for tests and proxies.")
+    api_version: str = Field("2026-09", pattern=r"^\d{4}-\d{2}$", description="Dated version of the API.")
+    entities: tuple[Entity, ...] = Field(
+        ("users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets"),
+        min_length=1,
+        description="What to read. `leads` needs the Sales Hub and is off unless named.",
+    )
+    pipelines: tuple[str, ...] = Field((), description="Only deals of these pipelines (ids or names); empty = all.")
+    fields: Mapping[str, Mapping[str, str]] = Field(
+        default_factory=dict,
+        description="Own properties: `deals: {region: sales_region}` fills the column region; other names go into `extra`.",
+    )
+    search_page_size: int = Field(200, ge=1, le=200, description="Records per search.")
+    requests_per_10s: int = Field(
+        90, ge=1, le=250, description="Our share of the account's requests in ten seconds (100 to 250)."
+    )
+    account_timezone: str | None = Field(None, description="The portal's zone: its daily budget starts anew at midnight there.")
+    _known_zone = field_validator("account_timezone")(known_zone)

@@ -1,0 +1,165 @@
+"""Salesforce: deals with their history, accounts, contacts, leads, users and queues, stages, tasks and events.
+
+Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta), by default v66.0. Needs an *External
+Client App* (Setup > App Manager; new connected apps and the SOAP login are on their way out) with the scope ``api``, and a user
+with the permissions API Enabled and View All Data, or read access to the objects in use. Versions 31 to 40 retire in Summer '28.
+
+Records are read by ``SystemModstamp`` from ten minutes before the last run's end, since long transactions show late. Deletions
+come from the delete log (15 days), merges from ``queryAll``. Formulas and roll-ups change no modified time, and a user sees only
+what is shared with them: comparing all ids now and then finds both. Limit: calls in 24 hours, which every answer tells.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+
+from kpid.plugin import (
+    Connector,
+    ConnectorError,
+    ConnectorInfo,
+    Cursor,
+    DeletedPage,
+    EntityReads,
+    Finding,
+    IdPage,
+    Known,
+    Page,
+    SourceContext,
+    cursor_since,
+    hookimpl,
+)  # fmt: skip
+from kpid_salesforce.changes import OVERLAP, REACH, Changes
+from kpid_salesforce.endpoints import Endpoints
+from kpid_salesforce.mapping import columns_of
+from kpid_salesforce.objects import KINDS, STAGES, USERS, Kind
+from kpid_salesforce.settings import SalesforceSettings
+
+__all__ = ["SalesforceConnector", "SalesforceSettings", "kpid_connectors"]
+
+
+class SalesforceConnector(Connector[SalesforceSettings]):
+    """Reads one organisation."""
+
+    name = "salesforce"
+    Settings = SalesforceSettings
+
+    def __init__(self, settings: SalesforceSettings, context: SourceContext) -> None:
+        super().__init__(settings, context)
+        self._api = Endpoints(settings, context)
+        self._changes = Changes(self._api, settings, context)
+
+    def reads(self) -> Sequence[EntityReads]:
+        """The configured entities, those that others point to first."""
+        changing = partial(
+            EntityReads, deletes="pass", overlap=OVERLAP, deletes_kept=REACH, listing=True, by_id=True, counted=True
+        )
+        everything = [
+            EntityReads("users", mode="full"),
+            EntityReads("pipelines", mode="full", carries=("stages",)),
+            *(changing(entity) for entity in ("accounts", "contacts", "leads")),
+            changing("deals", history="full", carries=("deal_stage_history", "deal_field_history")),
+            changing("activities"),
+        ]
+        return [reads for reads in everything if reads.entity in self.settings.entities]
+
+    def capabilities(self) -> Mapping[str, Known]:
+        """Salesforce tells merges, too."""
+        return {**super().capabilities(), "merges": "full"}
+
+    def fills(self) -> Mapping[str, frozenset[str]]:
+        """What the mapping says."""
+        own, kinds = self.settings.fields, {entity: [kind.name for kind in kinds] for entity, kinds in KINDS.items()}
+        return {name: columns_of(kinds[name], own.get(name, {})) for name in self.settings.entities if name in kinds}
+
+    def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
+        """See :meth:`kpid_salesforce.changes.Changes.pages`."""
+        return self._changes.pages(entity, cursor, until)
+
+    def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
+        """See :meth:`kpid_salesforce.changes.Changes.deleted`."""
+        return self._changes.deleted(entity, cursor, until)
+
+    def asks(self, entity: str) -> frozenset[str]:
+        """The fields of the objects behind an entity."""
+        return frozenset(name for kind in KINDS.get(entity, ()) for name in self._changes.reading.asked(kind))
+
+    def ids(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[IdPage]:
+        """See :meth:`kpid_salesforce.changes.Changes.ids`."""
+        return self._changes.ids(entity, cursor)
+
+    def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
+        """See :meth:`kpid_salesforce.changes.Changes.fetch`."""
+        return self._changes.fetch(entity, ids)
+
+    def count(self, entity: str) -> int | None:
+        """As the user sees them, like all that we read."""
+        return self._changes.count(entity) if entity in KINDS else None
+
+    def since(self, entity: str, at: datetime) -> Cursor | None:
+        """Of what is read by time of change."""
+        return cursor_since(at) if entity in KINDS else None
+
+    def server_time(self) -> datetime | None:
+        """Salesforce's clock, from the ``Date`` of a small answer."""
+        return self._api.now()
+
+    def check(self) -> Sequence[Finding]:
+        """Log in, look for the version, and try every entity and its fields."""
+        found = [*self._check_version()]
+        if all(finding.ok for finding in found):
+            found += [finding for reads in self.reads() for finding in self._check(reads.entity)]
+        return found
+
+    def _check_version(self) -> Iterator[Finding]:
+        subject, ours = f"{self.context.source_id}: login", self.settings.api_version
+        try:
+            versions = self._api.versions()
+        except ConnectorError as error:
+            yield Finding(subject, False, error.what, error.hint or "")
+            return
+        if versions and ours not in versions:
+            text = f"the organisation has no version {ours} of the API: {versions[0]} to {versions[-1]}"
+            yield Finding(subject, False, text, "Set api_version", warning=True)
+        else:
+            yield Finding(subject, True, "accepted")
+
+    def _check(self, entity: str) -> Iterator[Finding]:
+        subject = f"{self.context.source_id}: {entity}"
+        try:
+            for kind in KINDS.get(entity, (USERS if entity == "users" else STAGES,)):
+                yield from self._check_fields(subject, kind)
+                if entity in KINDS:
+                    self._changes.reading.count(kind)
+        except ConnectorError as error:
+            yield Finding(subject, False, error.what, error.hint or "")
+        else:
+            yield Finding(subject, True, "can be read")
+
+    def _check_fields(self, subject: str, kind: Kind) -> Iterator[Finding]:
+        reading = self._changes.reading
+        for name in reading.absent(kind):
+            near = difflib.get_close_matches(name, self._api.fields(kind.name), 1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            hint = f"{meant}It is the API name, and the user's permission set must let it be read"
+            yield Finding(subject, False, f"{kind.name} has no field {name} that the user may see", hint, warning=True)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        with suppress(OSError):
+            self._api.close()
+
+
+@hookimpl
+def kpid_connectors() -> Sequence[ConnectorInfo]:
+    """Salesforce."""
+    return (
+        ConnectorInfo(
+            SalesforceConnector,
+            "Salesforce: deals with history, accounts, contacts, leads, tasks and events",
+            example={"base_url": "https://example.my.salesforce.com", "client_id": "example", "client_secret": "example"},
+        ),
+    )

@@ -1,0 +1,145 @@
+"""Which of Salesforce's objects fill which entity, and what is asked of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+CORE = ("Id", "CreatedDate", "SystemModstamp")
+CHUNK = 400
+"""Ids in one query: an address may have 16,000 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An object that fills an entity.
+
+    Args:
+        name: the object's.
+        fields: asked for beside :data:`CORE`.
+        prefix: what its ids begin with; empty if nothing else fills the entity.
+        where: a condition by the field that it is about; it holds if the organisation has the field.
+        archived: old records are only in ``queryAll``, with the deleted ones.
+        merges: its records can be merged.
+        essential: without these fields its records mean nothing.
+        optional: these fields may be absent without a word: editions and features bring them.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    prefix: str = ""
+    where: Mapping[str, str] | None = None
+    archived: bool = False
+    merges: bool = False
+    essential: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+
+    def asked(self, own: Iterable[str] = ()) -> list[str]:
+        """All fields to ask for, with the company's ``own``."""
+        return list(dict.fromkeys((*CORE, *self.fields, *own)))
+
+    def conditions(self, known: Collection[str]) -> list[str]:
+        """What every query of it says."""
+        found = [text for field, text in (self.where or {}).items() if field in known]
+        return [*found, "IsDeleted = false"] if self.archived else found
+
+
+USERS = Kind("User", ("Name", "Email", "IsActive", "ManagerId", "TimeZoneSidKey", "UserRole.Name"))
+QUEUES = Kind("Group", ("Name", "Email"))
+STAGES = Kind("OpportunityStage", ("ApiName", "MasterLabel", "SortOrder", "DefaultProbability", "IsClosed", "IsWon", "IsActive"))
+HISTORY = Kind(
+    "OpportunityHistory",
+    ("OpportunityId", "StageName", "Amount", "Probability", "CloseDate", "ForecastCategory", "CreatedById"),
+)
+
+KINDS: Mapping[str, tuple[Kind, ...]] = {
+    "accounts": (
+        Kind(
+            "Account",
+            ("Name", "ParentId", "OwnerId", "Website", "Industry", "Type", "BillingCountry", "AccountSource"),
+            merges=True,
+        ),
+    ),
+    "contacts": (
+        Kind(
+            "Contact",
+            ("Name", "Email", "AccountId", "OwnerId", "LeadSource", "HasOptedOutOfEmail"),
+            where={"IsPersonAccount": "IsPersonAccount = false"},  # the shadow of an account that is a person
+            merges=True,
+        ),
+    ),
+    "leads": (
+        Kind(
+            "Lead",
+            (
+                "Name", "Email", "Company", "Status", "OwnerId", "LeadSource", "IsConverted", "ConvertedDate",
+                "ConvertedAccountId", "ConvertedContactId", "ConvertedOpportunityId",
+            ),
+            merges=True,
+        ),
+    ),
+    "deals": (
+        Kind(
+            "Opportunity",
+            (
+                "Name", "AccountId", "ContactId", "OwnerId", "StageName", "IsClosed", "IsWon", "Amount", "CurrencyIsoCode",
+                "Probability", "ForecastCategory", "Type", "LeadSource", "CampaignId", "CloseDate", "LastStageChangeDate",
+                "LastActivityDate", "NextStep",
+            ),
+            essential=frozenset({"StageName", "IsClosed", "IsWon"}),
+            optional=frozenset({"CurrencyIsoCode", "ContactId", "LastStageChangeDate"}),
+        ),
+    ),
+    "activities": (
+        Kind(
+            "Task",
+            (
+                "Subject", "OwnerId", "WhoId", "WhatId", "AccountId", "TaskSubtype", "CallType", "CallDurationInSeconds",
+                "CallDisposition", "ActivityDate", "Status", "IsClosed", "CompletedDateTime",
+            ),
+            prefix="00T",
+            archived=True,
+            optional=frozenset({"CompletedDateTime", "CallType", "CallDurationInSeconds", "CallDisposition"}),
+        ),
+        Kind(
+            "Event",
+            ("Subject", "OwnerId", "WhoId", "WhatId", "AccountId", "StartDateTime", "EndDateTime", "ActivityDate"),
+            prefix="00U",
+            where={"IsChild": "IsChild = false"},  # a copy for each person who was invited
+            archived=True,
+        ),
+    ),
+}  # fmt: skip
+BY_NAME: Mapping[str, Kind] = {kind.name: kind for kinds in KINDS.values() for kind in kinds}
+
+
+def soql(
+    fields: Sequence[str], name: str, conditions: Sequence[str] = (), order: Sequence[str] = (), limit: int | None = None
+) -> str:
+    """A query; without fields it counts."""
+    parts = [f"SELECT {','.join(fields) or 'COUNT()'} FROM {name}"]
+    if conditions:
+        parts.append(f"WHERE {' AND '.join(conditions)}")
+    if order:
+        parts.append(f"ORDER BY {','.join(order)}")
+    if limit is not None:
+        parts.append(f"LIMIT {limit}")
+    return " ".join(parts)
+
+
+def literal(at: datetime) -> str:
+    """An instant, as queries write it."""
+    text = at.astimezone(UTC).isoformat(timespec="milliseconds" if at.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def quoted(text: str) -> str:
+    """A text, as queries write it."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def among(field: str, values: Iterable[str]) -> str:
+    """A condition that names the values that will do."""
+    return f"{field} IN ({','.join(quoted(value) for value in values)})"

@@ -1,0 +1,55 @@
+"""The settings of a Salesforce source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from kpid.plugin import ApiSettings, Secret
+
+Entity = Literal["users", "pipelines", "accounts", "contacts", "leads", "deals", "activities"]
+State = Literal["open", "won", "lost"]
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "client_credentials": ("client_secret",),
+    "refresh": ("client_secret", "refresh_token"),
+    "jwt": ("private_key", "username"),
+}
+"""The further settings that each way of logging in needs."""
+
+
+class SalesforceSettings(ApiSettings):
+    """Settings of a Salesforce source."""
+
+    with_fields = ("accounts", "contacts", "leads", "deals", "activities")
+
+    base_url: str = Field(description="The organisation's own address: https://acme.my.salesforce.com.")
+    auth: Literal["client_credentials", "refresh", "jwt"] = Field(
+        "client_credentials", description="How to log in: as the app's own user, by a refresh token, or by signed claims."
+    )
+    client_id: str = Field(min_length=1, description="Consumer key of the External Client App.")
+    client_secret: Secret | None = Field(None, description="Its consumer secret: ${env:SALESFORCE_SECRET}.")
+    refresh_token: Secret | None = Field(None, description="For `auth: refresh`: what a user's consent gave.")
+    private_key: Secret | None = Field(None, description="For `auth: jwt`: the key of the app's certificate: ${file:key.pem}.")
+    username: str | None = Field(None, description="For `auth: jwt`: the user to act as.")
+    login_url: str | None = Field(None, description="Where to log in; the default is base_url.")
+    audience: str = Field("https://login.salesforce.com", description="For `auth: jwt`; sandboxes: https://test.salesforce.com.")
+    api_version: str = Field("66.0", pattern=r"^\d{2,3}\.0$", description="Version of the API.")
+    entities: tuple[Entity, ...] = Field(
+        ("users", "pipelines", "accounts", "contacts", "leads", "deals", "activities"),
+        min_length=1,
+        description="What to read.",
+    )
+    stages: Mapping[str, State] = Field(
+        default_factory=dict, description="What stages mean, where Salesforce's own flags do not say it: `Signed: won`."
+    )
+    page_size: int = Field(2000, ge=1, le=2000, description="Records per query.")
+    max_daily_share: float = Field(0.8, gt=0, le=1, description="Stop when this share of the organisation's API calls is used.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if lacking := [name for name in NEEDS[self.auth] if not getattr(self, name)]:
+            raise ValueError(f"`auth: {self.auth}` needs {' and '.join(lacking)}")
+        return self

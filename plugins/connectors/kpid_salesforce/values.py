@@ -1,0 +1,68 @@
+"""Single values of Salesforce records. Pure.
+
+Instants are handed on as the texts they come as; dates that stand for an instant become local midnight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+from kpid.plugin import dig, entities
+
+Record: TypeAlias = Mapping[str, Any]
+"""A record as the API gives it."""
+Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the mapping has to know beside the record.
+
+    Args:
+        zone: the organisation's zone, for dates.
+        currency: for organisations with a single one.
+        states: what stages mean, where the configuration says it.
+        fields: the user's own: canonical column or custom name to field.
+    """
+
+    zone: ZoneInfo
+    currency: str | None = None
+    states: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def core(record: Record) -> Row:
+    """What every record has."""
+    created = record.get("CreatedDate")
+    return {"native_id": record["Id"], "created_at": created, "updated_at": record.get("SystemModstamp") or created}
+
+
+def midnight(day: Any, zone: ZoneInfo) -> Any:
+    """The first instant of a day where the company is, as text; what is no day stays as it is."""
+    if not isinstance(day, str):
+        return day
+    try:
+        return datetime.combine(date.fromisoformat(day), time(), zone).isoformat()
+    except ValueError:
+        return day
+
+
+def share(percent: Any) -> Any:
+    """Percent as a part of one; what is no number stays as it is."""
+    return Decimal(percent) / 100 if isinstance(percent, int | Decimal) else percent
+
+
+def custom(record: Record, place: Place, entity: str) -> Row:
+    """The user's own fields: into the column of that name, or under ``extra``."""
+    if not place.fields:
+        return {}
+    columns = entities.ENTITIES[entity].c
+    found = {name: dig(record, field) for name, field in place.fields.items()}
+    row: Row = {name: value for name, value in found.items() if name in columns}
+    extra = {name: value for name, value in found.items() if name not in columns}
+    return row | ({"extra": extra} if extra else {})

@@ -1,0 +1,256 @@
+"""HubSpot's bench: a portal, its API, and connectors to it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from kpid_hubspot import HubSpotConnector, HubSpotSettings
+
+from kpid.plugin import MemoryKeep, Pacers, SourceContext
+from kpid.testing import FakeClock, MemorySync, SourceBench, Walk, faults
+from kpid.testing.hubspot import TOKEN, FakeHubSpot, policy
+from kpid.testing.hubspot_portal import HubSpotPortal, Record, add_company, add_deal, fill, stamp
+
+BERLIN = ZoneInfo("Europe/Berlin")
+STAGES = ("appointmentscheduled", "contractsent", "closedwon", "closedlost")
+STATES = {"closedwon": "won", "closedlost": "lost"}
+KINDS = {"accounts": "companies", "contacts": "contacts", "deals": "deals", "tickets": "tickets"}
+"""Of entities whose records can be merged."""
+
+
+class HubSpotBench(SourceBench):
+    """A portal, its API, and connectors to it. ``options`` are settings of every connector."""
+
+    entity = "deals"
+    secrets = (TOKEN,)
+    can = frozenset({"merges", "restore", "purge", "late", "history", "daily", "scopes", "fields", "pipelines"})
+    cap = 10_000
+
+    def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
+        self.clock = clock or FakeClock()
+        self.portal = HubSpotPortal(self.clock)
+        self.api = FakeHubSpot(self.portal, clock=self.clock)
+        self.chosen = options
+        self.company = 0
+        self.merged: dict[tuple[str, str], str] = {}
+        """Losers of merges by type and id, with their winners."""
+        self.keep, self.pacers = MemoryKeep(), Pacers()
+
+    def __enter__(self) -> Self:
+        self.api.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.api.__exit__()
+
+    def options(self) -> dict[str, Any]:
+        return {"token": TOKEN, "base_url": self.api.url, "allow_private": True, **self.chosen}
+
+    def connector(self, **options: Any) -> HubSpotConnector:
+        context = SourceContext("crm", BERLIN, Path(), self.clock, "EUR", keep=self.keep, pacers=self.pacers)
+        return HubSpotConnector(HubSpotSettings(**{**self.options(), **options}), context)
+
+    @contextmanager
+    def connected(self, **options: Any) -> Iterator[HubSpotConnector]:
+        connector = self.connector(**options)
+        try:
+            yield connector
+        finally:
+            connector.close()
+
+    def sync(self, synced: MemorySync, *, stop_after: int | None = None, **options: Any) -> MemorySync:
+        with self.connected(**options) as connector:
+            synced.run(connector, stop_after=stop_after)
+        return synced
+
+    def later(self, minutes: float = 15) -> None:
+        self.clock.advance(timedelta(minutes=minutes))
+
+    # -- what people do ------------------------------------------------------------------------------------------------------
+
+    def add(self, count: int, *, same_instant: bool = False) -> list[str]:
+        self.company = self.company or add_company(self.portal, 1, at=self.clock.now())
+        at = self.clock.now() - timedelta(minutes=3) if same_instant else None
+        if same_instant:
+            return [
+                str(self.portal.create("deals", {"dealname": f"Import {n}", "dealstage": "closedwon"}, at=at))
+                for n in range(count)
+            ]
+        if self.portal.live("deals"):  # what comes later is changed now, not some time ago
+            at = self.clock.now()
+        return [str(add_deal(self.portal, number, company=self.company, at=at)) for number in range(count)]
+
+    def change(self, native_id: str) -> None:
+        self.portal.edit("deals", int(native_id), dealname="Renamed", dealstage="closedwon", closedate=stamp(self.clock.now()))
+
+    hide = change
+    """Every change is hidden for a while: the search index is late."""
+
+    def delete(self, native_id: str) -> None:
+        self.portal.archive("deals", int(native_id))
+
+    def restore(self, native_id: str) -> None:
+        self.portal.restore("deals", int(native_id))
+
+    def merge(self, winner: str, loser: str) -> None:
+        self.merge_of("deals", int(winner), int(loser))
+
+    def merge_of(self, kind: str, winner: int, loser: int) -> None:
+        self.portal.merge(kind, winner, loser)
+        self.merged[kind, str(loser)] = str(winner)
+
+    def purge(self, native_id: str) -> None:
+        self.portal.purge("deals", int(native_id))
+
+    # -- what administrators do ----------------------------------------------------------------------------------------------
+
+    def revoke(self) -> None:
+        self.api.token = "another-token"
+
+    def drop_field(self) -> str:
+        self.portal.hidden.add(("deals", "amount"))
+        return "amount"
+
+    def add_field(self, column: str, values: Mapping[str, str]) -> dict[str, Any]:
+        records = self.portal.records["deals"]
+        for native_id, value in values.items():
+            self.portal.edit("deals", int(native_id), at=records[int(native_id)].updated, own_field=value)
+        return {"fields": {"deals": {column: "own_field"}}}
+
+    def misspell_field(self) -> HubSpotConnector:
+        return self.connector(fields={"deals": {"region": "sales_regoin"}})
+
+    def rename_pipeline(self) -> HubSpotConnector:
+        (pipeline,) = self.portal.pipelines["deals"]
+        name, pipeline["label"] = pipeline["label"], "Renamed"
+        return self.connector(pipelines=[name])
+
+    def lose_scope(self, entity: str) -> None:
+        self.api.missing_scopes.add({"activities": "calls", "users": "owners"}.get(entity, KINDS.get(entity, entity)))
+
+    def spend_day(self) -> None:
+        self.api.fail(policy("DAILY"), times=1_000_000)
+
+    # -- what is true --------------------------------------------------------------------------------------------------------
+
+    def truth(self) -> Mapping[str, Mapping[str, Any]]:
+        return {
+            str(number): {
+                "name": record.properties.get("dealname"),
+                "stage_id": record.properties["dealstage"],
+                "state": STATES.get(record.properties["dealstage"] or "", "open"),
+                "amount": Decimal(record.properties["amount"]) if record.properties.get("amount") else None,
+                "owner_id": record.properties.get("hubspot_owner_id"),
+                "updated_at": record.updated.replace(microsecond=record.updated.microsecond // 1000 * 1000),
+            }
+            for number, record in self.portal.live("deals").items()
+        }
+
+    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        live = self.portal.live
+        deals = {
+            native_id: {**columns, "account_id": _first(live("deals")[int(native_id)], "companies")}
+            for native_id, columns in self.truth().items()
+        }
+        truths = {
+            "deals": deals,
+            "contacts": {str(n): {"account_id": r.properties["associatedcompanyid"]} for n, r in live("contacts").items()},
+            "accounts": {str(n): {"name": r.properties["name"]} for n, r in live("companies").items()},
+            "tickets": {str(n): {"subject": r.properties["subject"]} for n, r in live("tickets").items()},
+            "activities": {
+                f"{kind[:-1]}-{n}": {"updated_at": r.updated} for kind in ("calls", "meetings") for n, r in live(kind).items()
+            },
+        }
+        return {entity: truth for entity, truth in truths.items() if entity in self.chosen.get("entities", truths)}
+
+    def intervals(self) -> dict[str, list[tuple[str, datetime, datetime | None]]]:
+        """The stage history as the portal has it."""
+        found = {}
+        for number, record in self.portal.live("deals").items():
+            stages = {at: stage for stage, at in record.history["dealstage"]}  # of two at one instant the later one counts
+            starts = sorted(stages)
+            ends: list[datetime | None] = [*starts[1:], None]
+            found[str(number)] = [(stages[start], start, end) for start, end in zip(starts, ends, strict=True)]
+        return found
+
+    # -- random walks --------------------------------------------------------------------------------------------------------
+
+    def prepare(self, folder: Path, chance: random.Random) -> None:
+        self.portal.random.seed(chance.randint(1, 99))
+        fill(self.portal, chance.choice([0, 8, 25]))
+        entities = chance.sample(["contacts", "deals", "deals", "activities", "tickets"], 2)
+        self.chosen = {
+            "search_page_size": chance.choice([7, 200]), "entities": ("users", "pipelines", "accounts", *dict.fromkeys(entities)),
+        }  # fmt: skip
+
+    def disturb(self, chance: random.Random) -> None:
+        portal = self.portal
+        kind = chance.choice(["deals", "deals", "companies", "contacts", "calls", "meetings", "tickets"])
+        live, archived = sorted(portal.live(kind)), sorted(n for n in portal.archived(kind) if (kind, n) not in portal.merged)
+        match chance.choice(["edit", "move", "move", "add", "archive", "restore", "merge", "import", "bulk"]):
+            case "edit" if live:
+                owner = chance.choice(["70114500", None])
+                portal.edit(kind, chance.choice(live), dealname=f"Edited {chance.random()}", hubspot_owner_id=owner)
+            case "move" if portal.live("deals"):
+                portal.edit("deals", chance.choice(sorted(portal.live("deals"))), dealstage=chance.choice(STAGES))
+            case "add" if portal.live("companies"):
+                company = chance.choice(sorted(portal.live("companies")))
+                add_deal(portal, chance.randint(1000, 9999), company=company, at=self.clock.now())
+            case "archive" if live:
+                portal.archive(kind, chance.choice(live))
+            case "restore" if archived:
+                portal.restore(kind, chance.choice(archived))
+            case "merge" if kind in KINDS.values() and len(live) > 1:
+                self.merge_of(kind, *chance.sample(live, 2))
+            case "import":
+                self._import(self.clock.now() - timedelta(minutes=chance.choice([0, 2])), chance.randint(1, 30))
+            case "bulk":
+                at = self.clock.now()
+                for number in portal.live("deals"):
+                    portal.edit("deals", number, at=at, amount=str(chance.randint(1, 9)))
+
+    def _import(self, at: datetime, count: int) -> None:
+        for number in range(count):
+            won = {"dealname": f"Import {number}", "dealstage": "closedwon", "closedate": stamp(at)}
+            self.portal.create("deals", won, at=at)
+
+    def spoil(self, chance: random.Random) -> None:
+        spoilers = [
+            (faults.bad_gateway(), 1), (faults.cut(), 1), (faults.half(), 1), (faults.reset(), 1), (faults.html_ok(), 1),
+            (policy("SECONDLY"), 1), (policy("TEN_SECONDLY_ROLLING"), 2), (policy("DAILY"), 1), (faults.limited("3"), 1),
+            (faults.status(500), 1), (faults.status(500), 99), (faults.status(401), 1), (faults.compressed(), 5),
+        ]  # fmt: skip
+        for _ in range(chance.randint(1, 3)):
+            fault, times = chance.choice(spoilers)
+            path = chance.choice(["", "search", "batch", "deals", "companies", "owners", "calls"])
+            self.api.fail(fault, times=times, path=path)
+
+    def inspect(self, walk: Walk) -> None:
+        entities = self.chosen.get("entities", ())
+        if "deals" in entities:
+            self._inspect_history(walk)
+        for entity, kind in KINDS.items():
+            stored = {row["native_id"]: row["merged_into_id"] for row in walk.rows(entity, "native_id, merged_into_id")}
+            for (where, loser), winner in self.merged.items():
+                is_told = where == kind and int(winner) in self.portal.live(kind)  # of a winner that is gone nothing is told
+                assert not is_told or stored.get(loser, f"crm:{winner}") == f"crm:{winner}", (entity, loser)
+
+    def _inspect_history(self, walk: Walk) -> None:
+        found: dict[str, list[Any]] = {str(number): [] for number in self.portal.live("deals")}
+        for row in sorted(walk.rows("deal_stage_history"), key=lambda row: row["valid_from"]):
+            interval = (row["stage_id"].partition(":")[2], row["valid_from"], row["valid_to"])
+            found.setdefault(row["deal_id"].partition(":")[2], []).append(interval)
+        for number, expected in self.intervals().items():
+            assert found[number] == expected, number
+
+
+def _first(record: Record, kind: str) -> str | None:
+    linked = record.links.get(kind, ())
+    return str(linked[0]) if linked else None

@@ -1,0 +1,118 @@
+"""The bench of Salesforce."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from kpid_salesforce import SalesforceConnector, SalesforceSettings
+
+from kpid.testing import FakeClock
+from kpid.testing.crm import Record
+from kpid.testing.crm_bench import CrmBench
+from kpid.testing.salesforce import CLIENT_ID, CLIENT_SECRET, FakeSalesforce
+from kpid.testing.salesforce_objects import last_move
+from kpid.testing.walks import Walk
+
+OBJECTS = {
+    "accounts": "Account", "contacts": "Contact", "leads": "Lead", "deals": "Opportunity", "activities": "Task", "users": "User",
+}  # fmt: skip
+
+
+class SalesforceBench(CrmBench):
+    """An organisation, its API, and connectors to it. ``chosen`` are settings of every connector."""
+
+    secrets = (CLIENT_SECRET,)
+    can = frozenset(
+        {
+            "merges", "restore", "purge", "late", "history", "tokens", "daily", "scopes", "fields", "listing", "count",
+            "touched",
+        }
+    )  # fmt: skip
+    cap = 2000
+    quiet_calls = 45
+    mergeable: ClassVar[tuple[str, ...]] = ("accounts", "contacts", "leads")
+    lived_in: ClassVar[tuple[str, ...]] = ("deals", "deals", "deals", "accounts", "contacts", "leads", "calls", "meetings")
+    compared: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+        "deals": (
+            ("deals",),
+            (
+                "name", "stage_id", "state", "amount", "currency", "account_id", "owner_id", "primary_contact_id", "probability",
+                "closed_at", "created_at", "updated_at",
+            ),
+        ),
+        "accounts": (("accounts",), ("name", "domain", "owner_id", "updated_at")),
+        "contacts": (("contacts",), ("name", "email", "account_id", "owner_id", "updated_at")),
+        "leads": (
+            ("leads",),
+            ("name", "email", "company", "status", "converted_account_id", "converted_contact_id", "converted_deal_id"),
+        ),
+        "activities": (
+            ("calls", "emails", "tasks", "meetings"),
+            ("subject", "owner_id", "deal_id", "account_id", "duration_s", "updated_at"),
+        ),
+    }  # fmt: skip
+
+    def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
+        clock = clock or FakeClock()
+        self.api: FakeSalesforce
+        super().__init__(FakeSalesforce(clock=clock), clock)
+        self.chosen = options
+
+    def options(self) -> dict[str, Any]:
+        login = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        return {"base_url": self.api.url, "allow_private": True, "read_timeout": 2.0, **login, **self.chosen}
+
+    def connector(self, **options: Any) -> SalesforceConnector:
+        return SalesforceConnector(SalesforceSettings(**{**self.options(), **options}), self.context())
+
+    def delete(self, native_id: str) -> None:
+        self.crm.delete("deals", native_id, touch=True)
+
+    def lose_scope(self, entity: str) -> None:
+        self.api.forbidden.add(OBJECTS[entity])
+
+    def add_field(self, column: str, values: Mapping[str, str]) -> dict[str, Any]:
+        self.api.own_fields["Opportunity"] = {"Own_Field__c"}
+        for native_id, value in values.items():
+            self.crm.edit("deals", native_id, touch=False, Own_Field__c=value)
+        return {"fields": {"deals": {column: "Own_Field__c"}}}
+
+    def misspell_field(self) -> SalesforceConnector:
+        self.api.own_fields["Opportunity"] = {"Region__c"}
+        return self.connector(fields={"deals": {"region": "Regoin__c"}})
+
+    def column(self, record: Record, column: str) -> Any:
+        if column == "closed_at":
+            return None if record.values.get("state") == "open" else last_move(record)
+        if column == "currency":
+            return record.values.get("currency") or "EUR"
+        return super().column(record, column)
+
+    # -- random walks --------------------------------------------------------------------------------------------------------
+
+    def prepare(self, folder: Path, chance: random.Random) -> None:
+        super().prepare(folder, chance)
+        self.api.page = chance.choice([3, 200, 2000])
+        self.chosen["page_size"] = chance.choice([7, 40, 2000])
+
+    def inspect(self, walk: Walk) -> None:
+        found: dict[str, list[Any]] = {}
+        for row in sorted(walk.rows("deal_stage_history", where="origin = 'crm'"), key=lambda row: row["valid_from"]):
+            interval = (row["stage_id"].partition(":")[2], row["valid_from"], row["valid_to"])
+            found.setdefault(row["deal_id"].partition(":")[2], []).append(interval)
+        for deal in self.crm.living("deals"):
+            assert found[deal] == self.intervals(deal), deal
+
+    def intervals(self, deal: str) -> list[tuple[str, datetime, datetime | None]]:
+        """The stages of a deal, without moves that led back within one instant."""
+        found: list[tuple[str, datetime, datetime | None]] = []
+        for stage, start, end in self.crm.intervals(deal):
+            if found and found[-1][0] == stage:
+                found[-1] = (stage, found[-1][1], end)
+            else:
+                found.append((stage, start, end))
+        return found

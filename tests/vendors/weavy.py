@@ -1,0 +1,68 @@
+"""Divalto weavy's bench: a project, its API, and connectors to it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from kpid_divalto_weavy import WeavyConnector, WeavySettings
+
+from kpid.testing import FakeClock
+from kpid.testing.crm_bench import CrmBench
+from kpid.testing.crm_life import Doer
+from kpid.testing.weavy import PASSWORD, PROJECT, USER, FakeWeavy
+
+TABLES = {"users": "baseuser", "accounts": "customer", "contacts": "customercontact", "deals": "deal", "pipelines": "dealstep"}
+
+
+class WeavyBench(CrmBench):
+    """A project, its API, and connectors to it. ``options`` are settings of every connector."""
+
+    secrets = (PASSWORD,)
+    can = frozenset({"restore", "purge", "late", "tokens", "scopes", "fields", "pipelines", "listing", "touched"})
+    cap = 1000
+    quiet_calls = 25
+    compared: ClassVar = {
+        **CrmBench.compared,
+        "accounts": (("accounts",), ("name", "owner_id", "updated_at", "created_at")),
+        "contacts": (("contacts",), ("name", "email", "account_id", "owner_id", "updated_at")),
+        "users": (("users",), ("name", "email")),
+        "stages": (("stages",), ("name",)),
+    }
+
+    def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
+        clock = clock or FakeClock()
+        self.weavy = FakeWeavy(clock=clock)
+        super().__init__(self.weavy, clock)
+        self.chosen = options
+
+    def options(self) -> dict[str, Any]:
+        place = {"base_url": self.api.url, "allow_private": True, "read_timeout": 0.3}
+        return {**place, "project": PROJECT, "user": USER, "password": PASSWORD, **self.chosen}
+
+    def connector(self, **options: Any) -> WeavyConnector:
+        return WeavyConnector(WeavySettings(**{**self.options(), **options}), self.context())
+
+    def delete(self, native_id: str) -> None:
+        self.crm.delete("deals", native_id, touch=True)
+
+    def drop_field(self) -> str:
+        self.api.hidden.add(("deal", "amount"))
+        return "amount"
+
+    def add_field(self, column: str, values: Mapping[str, str]) -> dict[str, Any]:
+        self.weavy.own["deal"] = {"ownRegion": dict(values)}
+        return {"fields": {"deals": {column: "ownRegion"}}}
+
+    def misspell_field(self) -> WeavyConnector:
+        return self.connector(fields={"deals": {"region": "ammount"}})
+
+    def rename_pipeline(self) -> WeavyConnector:
+        return self.connector(pipelines=["Vieilles affaires"])
+
+    def lose_scope(self, entity: str) -> None:
+        self.api.forbidden.add(TABLES[entity])
+
+    def disturb(self, chance: random.Random) -> None:
+        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self.lived_in).do_something()
