@@ -279,7 +279,7 @@ class Email(Notifier[EmailSettings]):
         text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
         user, password = self.settings.user or "", self.settings.password
         secrets = [f"\0{user}\0{password.get_secret_value()}", password.get_secret_value()] if password else []
-        return mail.one_line(redact.redact(text, secrets))
+        return mail.one_line(redact(text, secrets))
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
