@@ -131,7 +131,7 @@ class Book:
         """A pass beside the sync has ended, for now; whatever went wrong, the entity itself is read."""
         is_deferred = isinstance(error, DeferredError)
         state = "done" if error is None else "deferred" if is_deferred else "failed"
-        if error is not None and not is_deferred:
+        if error is not None and not is_deferred and not isinstance(error, AuthError):  # that one is the source's own problem
             tally.findings[kind] = (_sentence(error), error.hint or self._again)
         with self._store.write() as connection:
             syncs.finish(

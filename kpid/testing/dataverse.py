@@ -14,7 +14,8 @@ from kpid.testing.api import Answer, Request
 from kpid.testing.crm import Crm, Record
 from kpid.testing.dataverse_batch import answered, asked
 from kpid.testing.dataverse_query import RefusedError, page_size, query_of, refusal, wanted_ids, window_of
-from kpid.testing.dataverse_tables import CURRENCIES, TABLES, TableOf, attribute, closings, rendered, stamp, vendor_id
+from kpid.testing.dataverse_shapes import CURRENCIES, attribute, rendered, sales_stages, stamp, vendor_id
+from kpid.testing.dataverse_tables import TABLES, TableOf, closings
 from kpid.testing.vendor import Limit, Tokens, VendorApi, shown
 
 ROOT = "/api/data/v9.2"
@@ -22,6 +23,7 @@ TENANT = "0e5a7a00-0000-4000-8000-00000000feed"
 CLIENT_SECRET = "client-secret-fake-d365"  # noqa: S105  opens nothing
 TEAM = "7ea30000-0000-4000-8000-000000000001"
 _DEFINITION = rf"{ROOT}/EntityDefinitions\(LogicalName='(?P<name>[a-z]+)'\)"
+_CHOICE = _DEFINITION + r"/Attributes\(LogicalName='salesstage'\)/Microsoft\.Dynamics\.CRM\.PicklistAttributeMetadata"
 _SET = rf"{ROOT}/(?P<set>[A-Za-z]+)(\((?P<key>[^)]*)\))?"
 _COOKIE = r'<cookie pagenumber="(\d+)" pagingcookie="([^"]*)" istracking="False" />'
 _LIMITS = {"requests": "0x80072322", "time": "0x80072321", "concurrent": "0x80072326"}
@@ -90,6 +92,7 @@ class FakeDataverse(VendorApi):
         self.route("POST", f"/{TENANT}/oauth2/v2.0/token", self._token)
         self.route("POST", f"{ROOT}/\\$batch", self._batch)
         self.route("GET", _DEFINITION, self._definition)
+        self.route("GET", _CHOICE, lambda _: {"LogicalName": "salesstage", "OptionSet": {"Options": sales_stages()}})
         self.route("GET", _SET, self._get)
 
     def empty_crm(self, clock: Clock) -> Crm:

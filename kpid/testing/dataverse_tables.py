@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from kpid.testing.crm import STAGES, Crm, Record
+from kpid.testing.crm import Crm, Record
+from kpid.testing.dataverse_shapes import CURRENCIES, ZONE, Lookup, Option, stamp
 
-ZONE = ZoneInfo("Europe/Berlin")
-"""In which the environment's calendar dates are."""
-CURRENCIES = {
-    f"9e9e9e9e-0000-4000-8000-{number:012d}": (iso, rate)
-    for number, (iso, rate) in enumerate((("EUR", "1"), ("USD", "1.087"), ("CHF", "0.931")), start=1)
-}
-"""By id: code, and how many of it make one unit of the base currency."""
-_FORMATTED = "OData.Community.Display.V1.FormattedValue"
-_LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
 _STATES = {"open": (0, "Offen"), "won": (1, "Gewonnen"), "lost": (2, "Verloren")}
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """A reference to a record of another table."""
-
-    id: str | None
-    table: str
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A choice, with its label in the caller's language."""
-
-    value: Any
-    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,47 +42,6 @@ class TableOf:
         """The names of all columns."""
         at = datetime(2026, 1, 1, tzinfo=UTC)
         return list(self.fields(Record(self.kind, "0", {}, at, at), crm))
-
-
-def stamp(at: datetime | None) -> str | None:
-    """An instant as the API writes it."""
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def rendered(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Columns with their annotations, in JSON values."""
-    for name, value in fields.items():
-        match value:
-            case Lookup(id=found, table=table):
-                yield name, found
-                if found is not None:
-                    yield f"{name}@{_LOGICAL}", table
-            case Option(value=chosen, label=label):
-                yield name, chosen
-                if label is not None:
-                    yield f"{name}@{_FORMATTED}", label
-            case Decimal():
-                yield name, float(value)
-            case datetime():
-                yield name, stamp(value)
-            case date():
-                yield name, value.isoformat()
-            case _:
-                yield name, value
-
-
-def attribute(column: str) -> str:
-    """What the metadata call a column: a lookup's column is ``_ownerid_value``, its attribute ``ownerid``."""
-    return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
-
-
-def vendor_id(kind: str, number: int) -> str:
-    """A GUID, the same in every run; closing is a state, not a stage, and has no GUID."""
-    if kind == "stages":
-        names = list(STAGES)
-        if number <= len(names) and STAGES[names[number - 1]][1] != "open":
-            return names[number - 1]
-    return f"{sum(map(ord, kind)):08x}-0000-4000-8000-{number:012d}"
 
 
 def _owner(record: Record) -> Lookup:
@@ -235,10 +169,6 @@ def _call(record: Record, crm: Crm) -> dict[str, Any]:
     return {**_activity(record), "directioncode": record.values.get("direction") != "inbound"}
 
 
-def _meeting(record: Record, crm: Crm) -> dict[str, Any]:
-    return {**_activity(record), "scheduleddurationminutes": 60}
-
-
 def _email(record: Record, crm: Crm) -> dict[str, Any]:
     outgoing = record.values.get("direction") != "inbound"
     return {
@@ -265,6 +195,60 @@ def _ticket(record: Record, crm: Crm) -> dict[str, Any]:
     }
 
 
+def _product(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "name": values.get("name"),
+        "productnumber": values.get("code"),
+        "_parentproductid_value": Lookup(None, "product"),
+        "statecode": Option(0 if values.get("is_active", True) else 1),
+    }
+
+
+def _line(record: Record, crm: Crm) -> dict[str, Any]:
+    values, tax = record.values, Decimal("1.90")
+    return {
+        "_opportunityid_value": Lookup(values.get("deal_id"), "opportunity"),
+        "_productid_value": Lookup(values.get("product_id"), "product"),
+        "quantity": values.get("quantity"),
+        "priceperunit": values.get("unit_price"),
+        "manualdiscountamount": None,
+        "tax": tax,
+        "extendedamount": values["amount"] + tax if values.get("amount") is not None else None,
+        "_transactioncurrencyid_value": Lookup(_currency(values.get("currency")), "transactioncurrency"),
+    }
+
+
+def _order(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "_customerid_value": Lookup(values.get("account_id"), "account"),
+        "_opportunityid_value": Lookup(values.get("deal_id"), "opportunity"),
+        "_ownerid_value": _owner(record),
+        "totalamountlessfreight": values.get("net_amount"),
+        "totaltax": Decimal("0.00"),
+        "statecode": Option(2 if values.get("status") == "cancelled" else 1),
+        "_transactioncurrencyid_value": Lookup(_currency(values.get("currency")), "transactioncurrency"),
+    }
+
+
+def _campaign(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "name": values.get("name"),
+        "typecode": Option(1, "Anzeige"),
+        "statuscode": Option(2, "Gestartet"),
+        "_ownerid_value": _owner(record),
+        "proposedstart": values.get("starts_on"),
+        "proposedend": None,
+        "actualstart": None,
+        "actualend": None,
+        "totalactualcost": values.get("cost"),
+        "othercost": None,
+        "_transactioncurrencyid_value": Lookup(_currency(values.get("currency")), "transactioncurrency"),
+    }
+
+
 TABLES = {
     table.set: table
     for table in (
@@ -275,9 +259,13 @@ TABLES = {
         TableOf("systemuser", "systemusers", "systemuserid", "users", _user),
         TableOf("processstage", "processstages", "processstageid", "stages", _stage),
         TableOf("phonecall", "phonecalls", "activityid", "calls", _call),
-        TableOf("appointment", "appointments", "activityid", "meetings", _meeting),
+        TableOf("appointment", "appointments", "activityid", "meetings", _task),
         TableOf("email", "emails", "activityid", "emails", _email),
         TableOf("task", "tasks", "activityid", "tasks", _task),
+        TableOf("product", "products", "productid", "products", _product),
+        TableOf("opportunityproduct", "opportunityproducts", "opportunityproductid", "lines", _line),
+        TableOf("salesorder", "salesorders", "salesorderid", "orders", _order),
+        TableOf("campaign", "campaigns", "campaignid", "campaigns", _campaign),
         TableOf("incident", "incidents", "incidentid", "tickets", _ticket, merges=True),
     )
 }

@@ -17,7 +17,8 @@ from typing import Any
 from kpid.clock import Clock
 from kpid.testing.api import Answer, FakeApi, Request
 from kpid.testing.crm import Crm, Record
-from kpid.testing.salesforce_objects import OBJECTS, records_of, sf_id, shown_value
+from kpid.testing.salesforce_bulk import BulkJobs
+from kpid.testing.salesforce_objects import OBJECTS, field_type, records_of, sf_id, shown_value
 from kpid.testing.salesforce_soql import Query, SoqlError, parse
 from kpid.testing.vendor import Daily, Tokens, VendorApi
 
@@ -59,6 +60,7 @@ class FakeSalesforce(VendorApi):
         told_gone: further lines of the delete log by object: id and instant.
         log_reach: how far the delete log goes back.
         instance_url: what the login names as the organisation's address, if it is not this server's.
+        bulk: its query jobs.
         issuer: what a signed claim has to name: issuer, subject and audience.
     """
 
@@ -77,6 +79,7 @@ class FakeSalesforce(VendorApi):
         self.instance_url: str | None = None
         self.issuer = (CLIENT_ID, "robot@example.com", "https://login.salesforce.com")
         self._cursors: dict[str, _Cursor] = {}
+        self.bulk = BulkJobs(self, VERSION)
         self.route("POST", "/services/oauth2/token", self._token)
         self.route("GET", "/services/data/?", lambda _: [{"label": "Spring", "url": VERSION, "version": "66.0"}])
         self.route("GET", f"{VERSION}/", lambda _: {"query": f"{VERSION}/query", "sobjects": f"{VERSION}/sobjects"})
@@ -267,7 +270,8 @@ class FakeSalesforce(VendorApi):
         if name not in OBJECTS:
             return refusal(404, "NOT_FOUND", "The requested resource does not exist")
         fields = sorted(field for field in self.fields_of(name) if "." not in field)
-        return Answer(200, {"name": name, "queryable": True, "fields": [{"name": field, "type": "string"} for field in fields]})
+        described = [{"name": field, "type": field_type(field)} for field in fields]
+        return Answer(200, {"name": name, "queryable": True, "fields": described})
 
     def _deleted(self, request: Request) -> Answer:
         name = request.match["object"]

@@ -235,6 +235,15 @@ def records_of(crm: Crm, name: str, *, gone: bool, keys: tuple[str, ...] | None 
                 yield from found.derived(record) if found.derived else (record,)
 
 
+def field_type(name: str) -> str:
+    """What the description of an object says of a field's type."""
+    if name.startswith("Is") or name == "HasOptedOutOfEmail":
+        return "boolean"
+    if name in {"SortOrder", "CallDurationInSeconds"}:
+        return "int"
+    return {"Amount": "currency", "Probability": "percent", "DefaultProbability": "percent"}.get(name, "string")
+
+
 def shown_value(value: Any) -> Any:
     """A value as JSON has it."""
     match value:

@@ -29,6 +29,7 @@ LETTERS = {
     "leads": "L",
     "tickets": "I",
     "orders": "O",
+    "calls": "E",
 }
 _MANY = 10**9
 

@@ -79,6 +79,11 @@ TABLES: Mapping[str, Table] = {
         "label": _of("name"), "email": _of("email"), "companyName": _of("company"), "baseuser_ID": _of("owner_id"),
         "creationDate": _time("created_at"),
     }),
+    "event": Table("calls", {
+        "label": _of("subject"), "eventDate": _time("occurred_at"), "customer_ID": _of("account_id"), "deal_ID": _of("deal_id"),
+        "baseuser_ID": _of("owner_id"), "generictype_ID_eventType": lambda values: values.get("event_type", "APPEL"),
+        "generictype_ID_status": lambda values: values.get("event_status"), "startDate": _time("scheduled_start"),
+    }),
     "intervention": Table("tickets", {
         "title": _of("subject"), "customer_ID": _of("account_id"), "baseuser_ID": _of("owner_id"),
         "requestedDate": _time("created_at"), "startDate": lambda _: None, "endDate": _time("closed_at"),
@@ -98,6 +103,7 @@ PICK_LISTS = (
     ("ACTIVE", "dealStatus", "Active"), ("PROJECT", "dealType", "Affaires"), ("SERVICE", "dealType", "Services"),
     ("PRICE", "lossReason", "Prix"), ("CUSTOMER", "customerType", "Client"), ("PROSPECT", "customerType", "Prospect"),
     ("FR", "country", "France"), ("DONE", "interventionStatus", "Terminée"), ("PLANNED", "interventionStatus", "Planifiée"),
+    ("APPEL", "eventType", "Appel"), ("VIS", "eventType", "Visite client"), ("ANN", "eventStatus", "Annulé"),
 )  # fmt: skip
 """The rows of ``generictype``: code, dataType, label."""
 

@@ -28,10 +28,9 @@ class TestVendors(WalkContract):
 class TestPostgres:
     """The same where the warehouse is a PostgreSQL."""
 
-    @pytest.mark.parametrize("seed", range(3))
-    @pytest.mark.parametrize("kind", [*BENCHES, partial(SqlScene, "updated_at")])
+    @pytest.mark.parametrize(("seed", "kind"), [*enumerate([*BENCHES, partial(SqlScene, "updated_at")])])
     def test_the_tables_follow_the_source(
-        self, kind: Callable[[], Scene], seed: int, postgres: str, tmp_path: Path, request: pytest.FixtureRequest
+        self, seed: int, kind: Callable[[], Scene], postgres: str, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         url = make_url(postgres).update_query_dict({"schema": f"w{abs(hash(request.node.name))}"})
         with kind() as bench:

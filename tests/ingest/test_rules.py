@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from kpid.commands.sync import Turns
-from kpid.errors import ConnectorError, DeferredError
+from kpid.errors import AuthError, ConnectorError, DeferredError
 from kpid.ingest.merging import references
 from kpid.ingest.sync import SyncResult, sync_source
 from kpid.plugin import Course, DeletedPage, EntityReads, Leg, Page
@@ -792,3 +792,47 @@ def test_r07_a_loss_too_large_to_be_asked_for_is_judged_by_its_share(sync: Sync,
     crm.listed = [[(str(i), None) for i in range(9_900)]]
     assert a_week_later(sync, crm, clock).deletes == 2_100
     assert asked(crm, "fetch deals") == []
+
+
+def test_r08_a_deferral_during_the_deletions_keeps_what_was_read(sync: Sync, warehouse: Warehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", deletes="pass"), clock=clock)
+    crm.script["deals"] = [page(deal(1), deal(2), deal(3), cursor={"at": 1})]
+    crm.deletions["deals"] = [DeletedPage([gone(1)], {"d": 1}), DeferredError("the day's requests are used up", START + HOUR)]
+    assert not sync(crm).failed
+    assert living(warehouse) == ["2", "3"]
+    assert warehouse.watermarks()[0].through is None, "it is not known yet what is gone"
+    clock.forward(3600)
+    crm.script, crm.deletions["deals"] = {}, [DeletedPage([gone(2)], {"d": 2})]
+    assert sync(crm).ok
+    assert crm.asked[-1][:2] == ("-deals", {"d": 1})
+    assert living(warehouse) == ["3"]
+
+
+@pytest.mark.parametrize("where", ["ids", "count"])
+def test_refused_credentials_beside_the_reads_are_the_sources_problem(sync: Sync, store: Store, where: str) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", listing=True, counted=True), clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1), cursor={"at": 1})]
+    sync(crm)
+    refused = AuthError("the token was refused", hint="Make a new token")
+    crm.listed, crm.counted = ([refused], None) if where == "ids" else ([[("1", None)]], refused)
+    result = a_week_later(sync, crm, clock)
+    assert result.entities[0].state == "done", "its rows are read"
+    assert trouble(store)["source:crm"] == "the token was refused"
+    crm.listed, crm.counted = [[("1", None)]], 1
+    assert sync(crm).ok
+    assert trouble(store) == {}
+
+
+def test_a_fault_of_the_plugin_beside_the_reads_fails_nothing_else(sync: Sync, store: Store, warehouse: Warehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, EntityReads("users"), clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1, 2))]
+    sync(crm)
+    crm.listed, crm.records = [[("1", None)]], {"2": KeyError("amount")}  # type: ignore[dict-item]
+    assert a_week_later(sync, crm, clock).ok
+    assert "failed with KeyError: 'amount'" in trouble(store)["source:crm/deals reconcile"]
+    assert living(warehouse) == ["1", "2"], "what could not be asked for is not buried"
+    with store.read() as connection:
+        assert [run.state for run in syncs.list_runs(connection) if run.kind == "reconcile"] == ["failed"]

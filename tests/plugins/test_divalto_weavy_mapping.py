@@ -138,19 +138,33 @@ def test_a_customer_gets_its_lifecycle_and_country(bench):
     assert only(bench, "accounts", customer_types={"Prospect": "partner"}).lifecycle == "partner"
 
 
-def test_leads_interventions_and_contracts_are_read_if_named(bench):
+def test_leads_events_interventions_and_contracts_are_read_if_named(bench):
     fill(bench.crm, 60)
-    bench.chosen = {"entities": ["leads", "tickets", "subscriptions"]}
+    bench.chosen = {"entities": ["leads", "activities", "tickets", "subscriptions"]}
     held = first_sync(bench)
     crm = bench.crm
-    for entity, kind in {"leads": "leads", "tickets": "tickets", "subscriptions": "orders"}.items():
+    kinds = {"leads": "leads", "activities": "calls", "tickets": "tickets", "subscriptions": "orders"}
+    for entity, kind in kinds.items():
         assert held.live(entity).keys() == crm.living(kind).keys()
     closed = {key for key, record in crm.living("tickets").items() if record.values.get("closed_at")}
     assert {key for key, row in held.live("tickets").items() if row["status"] == "closed" and row["closed_at"]} == closed
     assert {row["interval"] for row in held.live("subscriptions").values()} == {"month"}
     assert {row["amount"] for row in held.live("subscriptions").values()} == {Decimal("99.5")}
     assert {row["company"] for row in held.live("leads").values()} == {"Example Start"}
+    assert {(row["type"], row["status"]) for row in held.live("activities").values()} == {("call", "completed")}
     assert not held.warnings
+
+
+def test_an_event_gets_its_type_and_status_and_a_time(bench):
+    at = bench.clock.now()
+    bench.crm.create(
+        "calls", {"subject": "Démo", "scheduled_start": at, "event_type": "VIS", "event_status": "ANN", "deal_id": "D1"}
+    )
+    event = only(bench, "activities")
+    assert (event.type, event.status, event.occurred_at, event.deal_id) == (None, "completed", "2026-11-20T09:00:00Z", "D1")
+    assert "type VIS" in event.warnings[0]
+    named = only(bench, "activities", activity_types={"Visite client": "meeting"}, activity_states={"Annulé": "cancelled"})
+    assert (named.type, named.status, named.warnings) == ("meeting", "cancelled", [])
 
 
 def test_statuses_of_interventions_may_be_named(bench):

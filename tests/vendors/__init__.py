@@ -5,6 +5,7 @@ from tests.vendors.dynamics import DynamicsBench
 from tests.vendors.easyerp import EasyErpBench
 from tests.vendors.hubspot import HubSpotBench
 from tests.vendors.salesforce import SalesforceBench
+from tests.vendors.singer import SingerBench
 from tests.vendors.weavy import WeavyBench
 
 BENCHES: list[type[SourceBench]] = [
@@ -13,4 +14,5 @@ BENCHES: list[type[SourceBench]] = [
     SalesforceBench,
     WeavyBench,
     EasyErpBench,
+    SingerBench,
 ]

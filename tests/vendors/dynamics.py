@@ -37,6 +37,11 @@ class DynamicsBench(CrmBench):
         "contacts": (("contacts",), ("name", "email", "account_id", "updated_at")),
         "leads": (("leads",), ("name", "converted_at", "converted_deal_id", "updated_at")),
         "activities": (("calls", "meetings", "emails", "tasks"), ("subject", "deal_id", "updated_at")),
+        "products": (("products",), ("name", "code", "is_active")),
+        "deal_lines": (("lines",), ("deal_id", "product_id", "quantity", "unit_price", "amount", "currency")),
+        "orders": (("orders",), ("account_id", "deal_id", "net_amount", "status", "ordered_at", "currency")),
+        "campaigns": (("campaigns",), ("name", "updated_at")),
+        "campaign_costs": (("campaigns",), ("amount", "currency")),
         "tickets": (("tickets",), ("subject", "account_id", "closed_at", "updated_at")),
     }
     prefixes: ClassVar[Mapping[str, str]] = {
@@ -69,6 +74,8 @@ class DynamicsBench(CrmBench):
 
     def column(self, record: Record, column: str) -> Any:
         is_open = record.kind == "deals" and record.values.get("state") == "open"  # some open deals hold an old closing
+        if (record.kind, column) == ("campaigns", "amount"):
+            return record.values.get("cost")
         return None if column == "closed_at" and is_open else super().column(record, column)
 
     def lose_scope(self, entity: str) -> None:

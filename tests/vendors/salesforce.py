@@ -97,7 +97,7 @@ class SalesforceBench(CrmBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         super().prepare(folder, chance)
         self.api.page = chance.choice([3, 200, 2000])
-        self.chosen["page_size"] = chance.choice([7, 40, 2000])
+        self.chosen |= {"page_size": chance.choice([7, 40, 2000]), "bulk_above": chance.choice([0, 2000])}
 
     def inspect(self, walk: Walk) -> None:
         found: dict[str, list[Any]] = {}

@@ -1,4 +1,4 @@
-"""Divalto weavy: deals, customers, contacts, users, types and steps of deals; leads, interventions and contracts if named.
+"""Divalto weavy: deals, customers, contacts, users, types and steps of deals; if named, leads, events, interventions, contracts.
 
 Talks to the Data API (https://divalto.atlassian.net/wiki, "API d'échange"): ``Authenticate`` (a token for twelve hours, an API
 account), ``Dictionary`` (which fields a table has), ``Select`` (rows; at most 1,000). Nothing is ever written: ``srvExport``, the
@@ -71,7 +71,7 @@ class WeavyConnector(Connector[WeavySettings]):
             EntityReads("pipelines", mode="full", deletes="absence", carries=("stages",)),
             *(changing(entity) for entity in ("accounts", "contacts", "leads")),
             changing("deals", history="since_sync"),
-            *(changing(entity) for entity in ("tickets", "subscriptions")),
+            *(changing(entity) for entity in ("activities", "tickets", "subscriptions")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -166,7 +166,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             WeavyConnector,
-            "Divalto weavy: deals, customers, contacts, users; leads, interventions and contracts",
+            "Divalto weavy: deals, customers, contacts, users; leads, events, interventions and contracts",
             example={"project": "example", "user": "kpid", "password": "example"},
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from kpid.plugin import SchemaError
 from kpid_divalto_weavy.endpoints import Weavy
@@ -12,6 +12,22 @@ from kpid_divalto_weavy.settings import STATES, WeavySettings
 from kpid_divalto_weavy.tables import code_of
 
 T = TypeVar("T", bound=str)
+Meanings = Literal["customer_types", "ticket_states", "activity_types", "activity_states", "frequencies"]
+"""Settings that say what codes of pick lists stand for."""
+
+_USUAL: Mapping[Meanings, Mapping[str, str]] = {
+    "customer_types": {
+        "client": "customer", "suspect": "prospect",
+        **{name: name for name in ("customer", "prospect", "former", "partner", "competitor", "internal")},
+    },
+    "activity_types": {
+        "appel": "call", "appel téléphonique": "call", "rendez-vous": "meeting", "rdv": "meeting", "visite": "meeting",
+        "réunion": "meeting", "e-mail": "email", "courriel": "email", "tâche": "task",
+        **{name: name for name in ("call", "meeting", "email", "task", "note", "message")},
+    },
+    "frequencies": {name: name for name in ("week", "month", "quarter", "half", "year")},
+}  # fmt: skip
+"""What needs no setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +58,7 @@ class Codes:
         self._steps: dict[str, str] | None = None
         self._wanted: frozenset[str] | None = None
         self._deal_states = _folded({**STATES, **settings.states})
-        self._customer_types = _folded({"customer": "customer", "client": "customer", **_SAME, **settings.customer_types})
-        self._ticket_states = _folded(settings.ticket_states)
-        self._frequencies = _folded({**_FREQUENCIES, **settings.frequencies})
+        self._meanings = {of: _folded({**_USUAL.get(of, {}), **getattr(settings, of)}) for of in get_args(Meanings)}
         self._stages = _folded(settings.stages)
         self.problem = ""
 
@@ -94,17 +108,9 @@ class Codes:
         """What the configuration says of a step."""
         return self._stages.get(step.casefold()) or self._stages.get((label or "").casefold())
 
-    def lifecycle(self, customer_type: str | None) -> str | None:
-        """What a type of customers means; None if the configuration does not say."""
-        return self._meaning(self._customer_types, customer_type)
-
-    def ticket_state(self, status: str | None) -> str | None:
-        """What a status of interventions means; None if the configuration does not say."""
-        return self._meaning(self._ticket_states, status)
-
-    def frequency(self, code: str | None) -> str | None:
-        """The interval that a frequency stands for; None if the configuration does not say."""
-        return self._meaning(self._frequencies, code)
+    def meaning(self, of: Meanings, code: str | None) -> str | None:
+        """What a code stands for, by the setting of this name; None if it does not say."""
+        return self._meaning(self._meanings[of], code)
 
     def deal_types(self) -> Sequence[Pick]:
         """The types of deals: kpid's pipelines."""
@@ -139,10 +145,6 @@ class Codes:
             return found
         pick = self.picks().get(code)
         return None if pick is None else meanings.get(pick.original.casefold()) or meanings.get(pick.label.casefold())
-
-
-_SAME = {name: name for name in ("prospect", "former", "partner", "competitor", "internal")} | {"suspect": "prospect"}
-_FREQUENCIES = {name: name for name in ("week", "month", "quarter", "year")}
 
 
 def _folded(meanings: Mapping[str, T]) -> dict[str, T]:

@@ -120,7 +120,7 @@ def _finished(row: Row, place: Place) -> Row:
 
 
 def _account(row: Row, place: Place) -> Row:
-    row["lifecycle"] = place.codes.lifecycle(row.get("lifecycle"))
+    row["lifecycle"] = place.codes.meaning("customer_types", row.get("lifecycle"))
     return row
 
 
@@ -141,16 +141,27 @@ def _deal(row: Row, place: Place) -> Row:
 
 
 def _ticket(row: Row, place: Place) -> Row:
-    state = place.codes.ticket_state(row.get("status"))
+    state = place.codes.meaning("ticket_states", row.get("status"))
     row["status"] = state or ("closed" if row.get("closed_at") else "open")
     if row["status"] not in {"solved", "closed"}:
         row["closed_at"] = None
     return row
 
 
+def _activity(row: Row, place: Place) -> Row:
+    """Without a status of its own an event has taken place when its time has come: a time ahead does not count yet."""
+    code = row.get("type")
+    row["type"] = place.codes.meaning("activity_types", code)
+    if code is not None and row["type"] is None:
+        place.warnings[f"events have the type {code}, which `activity_types` does not name: they stay without a type"] = None
+    row["status"] = place.codes.meaning("activity_states", row.get("status")) or "completed"
+    row["occurred_at"] = row.get("occurred_at") or row.get("scheduled_start")
+    return row
+
+
 def _subscription(row: Row, place: Place) -> Row:
     code = row.get("interval")
-    row["interval"] = place.codes.frequency(code)
+    row["interval"] = place.codes.meaning("frequencies", code)
     if code is not None and row["interval"] is None:
         place.warnings[f"contracts have the frequency {code}, which `frequencies` does not name: they do not count"] = None
     row["currency"] = row.get("currency") or place.currency
@@ -159,6 +170,7 @@ def _subscription(row: Row, place: Place) -> Row:
 
 _FINISH: Mapping[str, Callable[[Row, Place], Row]] = {
     "accounts": _account,
+    "activities": _activity,
     "deals": _deal,
     "tickets": _ticket,
     "subscriptions": _subscription,

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from kpid.plugin import ApiSettings, Secret, known_zone
 from kpid_divalto_weavy.tables import TABLES
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "leads", "deals", "tickets", "subscriptions"]
+Entity = Literal["users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "subscriptions"]
 DealState = Literal["open", "won", "lost"]
 STATES: Mapping[str, DealState] = {"ACTIVE": "open", "STARTED": "open", "DRAFTING": "open", "WON": "won", "LOST": "lost"}
 
@@ -29,7 +29,7 @@ class WeavySettings(ApiSettings):
     entities: tuple[Entity, ...] = Field(
         ("users", "pipelines", "accounts", "contacts", "deals"),
         min_length=1,
-        description="What to read. `leads`, `tickets` and `subscriptions` (their tables are not in every project) when named.",
+        description="What to read; `leads`, `activities`, `tickets`, `subscriptions` (not in every project) only if named.",
     )
     company: str | None = Field(None, description="Code of one company; without it the user's own.")
     tables: Mapping[str, str] = Field(
@@ -49,6 +49,12 @@ class WeavySettings(ApiSettings):
     )
     ticket_states: Mapping[str, Literal["new", "open", "pending", "on_hold", "solved", "closed"]] = Field(
         default_factory=dict, description="What a status of interventions means, by code or label."
+    )
+    activity_types: Mapping[str, Literal["call", "meeting", "email", "task", "note", "message"]] = Field(
+        default_factory=dict, description="What a type of events means, by code or label: `Visite client: meeting`."
+    )
+    activity_states: Mapping[str, Literal["planned", "completed", "cancelled", "no_show"]] = Field(
+        default_factory=dict, description="What a status of events means, by code or label; others count as completed."
     )
     frequencies: Mapping[str, Literal["week", "month", "quarter", "half", "year"]] = Field(
         default_factory=dict, description="What a frequency of contracts means, by code: `F3: quarter`."

@@ -64,6 +64,12 @@ TABLES: Mapping[str, Table] = {
         "closed_at": Field("realClosingDate", "instant"), "created_at": Field("creationDate", "instant"),
         "loss_reason": Field("generictype_ID_lossReason", "label"), "deal_ID_origin": _unsure("deal_ID_origin"),
     }),
+    "activities": Table("event", {
+        "subject": _unsure("label"), "type": _unsure("generictype_ID_eventType"), "status": _unsure("generictype_ID_status"),
+        "occurred_at": _unsure("eventDate", "instant"), "scheduled_start": _unsure("startDate", "instant"),
+        "scheduled_end": _unsure("endDate", "instant"), "account_id": _unsure("customer_ID"), "deal_id": _unsure("deal_ID"),
+        "contact_id": _unsure("customercontact_ID"), "owner_id": _unsure("baseuser_ID"),
+    }),
     "tickets": Table("intervention", {
         "subject": Field("title"), "created_at": Field("requestedDate", "instant"), "closed_at": Field("endDate", "instant"),
         "status": Field("generictype_ID_status"), "priority": Field("interventionpriority_ID"),

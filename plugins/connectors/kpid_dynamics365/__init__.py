@@ -1,4 +1,4 @@
-"""Dynamics 365, by the Dataverse Web API 9.2: opportunities, accounts, contacts, leads, activities, cases.
+"""Dynamics 365, by the Dataverse Web API 9.2: opportunities, accounts, contacts, leads, activities, cases, orders.
 
 Needs an app registration in Entra ID with a client secret, and in the environment an *application user* of it whose security role
 has Read for the whole organisation on the tables in use. Tables with change tracking are read by delta links: new, changed
@@ -66,7 +66,8 @@ class DynamicsConnector(Connector[DynamicsSettings]):
             EntityReads("pipelines", mode="full", carries=("stages",)),
             *(changing(entity) for entity in ("accounts", "contacts", "leads")),
             changing("deals", history="since_sync", counted=True),
-            *(changing(entity) for entity in ("activities", "tickets")),
+            *(changing(entity) for entity in ("products", "deal_lines", "activities", "tickets")),
+            *(changing(entity) for entity in ("orders", "campaigns", "campaign_costs")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -77,7 +78,7 @@ class DynamicsConnector(Connector[DynamicsSettings]):
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
         own = self.settings.fields
-        return {name: columns_of(KINDS[name], own.get(name, {})) for name in self.settings.entities if name in KINDS}
+        return {name: columns_of(name, KINDS[name], own.get(name, {})) for name in self.settings.entities if name in KINDS}
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """See :meth:`kpid_dynamics365.changes.Changes.pages`."""

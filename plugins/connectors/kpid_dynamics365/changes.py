@@ -8,9 +8,9 @@ from typing import Any
 
 from kpid.plugin import Cursor, IdPage, Page, SchemaError, SourceContext, dig
 from kpid_dynamics365.endpoints import ROOT, Endpoints
-from kpid_dynamics365.mapping import MAPPERS, PIPELINE, closed_stages, stage_row, team_row, user_row
+from kpid_dynamics365.mapping import PIPELINE, closed_stages, mapper_of, stage_row, team_row, user_row
 from kpid_dynamics365.settings import DynamicsSettings
-from kpid_dynamics365.tables import KINDS, STAGES, TIMES, USERS, Kind
+from kpid_dynamics365.tables import KINDS, STAGES, TIMES, USERS, WITH_MONEY, Kind
 from kpid_dynamics365.tracking import Step, Tracking
 from kpid_dynamics365.values import Place, Record, Row
 
@@ -60,7 +60,7 @@ class Changes:
 
     def _page(self, entity: str, kind: Kind, step: Step, cursor: Cursor, through: datetime | None) -> Page:
         place, warnings = self._place(entity, kind, step.records)
-        to_row = MAPPERS[kind.logical]
+        to_row = mapper_of(entity, kind)
         rows = [to_row(record, place) for record in step.records]
         return Page({entity: rows}, cursor, through, warnings=(*self._absent(kind), *warnings), gone=step.gone)
 
@@ -82,7 +82,7 @@ class Changes:
         place = Place(
             self._context.timezone,
             self._context.currency,
-            self.currencies() if kind.logical == "opportunity" else {},
+            self.currencies() if kind.logical in WITH_MONEY and records else {},
             self._meaning() if kind.logical == "opportunity" else {},
             self._settings.stage_field,
             self._settings.fields.get(entity, {}),

@@ -209,9 +209,11 @@ class Endpoints:
             for _, kind in kinds
         ]
         for (entity, kind), part in zip(kinds, self.batch(definitions), strict=True):
-            wanted = tuple(dict.fromkeys((*kind.columns, *TIMES, *self._settings.fields.get(entity, {}).values())))
             if part.status == 404:
                 continue
+            before = self._found.get(kind.logical, Found(True, (), ()))  # campaigns fill two entities
+            own = self._settings.fields.get(entity, {}).values()
+            wanted = tuple(dict.fromkeys((*kind.columns, *TIMES, *own, *before.select, *before.absent)))
             told = part.body if part.status == 200 and isinstance(part.body, dict) else {}
             known = {str(found.get("LogicalName")) for found in told.get("Attributes", ())}
             absent = tuple(name for name in wanted if known and attribute(name) not in known)

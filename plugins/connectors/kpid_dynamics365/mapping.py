@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from kpid_dynamics365.commerce_rows import campaign_row, cost_row, line_row, order_row, product_row
 from kpid_dynamics365.tables import Kind
 from kpid_dynamics365.values import FORMATTED, Place, Record, Row, core, custom, domain, label, points_to, share
 
@@ -245,11 +246,20 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "email": email_row,
     "task": task_row,
     "incident": ticket_row,
+    "product": product_row,
+    "opportunityproduct": line_row,
+    "salesorder": order_row,
+    "campaign": campaign_row,
 }
 """How a row of each table becomes a canonical one, by the table's logical name."""
 
 
-def columns_of(kinds: Iterable[Kind], fields: Mapping[str, str]) -> frozenset[str]:
+def mapper_of(entity: str, kind: Kind) -> Callable[[Record, Place], Row]:
+    """How a row of a table becomes one of an entity: campaigns fill two."""
+    return cost_row if entity == "campaign_costs" else MAPPERS[kind.logical]
+
+
+def columns_of(entity: str, kinds: Iterable[Kind], fields: Mapping[str, str]) -> frozenset[str]:
     """The canonical columns that tables fill, as far as Dynamics has a value."""
     place = Place(ZoneInfo("UTC"), fields=fields)
-    return frozenset(name for kind in kinds for name in MAPPERS[kind.logical]({kind.key: "0"}, place))
+    return frozenset(name for kind in kinds for name in mapper_of(entity, kind)({kind.key: "0"}, place))

@@ -11,7 +11,10 @@ from pydantic import Field
 from kpid.plugin import ApiSettings, Secret
 from kpid_dynamics365.tables import KINDS
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets"]
+Entity = Literal[
+    "users", "pipelines", "accounts", "contacts", "leads", "deals", "products", "deal_lines", "activities", "tickets", "orders",
+    "campaigns", "campaign_costs",
+]  # fmt: skip
 
 
 class DynamicsSettings(ApiSettings):
@@ -25,10 +28,13 @@ class DynamicsSettings(ApiSettings):
     client_secret: Secret = Field(description="Its client secret: ${env:D365_SECRET}.")
     login_url: str = Field("https://login.microsoftonline.com", description="Where tokens are given; another one in some clouds.")
     entities: tuple[Entity, ...] = Field(
-        ("users", "pipelines", "accounts", "contacts", "leads", "deals", "activities"),
+        (
+            "users", "pipelines", "accounts", "contacts", "leads", "deals", "products", "deal_lines", "activities", "orders",
+            "campaigns", "campaign_costs",
+        ),
         min_length=1,
         description="What to read. `tickets` needs the table of cases and is off unless named.",
-    )
+    )  # fmt: skip
     fields: Mapping[str, Mapping[str, str]] = Field(
         default_factory=dict,
         description="Own columns: `deals: {region: new_region}` fills the column region; other names go into `extra`.",

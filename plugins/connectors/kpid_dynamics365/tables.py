@@ -31,6 +31,10 @@ _ACTIVITY = (
     "subject", "_ownerid_value", "_regardingobjectid_value", "scheduledstart", "scheduledend", "actualstart", "actualend",
     "statecode",
 )  # fmt: skip
+_CAMPAIGN = (
+    "name", "typecode", "statuscode", "_ownerid_value", "proposedstart", "proposedend", "actualstart", "actualend",
+    "totalactualcost", "othercost", "_transactioncurrencyid_value",
+)  # fmt: skip
 _MERGED = ("merged", "_masterid_value")
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {
@@ -88,6 +92,27 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             merges=True,
         ),
     ),
+    "products": (Kind("product", "products", "productid", ("name", "productnumber", "_parentproductid_value", "statecode")),),
+    "deal_lines": (
+        Kind(
+            "opportunityproduct", "opportunityproducts", "opportunityproductid",
+            (
+                "_opportunityid_value", "_productid_value", "quantity", "priceperunit", "manualdiscountamount", "extendedamount",
+                "tax", "_transactioncurrencyid_value",
+            ),
+        ),
+    ),
+    "orders": (
+        Kind(
+            "salesorder", "salesorders", "salesorderid",
+            (
+                "_customerid_value", "_opportunityid_value", "_ownerid_value", "totalamountlessfreight", "totaltax", "statecode",
+                "_transactioncurrencyid_value",
+            ),
+        ),
+    ),
+    "campaigns": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
+    "campaign_costs": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
 }  # fmt: skip
 """The tables that are read by what changed."""
 
@@ -98,6 +123,7 @@ USERS = Kind(
 STAGES = Kind(
     "processstage", "processstages", "processstageid", ("stagename", "stagecategory", "primaryentitytypecode", "_processid_value")
 )
+WITH_MONEY = {"opportunity", "opportunityproduct", "salesorder", "campaign"}
 TIMES = ("createdon", "modifiedon")
 
 

@@ -4,9 +4,10 @@ Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_res
 Client App* (Setup > App Manager; new connected apps and the SOAP login are on their way out) with the scope ``api``, and a user
 with the permissions API Enabled and View All Data, or read access to the objects in use. Versions 31 to 40 retire in Summer '28.
 
-Records are read by ``SystemModstamp`` from ten minutes before the last run's end, since long transactions show late. Deletions
-come from the delete log (15 days), merges from ``queryAll``. Formulas and roll-ups change no modified time, and a user sees only
-what is shared with them: comparing all ids now and then finds both. Limit: calls in 24 hours, which every answer tells.
+A first read of many records goes through Bulk API 2.0. Later ones read by ``SystemModstamp``, from ten minutes before the last
+run's end, since long transactions show late. Deletions come from the delete log (15 days), merges from ``queryAll``. Formulas and
+roll-ups change no modified time, and a user sees only what is shared with them: comparing all ids now and then finds both. Limit:
+calls in 24 hours, which every answer tells.
 """
 
 from __future__ import annotations

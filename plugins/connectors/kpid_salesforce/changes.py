@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
+from kpid_salesforce.bulk import Bulk
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.history import history_rows
 from kpid_salesforce.mapping import MAPPERS, PIPELINE, queue_row, stage_row, user_row
@@ -36,7 +37,8 @@ class Changes:
         self._settings = settings
         self._context = context
         own = {kind.name: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds}
-        self.reading = Reading(api, own, settings.page_size)
+        bulk = Bulk(api, context, timedelta(seconds=settings.bulk_timeout))
+        self.reading = Reading(api, own, settings.page_size, bulk, settings.bulk_above)
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """As of a connector."""

@@ -57,7 +57,8 @@ class Endpoints:
         self._data = f"/services/data/v{settings.api_version}"
         self._batch = str(max(SMALLEST_BATCH, settings.page_size))
         self._budget = Budget(settings.max_daily_share, context.clock, pause=PAUSE, where=context.source_id)
-        self._fields: dict[str, frozenset[str]] = {}
+        self.jobs = f"{self._data}/jobs/query"
+        self._fields: dict[str, Mapping[str, str]] = {}
         self._subject = "Salesforce"
         self._is_home = False
         self._login = settings.client(
@@ -83,6 +84,10 @@ class Endpoints:
         self._login.close()
 
     def get(self, path: str, **options: Any) -> Response:
+        """A question; see :meth:`send`."""
+        return self.send("GET", path, **options)
+
+    def send(self, method: str, path: str, **options: Any) -> Response:
         """A request to the organisation's own instance, which the login names."""
         if not self._is_home:
             self._auth.headers()
@@ -90,7 +95,7 @@ class Endpoints:
             if isinstance(named, str) and _origin(named) != _origin(self._base):
                 self.http.rebase(named, within=DOMAINS)
             self._is_home = True
-        return self.http.get(path, **options)
+        return self.http.request(method, path, **options)
 
     def now(self) -> datetime | None:
         """The server's clock."""
@@ -101,14 +106,14 @@ class Endpoints:
         found = self.get("/services/data/").json()
         return [str(dig(one, "version")) for one in found] if isinstance(found, list) else []
 
-    def fields(self, name: str) -> frozenset[str]:
-        """The fields of an object that we may see; asked once."""
+    def fields(self, name: str) -> Mapping[str, str]:
+        """The fields of an object that we may see, with their types; asked once."""
         if name not in self._fields:
             self._subject = name
             described = dig(self.get(f"{self._data}/sobjects/{name}/describe").json(), "fields")
             if not isinstance(described, list):
                 raise _odd(self.http.name, f"the description of {name}")
-            self._fields[name] = frozenset(str(dig(field, "name")) for field in described)
+            self._fields[name] = {str(dig(field, "name")): str(dig(field, "type")) for field in described}
         return self._fields[name]
 
     def query(self, text: str, *, everything: bool = False) -> Answered:

@@ -7,11 +7,12 @@ that changes meanwhile moves behind the window's end, where the next window meet
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kpid.plugin import Leg, SchemaError
+from kpid_salesforce.bulk import Bulk, NoBulkError
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.faults import AskAgainError
 from kpid_salesforce.history import ORDER
@@ -45,12 +46,16 @@ class Reading:
         api: the organisation.
         own: the company's own fields to ask for, by object.
         page_size: records per query.
+        bulk: reads many records at once.
+        bulk_above: when a first read is left to it.
     """
 
-    def __init__(self, api: Endpoints, own: Mapping[str, Sequence[str]], page_size: int) -> None:
+    def __init__(self, api: Endpoints, own: Mapping[str, Sequence[str]], page_size: int, bulk: Bulk, bulk_above: int) -> None:
         self._api = api
         self._own = own
         self._page = page_size
+        self._bulk = bulk
+        self._bulk_above = bulk_above
 
     def asked(self, kind: Kind) -> list[str]:
         """The fields that we want of an object."""
@@ -63,7 +68,7 @@ class Reading:
             SchemaError: one is absent without which the records mean nothing.
         """
         fields = self._api.fields(kind.name)
-        if lacking := kind.essential - fields:
+        if lacking := kind.essential - fields.keys():
             raise SchemaError(
                 f"{kind.name} has no field {', '.join(sorted(lacking))} that the user may see",
                 where=self._api.http.name,
@@ -77,7 +82,30 @@ class Reading:
         return [name for name in self.asked(kind) if name not in known]
 
     def leg(self, kind: Kind, leg: Leg) -> Iterator[Batch]:
-        """All records of a leg: in the order of ids, or of (change, id) within a window."""
+        """All records of a leg: many by Bulk, else by queries."""
+        is_begun = leg.place is not None and "job" in leg.place
+        if is_begun or (leg.start is None and leg.place is None and self._is_large(kind)):
+            try:
+                yield from self._in_bulk(kind, leg.place)
+            except NoBulkError:
+                leg = replace(leg, place=None)
+            else:
+                return
+        yield from self._by_queries(kind, leg)
+
+    def _is_large(self, kind: Kind) -> bool:
+        try:
+            return self.count(kind) > self._bulk_above
+        except AskAgainError:  # so many that counting them takes too long
+            return True
+
+    def _in_bulk(self, kind: Kind, place: Any) -> Iterator[Batch]:
+        text = soql(self.known(kind), kind.name, self.conditions(kind))
+        for chunk in self._bulk.read(text, self._api.fields(kind.name), place, everything=kind.archived):
+            yield Batch(chunk.records, chunk.place, chunk.is_last)
+
+    def _by_queries(self, kind: Kind, leg: Leg) -> Iterator[Batch]:
+        """In the order of ids, or of (change, id) within a window."""
         place, size = leg.place, self._page
         while True:
             try:

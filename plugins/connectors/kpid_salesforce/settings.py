@@ -46,6 +46,8 @@ class SalesforceSettings(ApiSettings):
         default_factory=dict, description="What stages mean, where Salesforce's own flags do not say it: `Signed: won`."
     )
     page_size: int = Field(2000, ge=1, le=2000, description="Records per query.")
+    bulk_above: int = Field(2000, ge=0, description="First reads of more records than these are made by Bulk API 2.0.")
+    bulk_timeout: float = Field(3600, gt=0, description="Seconds that a job of Bulk may take; then queries are used.")
     max_daily_share: float = Field(0.8, gt=0, le=1, description="Stop when this share of the organisation's API calls is used.")
 
     @model_validator(mode="after")

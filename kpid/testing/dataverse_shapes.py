@@ -1,0 +1,85 @@
+"""The small parts of rows of a fake Dataverse environment: ids, lookups, choices, instants, and how they look in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from kpid.testing.crm import STAGES
+
+ZONE = ZoneInfo("Europe/Berlin")
+"""In which the environment's calendar dates are."""
+CURRENCIES = {
+    f"9e9e9e9e-0000-4000-8000-{number:012d}": (iso, rate)
+    for number, (iso, rate) in enumerate((("EUR", "1"), ("USD", "1.087"), ("CHF", "0.931")), start=1)
+}
+"""By id: code, and how many of it make one unit of the base currency."""
+_FORMATTED = "OData.Community.Display.V1.FormattedValue"
+_LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A reference to a record of another table."""
+
+    id: str | None
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A choice, with its label in the caller's language."""
+
+    value: Any
+    label: str | None = None
+
+
+def stamp(at: datetime | None) -> str | None:
+    """An instant as the API writes it."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rendered(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Columns with their annotations, in JSON values."""
+    for name, value in fields.items():
+        match value:
+            case Lookup(id=found, table=table):
+                yield name, found
+                if found is not None:
+                    yield f"{name}@{_LOGICAL}", table
+            case Option(value=chosen, label=label):
+                yield name, chosen
+                if label is not None:
+                    yield f"{name}@{_FORMATTED}", label
+            case Decimal():
+                yield name, float(value)
+            case datetime():
+                yield name, stamp(value)
+            case date():
+                yield name, value.isoformat()
+            case _:
+                yield name, value
+
+
+def attribute(column: str) -> str:
+    """What the metadata call a column: a lookup's column is ``_ownerid_value``, its attribute ``ownerid``."""
+    return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
+
+
+def vendor_id(kind: str, number: int) -> str:
+    """A GUID, the same in every run; closing is a state, not a stage, and has no GUID."""
+    if kind == "stages":
+        names = list(STAGES)
+        if number <= len(names) and STAGES[names[number - 1]][1] != "open":
+            return names[number - 1]
+    return f"{sum(map(ord, kind)):08x}-0000-4000-8000-{number:012d}"
+
+
+def sales_stages() -> list[dict[str, Any]]:
+    """The options of the choice ``salesstage``."""
+    names = ("Qualifizieren", "Entwickeln")
+    return [{"Value": at, "Label": {"UserLocalizedLabel": {"Label": name}}} for at, name in enumerate(names)]
