@@ -55,6 +55,8 @@ class DynamicsBench(CrmBench):
         clock = FakeClock()
         super().__init__(FakeDataverse(clock=clock), clock)
         self.entities = tuple(self.compared)
+        self.more: dict[str, Any] = {}
+        """Further options of every connector."""
 
     def options(self) -> dict[str, Any]:
         return {
@@ -70,7 +72,7 @@ class DynamicsBench(CrmBench):
         }
 
     def connector(self, **options: Any) -> DynamicsConnector:
-        return DynamicsConnector(DynamicsSettings(**{**self.options(), **options}), self.context())
+        return DynamicsConnector(DynamicsSettings(**{**self.options(), **self.more, **options}), self.context())
 
     def column(self, record: Record, column: str) -> Any:
         is_open = record.kind == "deals" and record.values.get("state") == "open"  # some open deals hold an old closing
