@@ -18,7 +18,7 @@ from kpid.clock import Clock
 from kpid.testing.api import Answer, FakeApi, Request
 from kpid.testing.crm import Crm, Record
 from kpid.testing.salesforce_bulk import BulkJobs
-from kpid.testing.salesforce_objects import OBJECTS, field_type, records_of, sf_id, shown_value
+from kpid.testing.salesforce_objects import OBJECTS, field_type, made_of, records_of, sf_id, shown_value
 from kpid.testing.salesforce_soql import Query, SoqlError, parse
 from kpid.testing.vendor import Daily, Tokens, VendorApi
 
@@ -229,7 +229,8 @@ class FakeSalesforce(VendorApi):
             epoch = datetime(2020, 1, 1, tzinfo=UTC)
             records = [Record("queues", key, {"name": name}, epoch, epoch) for key, name in self.queues.items()]
         else:
-            keys = query.bound("OpportunityId" if query.object == "OpportunityHistory" else "Id", "IN")
+            parent = {"OpportunityHistory": "OpportunityId", "OrderItem": "OrderId"}.get(query.object, "Id")
+            keys = query.bound(parent, "IN")
             records = [*records_of(self.crm, query.object, gone=gone, keys=keys)]
         fields = OBJECTS[query.object].fields
         start, end = query.bound("SystemModstamp", ">="), query.bound("SystemModstamp", "<")
@@ -283,7 +284,8 @@ class FakeSalesforce(VendorApi):
             return refusal(400, "INVALID_REPLICATION_DATE", "startDate or endDate is out of range")
         lines = [*self.told_gone.get(name, ())]
         for kind in OBJECTS[name].kinds:
-            lines += [(record.id, record.deleted_at) for record in self.crm.gone(kind) if record.deleted_at is not None]
+            gone = (one for record in self.crm.gone(kind) for one in made_of(OBJECTS[name], record))
+            lines += [(record.id, record.deleted_at) for record in gone if record.deleted_at is not None]
         told = [{"id": key, "deletedDate": shown_value(at)} for key, at in lines if start <= at.replace(second=0) < end]
         covered = {"earliestDateAvailable": shown_value(earliest), "latestDateCovered": shown_value(end)}
         return Answer(200, {"deletedRecords": told, **covered})

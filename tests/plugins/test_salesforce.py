@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError
 from kpid.testing import Answer, ConnectorContract, FakeApi, MemorySync, faults
+from kpid.testing.bench import compare_rows
 from kpid.testing.crm_life import fill
 from kpid.testing.salesforce import CLIENT_ID, refusal
 from tests.vendors.salesforce import SalesforceBench
@@ -249,6 +250,44 @@ def test_own_fields_fill_columns_and_extra(bench):
     options["fields"]["deals"]["colour"] = "Own_Field__c"
     row = synced(bench, **options).live("deals")[deal]
     assert (row["region"], row["extra"]) == ("North", {"colour": "North"})
+
+
+EVERYTHING = (
+    "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
+    "order_lines", "campaigns", "campaign_members",
+)  # fmt: skip
+
+
+def test_everything_can_be_read(bench):
+    bench.chosen["entities"] = EVERYTHING
+    fill(bench.crm, 60)
+    held = synced(bench)
+    for entity, truth in bench.truths().items():
+        compare_rows(truth, held.live(entity), entity)
+    assert len(held.live("order_lines")) == len(held.live("orders")) == 12
+    assert {row["amount"] for row in held.live("campaign_costs").values()} == {Decimal("4100.0")}
+    assert held.warnings == []
+
+
+def test_drafts_are_no_orders(bench):
+    bench.chosen["entities"] = ("orders",)
+    made = [bench.crm.create("orders", {"status_code": code, "status": code}) for code in ("Draft", "Activated", "Expired")]
+    rows = synced(bench).live("orders")
+    assert {made.index(key): row["status"] for key, row in rows.items()} == {1: "placed", 2: "cancelled"}
+    assert synced(bench, order_states={"Activated": "paid"}).live("orders")[made[1]]["status"] == "paid"
+
+
+def test_a_discount_is_an_amount(bench):
+    bench.chosen["entities"] = ("deal_lines",)
+    line = {"quantity": Decimal(4), "unit_price": Decimal(50), "discount_percent": Decimal("12.5")}
+    made = bench.crm.create("lines", line)
+    assert synced(bench).live("deal_lines")[made]["discount"] == 25
+
+
+def test_open_cases_mean_what_the_configuration_says(bench):
+    ticket = bench.crm.create("tickets", {"subject": "Question", "status": "Waiting"})
+    assert synced(bench).live("tickets")[ticket]["status"] == "open"
+    assert synced(bench, ticket_states={"Waiting": "pending"}).live("tickets")[ticket]["status"] == "pending"
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
 from kpid_salesforce.bulk import Bulk
+from kpid_salesforce.commerce_rows import cost_row
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.history import history_rows
 from kpid_salesforce.mapping import MAPPERS, PIPELINE, queue_row, stage_row, user_row
@@ -79,11 +80,16 @@ class Changes:
         rows = {entity: [to_row(record, place) for record in records]}
         if entity == "deals" and records:
             rows |= history_rows(self.reading.history([str(record["Id"]) for record in records]))
+        if entity == "campaigns":
+            rows["campaign_costs"] = [cost_row(record, place) for record in records]
         return rows
 
     def _place(self, entity: str) -> Place:
         settings, context = self._settings, self._context
-        return Place(context.timezone, context.currency, settings.stages, settings.fields.get(entity, {}))
+        states: Mapping[str, str] = {"tickets": settings.ticket_states, "orders": settings.order_states}.get(
+            entity, settings.stages
+        )
+        return Place(context.timezone, context.currency, states, settings.fields.get(entity, {}))
 
     def _warnings(self, kind: Kind) -> tuple[str, ...]:
         absent = ", ".join(self.reading.absent(kind))
