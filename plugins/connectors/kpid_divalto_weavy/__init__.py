@@ -77,8 +77,11 @@ class WeavyConnector(Connector[WeavySettings]):
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
-        carried = ["stages"] if "pipelines" in self.settings.entities else []
-        return {name: columns_of(name, self.settings.natives_of(name)) for name in (*self.settings.entities, *carried)}
+        names = [*self.settings.entities, *(["stages"] if "pipelines" in self.settings.entities else [])]
+        filled = {name: columns_of(name, self.settings.natives_of(name)) for name in names}
+        if "stages" in filled and self.settings.stages:
+            filled["stages"] |= {"state"}
+        return filled
 
     def asks(self, entity: str) -> frozenset[str]:
         """Native names of the fields."""
