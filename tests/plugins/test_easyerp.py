@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -320,6 +321,12 @@ def test_one_of_two_kinds_of_orders_is_read(bench):
     orders = synced(bench, orders_from="orders").live("orders")
     assert invoices.keys() == orders.keys() == bench.crm.living("orders").keys()
     assert not any("orders" in request.path and "quotations" in request.path for request in bench.api.requests)
+
+
+def test_refunds_come_with_what_they_are_of(bench):
+    order = bench.crm.create("orders", {"net_amount": Decimal("99.50"), "currency": "EUR", "refunded": Decimal("20.25")})
+    (row,) = synced(bench).live("refunds").values()
+    assert (row["order_id"], row["amount"], row["currency"]) == (order, Decimal("20.25"), "EUR")
 
 
 def test_settings_name_what_is_wrong():
