@@ -468,6 +468,27 @@ def test_what_a_killed_process_left_behind_is_removed_by_the_next_one(bench, tem
     assert not left.exists()
 
 
+def test_what_another_process_uses_is_left_alone(bench):
+    bench.add(90)
+    with connected(bench.connector(page_rows=10)) as connector, connected(bench.connector()) as other:
+        pages = connector.pages("deals", None, bench.clock.now())
+        next(pages)
+        file = Path(bench.tap.starts()[-1]["config_file"])
+        assert other.check()[0].ok
+        assert file.exists()
+        list(pages)
+        assert not file.exists()
+
+
+def test_refused_credentials_are_not_tried_for_each_entity(bench):
+    bench.revoke()
+    with connected(bench.connector()) as connector:
+        for entity in ("accounts", "deals"):
+            with pytest.raises(ConnectorError, match="exit code 1"):
+                list(connector.pages(entity, None, bench.clock.now()))
+    assert len(bench.tap.starts(discover=True)) == 1
+
+
 @pytest.mark.parametrize("trouble", ["refused", "killed", "garbage", "no catalog"])
 def test_no_error_tells_a_secret(bench, trouble):
     bench.tap.habits.noise = 40
