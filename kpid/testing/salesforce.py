@@ -55,7 +55,7 @@ class FakeSalesforce(VendorApi):
 
     Attributes:
         multi_currency: records have a currency.
-        queues: names of queues by id.
+        metadata: of objects that are not the neutral CRM's (queues, currencies) the records, by object and id.
         own_fields: by object the company's own, whose values records have under these names.
         told_gone: further lines of the delete log by object: id and instant.
         log_reach: how far the delete log goes back.
@@ -72,7 +72,7 @@ class FakeSalesforce(VendorApi):
         self.daily = Daily(100_000)
         self.page = page
         self.multi_currency = True
-        self.queues: dict[str, str] = {}
+        self.metadata: dict[str, dict[str, dict[str, Any]]] = {}
         self.own_fields: dict[str, set[str]] = {}
         self.told_gone: dict[str, list[tuple[str, datetime]]] = {}
         self.log_reach = REACH
@@ -225,9 +225,9 @@ class FakeSalesforce(VendorApi):
 
     def found(self, query: Query, *, gone: bool) -> list[Record]:
         """What a query finds, in its order."""
-        if query.object == "Group":
+        if not OBJECTS[query.object].kinds:
             epoch = datetime(2020, 1, 1, tzinfo=UTC)
-            records = [Record("queues", key, {"name": name}, epoch, epoch) for key, name in self.queues.items()]
+            records = [Record("", key, values, epoch, epoch) for key, values in self.metadata.get(query.object, {}).items()]
         else:
             parent = {"OpportunityHistory": "OpportunityId", "OrderItem": "OrderId"}.get(query.object, "Id")
             keys = query.bound(parent, "IN")

@@ -132,6 +132,7 @@ _COMMON: Mapping[str, Field] = {
 }
 _OWNED: Mapping[str, Field] = {**_COMMON, "OwnerId": value("owner_id")}
 _MONEY: Mapping[str, Field] = {"CurrencyIsoCode": value("currency", "EUR")}
+_RATE: Mapping[str, Field] = {"IsoCode": value("IsoCode"), "ConversionRate": value("ConversionRate")}
 _MERGEABLE: Mapping[str, Field] = {**_OWNED, "MasterRecordId": lambda record, _: record.merged_into}
 _PERSON: Mapping[str, Field] = {"Name": value("name"), "Email": value("email"), "LeadSource": value("lead_source")}
 _ABOUT: Mapping[str, Field] = {
@@ -149,6 +150,10 @@ OBJECTS: Mapping[str, SObject] = {
         },
     ),
     "Group": SObject((), {**_COMMON, "Name": value("name"), "Type": lambda *_: "Queue", "Email": value("email")}),
+    "CurrencyType": SObject((), {**_COMMON, **_RATE, "IsCorporate": value("IsCorporate", False)}),
+    "DatedConversionRate": SObject(
+        (), {**_COMMON, **_RATE, "StartDate": value("StartDate"), "NextStartDate": value("NextStartDate")}
+    ),
     "OpportunityStage": SObject(
         ("stages",),
         {

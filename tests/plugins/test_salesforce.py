@@ -50,7 +50,7 @@ def queries(bench, word=""):
 
 def test_a_whole_organisation_is_read(bench):
     fill(bench.crm, 120)
-    bench.api.queues = {"00GKP0000000001AAA": "Unclaimed"}
+    bench.api.metadata["Group"] = {"00GKP0000000001AAA": {"name": "Unclaimed"}}
     held = synced(bench)
     for entity, truth in bench.truths().items():
         assert held.live(entity).keys() == truth.keys(), entity
@@ -282,6 +282,27 @@ def test_a_discount_is_an_amount(bench):
     line = {"quantity": Decimal(4), "unit_price": Decimal(50), "discount_percent": Decimal("12.5")}
     made = bench.crm.create("lines", line)
     assert synced(bench).live("deal_lines")[made]["discount"] == 25
+
+
+def test_rates_are_told_with_their_dates_or_without(bench):
+    bench.chosen["entities"] = ("fx_rates",)
+    euro, dollar = (
+        {"IsoCode": "EUR", "ConversionRate": 1, "IsCorporate": True},
+        {"IsoCode": "USD", "ConversionRate": Decimal("1.25")},
+    )
+    bench.api.metadata["CurrencyType"] = {"1": euro, "2": dollar}
+    (row,) = synced(bench).live("fx_rates").values()
+    assert (row["from_currency"], row["to_currency"], row["rate"]) == ("USD", "EUR", Decimal("0.8"))
+    spans = [("2026-01-01", "2026-07-01"), ("2026-07-01", "9999-12-31")]
+    dated = {str(n): {**dollar, "StartDate": start, "NextStartDate": end} for n, (start, end) in enumerate(spans)}
+    bench.api.metadata["DatedConversionRate"] = dated
+    rows = synced(bench).live("fx_rates").values()
+    assert [(row["valid_from"], row["valid_to"]) for row in rows] == [("2026-01-01", "2026-07-01"), ("2026-07-01", None)]
+    bench.api.forbidden.add("DatedConversionRate")
+    assert len(synced(bench).live("fx_rates")) == 1
+    bench.api.forbidden.add("CurrencyType")
+    with pytest.raises(SchemaError, match="may not read CurrencyType"):
+        synced(bench)
 
 
 def test_open_cases_mean_what_the_configuration_says(bench):

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
+from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SchemaError, SourceContext, Tombstone
 from kpid_salesforce.bulk import Bulk
-from kpid_salesforce.commerce_rows import cost_row
+from kpid_salesforce.commerce_rows import cost_row, rate_row
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.history import history_rows
 from kpid_salesforce.mapping import MAPPERS, PIPELINE, queue_row, stage_row, user_row
-from kpid_salesforce.objects import BY_NAME, KINDS, QUEUES, STAGES, USERS, Kind, soql
+from kpid_salesforce.objects import BY_NAME, CURRENCIES, KINDS, QUEUES, RATES, STAGES, USERS, Kind, soql
 from kpid_salesforce.reading import Reading, whole_minute
 from kpid_salesforce.settings import SalesforceSettings
 from kpid_salesforce.values import Place, Record
@@ -48,6 +48,8 @@ class Changes:
                 yield self._users(until)
             case "pipelines":
                 yield self._stages(until)
+            case "fx_rates":
+                yield self._rates(until)
             case _:
                 course = Course([kind.name for kind in KINDS[entity]], cursor, until, overlap=OVERLAP)
                 yield from course.still()
@@ -65,6 +67,17 @@ class Changes:
         stages = [stage_row(record, place) for record in self._all(STAGES)]
         pipeline = {"native_id": PIPELINE, "name": "Sales", "sort_order": 0}
         return Page({"pipelines": [pipeline], "stages": stages}, through=until)
+
+    def _rates(self, until: datetime) -> Page:
+        """Rates with their dates, if the organisation keeps such."""
+        currencies = self._all(CURRENCIES)
+        corporate = next((str(record["IsoCode"]) for record in currencies if record.get("IsCorporate")), "")
+        try:
+            rates = self._all(RATES)
+        except SchemaError:
+            rates = []
+        rows = [row for record in rates or currencies if (row := rate_row(record, corporate))]
+        return Page({"fx_rates": rows}, through=until)
 
     def _all(self, kind: Kind, conditions: Sequence[str] = ()) -> list[Record]:
         return self._api.query(soql(self.reading.known(kind), kind.name, conditions, ("Id",))).records

@@ -7,6 +7,8 @@ from typing import Any
 
 from kpid_salesforce.values import Place, Record, Row, core, custom, midnight
 
+FIRST_DAY = "1970-01-01"
+"""Rates without dates hold for ever."""
 ORDER_STATES = {"Canceled": "cancelled", "Cancelled": "cancelled", "Expired": "cancelled"}
 
 
@@ -125,6 +127,22 @@ def case_row(record: Record, place: Place) -> Row:
         "last_solved_at": closed,
         "closed_at": closed,
         **custom(record, place, "tickets"),
+    }
+
+
+def rate_row(record: Record, corporate: str) -> Row | None:
+    """What a currency is worth in the company's own; None for that one itself. Salesforce says it the other way round."""
+    code, rate = record.get("IsoCode"), _number(record.get("ConversionRate"))
+    if not code or code == corporate or not rate:
+        return None
+    return {
+        **core(record),
+        "from_currency": code,
+        "to_currency": corporate,
+        "valid_from": record.get("StartDate") or FIRST_DAY,
+        "valid_to": None if str(record.get("NextStartDate")).startswith("9999") else record.get("NextStartDate"),
+        "rate": (1 / rate).quantize(Decimal("1e-10")),
+        "origin": "Salesforce",
     }
 
 

@@ -50,6 +50,10 @@ class Kind:
 USERS = Kind("User", ("Name", "Email", "IsActive", "ManagerId", "TimeZoneSidKey", "UserRole.Name"))
 QUEUES = Kind("Group", ("Name", "Email"))
 STAGES = Kind("OpportunityStage", ("ApiName", "MasterLabel", "SortOrder", "DefaultProbability", "IsClosed", "IsWon", "IsActive"))
+RATES = Kind("DatedConversionRate", ("IsoCode", "ConversionRate", "StartDate", "NextStartDate"))
+CURRENCIES = Kind("CurrencyType", ("IsoCode", "ConversionRate", "IsCorporate"), essential=frozenset({"IsCorporate"}))
+WHOLE: Mapping[str, Kind] = {"users": USERS, "pipelines": STAGES, "fx_rates": CURRENCIES}
+"""What is read as a whole each time."""
 HISTORY = Kind(
     "OpportunityHistory",
     ("OpportunityId", "StageName", "Amount", "Probability", "CloseDate", "ForecastCategory", "CreatedById"),

@@ -11,7 +11,7 @@ from kpid.plugin import ApiSettings, Secret
 
 Entity = Literal[
     "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
-    "order_lines", "campaigns", "campaign_members",
+    "order_lines", "campaigns", "campaign_members", "fx_rates",
 ]  # fmt: skip
 State = Literal["open", "won", "lost"]
 TicketState = Literal["new", "open", "pending", "on_hold", "solved"]
