@@ -65,7 +65,7 @@ class DynamicsBench(CrmBench):
             "tenant": TENANT,
             "client_id": "a1b2c3d4-0000-4000-8000-00000000c11e",
             "client_secret": CLIENT_SECRET,
-            "entities": ["users", "pipelines", *self.entities],
+            "entities": ["users", "pipelines", *self.entities, "fx_rates"],
             "page_size": self.cap,
             "allow_private": True,
             "read_timeout": 0.3,
