@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from kpid_easyerp import EasyErpSettings
 
 from kpid.plugin import AuthError, ConnectorError, KpidError, SchemaError
-from kpid.testing import ConnectorContract, MemorySync, faults
+from kpid.testing import ConnectorContract, MemorySync, Walk, faults
 from kpid.testing.bench import compare, connected
 from kpid.testing.crm_life import add_lead, fill
 from kpid.testing.easyerp import PASSWORD
@@ -334,3 +335,25 @@ def test_settings_name_what_is_wrong():
         EasyErpSettings(base_url="https://erp.example.com", login="a", password="b", fields={"orders": {"a": "b"}})
     with pytest.raises(ValueError, match="not a time zone"):
         EasyErpSettings(base_url="https://erp.example.com", login="a", password="b", server_timezone="Mars/Base")
+
+
+def test_a_field_named_later_is_filled_into_old_rows(bench, tmp_path):
+    with Walk(bench, tmp_path, random.Random(1)) as walk:
+        first = bench.add(5)
+        walk.sync_calmly()
+        bench.clock.advance(timedelta(days=3))
+        bench.chosen = bench.add_field("region", dict.fromkeys(first, "north"))
+        walk.sync_calmly()
+        assert {row["native_id"] for row in walk.rows("deals", where="region = 'north'")} == set(first)
+
+
+def test_stages_are_observed(bench, tmp_path):
+    with Walk(bench, tmp_path, random.Random(1)) as walk:
+        (deal,) = bench.add(1)
+        walk.sync_calmly()
+        for stage in ("offer", "won"):
+            bench.clock.advance(timedelta(days=1))
+            bench.crm.move(deal, stage)
+            walk.sync_calmly()
+        walk.check_observed_history()
+        assert len(walk.rows("deal_stage_history")) == 3
