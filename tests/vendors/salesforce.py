@@ -119,6 +119,7 @@ class SalesforceBench(CrmBench):
         super().prepare(folder, chance)
         others = [entity for entity in self.compared if entity not in {"accounts", "deals"}]
         self.chosen["entities"] = ("users", "pipelines", "accounts", "deals", *chance.sample(others, 3))
+        self.mergeable = tuple(kind for kind in self.mergeable if kind in self.chosen["entities"])  # merges are told with these
         self.api.page = chance.choice([3, 200, 2000])
         self.chosen |= {"page_size": chance.choice([7, 40, 2000]), "bulk_above": chance.choice([0, 2000])}
 
