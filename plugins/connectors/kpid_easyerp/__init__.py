@@ -121,6 +121,10 @@ class EasyErpConnector(Connector[EasyErpSettings]):
 
     def check(self) -> Sequence[Finding]:
         """Log in, try every list, and look for the configured stages and fields."""
+        try:
+            self._api.now()
+        except ConnectorError as error:  # once is enough: wrong passwords may be counted
+            return [Finding(f"{self.context.source_id}: login", False, error.what, error.hint or "")]
         return [finding for reads in self.reads() for finding in self._check(reads.entity)]
 
     def _check(self, entity: str) -> Iterator[Finding]:
