@@ -80,6 +80,15 @@ def test_a_stage_that_is_entered_twice_has_two_intervals():
     ]  # fmt: skip
 
 
+def test_a_field_has_a_history_from_its_first_value_on():
+    amounts = [(None, "1"), (Decimal("5.0"), "2"), (None, "3")]
+    records = [
+        {"Id": at, "OpportunityId": "006", "StageName": "A", "CreatedDate": at, "Amount": amount} for amount, at in amounts
+    ]
+    rows = history_rows(records)["deal_field_history"]
+    assert [(row["value"], row["valid_from"], row["valid_to"]) for row in rows] == [("5", "2", "3"), (None, "3", None)]
+
+
 def test_a_rate_of_zero_is_none():
     assert rate_row({"Id": "1", "IsoCode": "USD", "ConversionRate": Decimal(0)}, "EUR") is None
 

@@ -42,10 +42,9 @@ def _last_of_an_instant(records: Iterable[Record]) -> Iterator[Record]:
 
 def _changes(versions: Sequence[Record], field: str) -> Iterator[tuple[Record, Any]]:
     """The versions with which a field got another value, and the instants at which it got the next one."""
-    changed = [
-        version for place, version in enumerate(versions) if place == 0 or version.get(field) != versions[place - 1].get(field)
-    ]
-    for version, following in zip(changed, [*changed[1:], {}], strict=True):
+    before = [None, *(version.get(field) for version in versions)]  # a field that was empty from the start has no history yet
+    changed = [version for version, old in zip(versions, before, strict=False) if version.get(field) != old]
+    for version, following in zip(changed, [*changed[1:], {}], strict=False):
         yield version, following.get("CreatedDate")
 
 
