@@ -67,7 +67,7 @@ def test_the_history_is_that_of_the_stages(bench):
     found = {deal: [] for deal in bench.crm.living("deals")}
     for row in rows:
         found[row["deal_id"]].append((row["stage_id"], row["valid_from"], row["valid_to"]))
-    assert {deal: len(bench.intervals(deal)) for deal in found} == {deal: len(intervals) for deal, intervals in found.items()}
+    assert {deal: len(bench.crm.intervals(deal)) for deal in found} == {deal: len(intervals) for deal, intervals in found.items()}
 
 
 def test_a_change_of_the_amount_is_no_change_of_the_stage(bench):

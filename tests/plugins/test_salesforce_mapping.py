@@ -80,6 +80,16 @@ def test_a_stage_that_is_entered_twice_has_two_intervals():
     ]  # fmt: skip
 
 
+def test_what_is_written_later_for_an_instant_takes_the_place_of_what_was_read_before():
+    def version(number, stage, at):
+        return {"Id": f"008{number}", "OpportunityId": "006", "StageName": stage, "CreatedDate": at}
+
+    early = [version(1, "A", "1"), version(2, "B", "2")]
+    before, after = (history_rows(found)["deal_stage_history"] for found in (early, [*early, version(3, "A", "2")]))
+    assert [row["native_id"] for row in before] == [row["native_id"] for row in after]
+    assert [row["stage_id"] for row in after] == ["A", "A"]
+
+
 def test_a_field_has_a_history_from_its_first_value_on():
     amounts = [(None, "1"), (Decimal("5.0"), "2"), (None, "3")]
     records = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -129,14 +128,4 @@ class SalesforceBench(CrmBench):
             interval = (row["stage_id"].partition(":")[2], row["valid_from"], row["valid_to"])
             found.setdefault(row["deal_id"].partition(":")[2], []).append(interval)
         for deal in self.crm.living("deals"):
-            assert found[deal] == self.intervals(deal), deal
-
-    def intervals(self, deal: str) -> list[tuple[str, datetime, datetime | None]]:
-        """The stages of a deal, without moves that led back within one instant."""
-        found: list[tuple[str, datetime, datetime | None]] = []
-        for stage, start, end in self.crm.intervals(deal):
-            if found and found[-1][0] == stage:
-                found[-1] = (stage, found[-1][1], end)
-            else:
-                found.append((stage, start, end))
-        return found
+            assert found[deal] == self.crm.intervals(deal), deal
