@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 from kpid.clock import SystemClock
@@ -14,6 +14,8 @@ from kpid.errors import PluginError
 from kpid.plugin import Connector, ConnectorInfo, EntityReads, Known, SourceContext
 from kpid.plugin.entities import ENTITIES
 from kpid.registry import Plugins
+
+T = TypeVar("T")
 
 DELETES = {
     "pass": "told",
@@ -35,6 +37,8 @@ class _Declared:
     reads: tuple[EntityReads, ...]
     fills: Mapping[str, frozenset[str]]
     known: Mapping[str, Known]
+    usual: frozenset[str]
+    """The entities that are read without being named in ``entities``."""
 
 
 def list_capabilities(plugins: Plugins, distribution: str | None = None) -> list[dict[str, Any]]:
@@ -59,7 +63,8 @@ def reference(plugins: Plugins, distribution: str = "kpid") -> str:
         "`make reference` writes this page from what the connectors declare; a test holds them together.",
         "",
         "What a source of yours can tell depends on its settings, too: `kpid sources` says it for each, and `kpid check --kpis`",
-        "which KPIs follow. How to write one: `docs/write-a-connector.md`.",
+        "which KPIs follow. What is marked (if named) is read when `entities` names it; the first two tables count it.",
+        "How to write a connector: `docs/write-a-connector.md`.",
     ]
     told = [one for one in declared if one.reads]
     lines += ["", "## Entities", "", *_table(["entity", *(f"`{one.name}`" for one in told)], _matrix(told))]
@@ -86,13 +91,31 @@ def _declared(plugins: Plugins, distribution: str | None) -> Iterator[_Declared]
 
 def _ask(name: str, info: ConnectorInfo) -> _Declared:
     if not info.example:
-        return _Declared(name, info.summary, (), {}, {})
+        return _Declared(name, info.summary, (), {}, {}, frozenset())
+    usual = frozenset(_reads(info, {}, lambda connector: [reads.entity for reads in connector.reads()]))
+    every = {"entities": choices} if (choices := _choices(info)) else {}
+    return _reads(
+        info,
+        every,
+        lambda one: _Declared(name, info.summary, tuple(one.reads()), one.fills(), one.capabilities(), usual),
+    )
+
+
+def _reads(info: ConnectorInfo, more: Mapping[str, Any], question: Callable[[Connector[Any]], T]) -> T:
+    """Ask a connector that is made of its example."""
     context = SourceContext("example", ZoneInfo("UTC"), Path(), SystemClock())
-    connector: Connector[Any] = info.connector(info.connector.Settings(**info.example), context)
+    connector: Connector[Any] = info.connector(info.connector.Settings(**{**info.example, **more}), context)
     try:
-        return _Declared(name, info.summary, tuple(connector.reads()), connector.fills(), connector.capabilities())
+        return question(connector)
     finally:
         connector.close()
+
+
+def _choices(info: ConnectorInfo) -> tuple[str, ...]:
+    """All entities that can be named, if the settings list them: ``tuple[Literal["deals", ...], ...]``."""
+    found = info.connector.Settings.model_fields.get("entities")
+    inner = get_args(found.annotation)[:1] if found else ()
+    return tuple(name for name in get_args(inner[0]) if isinstance(name, str)) if inner else ()
 
 
 def _rows(one: _Declared) -> Iterator[dict[str, Any]]:
@@ -111,6 +134,7 @@ def _rows(one: _Declared) -> Iterator[dict[str, Any]]:
                 "listing": reads.listing,
                 "counted": reads.counted,
                 "columns": None if columns is None else sorted(columns),
+                "usual": reads.entity in one.usual,
             }
 
 
@@ -121,7 +145,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         return [f"`{row['entity']}`", f"with `{row['carried_by']}`", "", "", "", "", "", filled]
     is_full = row["mode"] == "full"
     return [
-        f"`{row['entity']}`",
+        f"`{row['entity']}`{'' if row['usual'] else ' (if named)'}",
         "whole" if is_full else "changes",
         "" if is_full else GRAIN[row["grain"]],
         DELETES["absence" if is_full else row["deletes"]],

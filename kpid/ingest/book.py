@@ -65,13 +65,13 @@ class Book:
         with self._store.write() as connection:
             syncs.close_abandoned(connection, self._source, self._clock.now())
 
-    def waiting(self) -> DeferredError | None:
-        """The source's own wish to be left alone for longer, if it has one."""
+    def waiting(self) -> syncs.SyncRun | None:
+        """The sync at which the source asked to be left alone for longer than until now, if it did."""
         with self._store.read() as connection:
             last = syncs.deferred(connection, self._source)
         if last is None or last.deferred_until is None or last.deferred_until <= self._clock.now():
             return None
-        return DeferredError(last.error or "the source asked to be left alone", last.deferred_until)
+        return last
 
     def unfilled(self, warehouse: Warehouse, reads: Sequence[EntityReads]) -> None:
         """What the source filled once and does not any more: a file that was taken away, an entity that was left out."""

@@ -110,7 +110,7 @@ def sync_source(
         reads = _chosen(name, all_reads, entities)
         waiting = None if full or force else book.waiting()
         if waiting is not None:
-            return SyncResult(name, (), started, clock.now(), deferred_until=waiting.until, deferred_why=str(waiting))
+            return SyncResult(name, (), started, clock.now(), deferred_until=waiting.deferred_until, deferred_why=waiting.error)
         until = ask(name, connector, connector.server_time) or started
     except DeferredError as error:
         done = book.finish(book.start(reads[0].entity), reads[0].entity, Tally(), "deferred", error)

@@ -14,7 +14,7 @@ from kpid.testing.api import Answer, Request
 from kpid.testing.crm import Crm, Record
 from kpid.testing.dataverse_batch import answered, asked
 from kpid.testing.dataverse_query import RefusedError, page_size, query_of, refusal, wanted_ids, window_of
-from kpid.testing.dataverse_shapes import CURRENCIES, attribute, rendered, sales_stages, stamp, vendor_id
+from kpid.testing.dataverse_shapes import BASE, CURRENCIES, Currencies, attribute, rendered, sales_stages, stamp, vendor_id
 from kpid.testing.dataverse_tables import TABLES, TableOf, closings
 from kpid.testing.vendor import Limit, Tokens, VendorApi, shown
 
@@ -69,6 +69,7 @@ class FakeDataverse(VendorApi):
         token_days: how long a delta link is good for.
         refuses_with: status of the answer to a delta link that is too old.
         teams: names of teams by id.
+        currencies: with their rates.
         own: the company's own columns: by kind and column, values by id.
     """
 
@@ -86,6 +87,7 @@ class FakeDataverse(VendorApi):
         self.token_days = 7
         self.refuses_with = 400
         self.teams = {TEAM: "Vertrieb Nord"}
+        self.currencies = Currencies(self._true_clock.now() - timedelta(days=900))
         self.own: dict[str, dict[str, dict[str, Any]]] = {}
         self._tokens: list[_Token] = []
         self._reads: list[_Read] = []
@@ -149,6 +151,9 @@ class FakeDataverse(VendorApi):
 
     def _definition(self, request: Request) -> Answer:
         name = request.match["name"]
+        if name == Currencies.logical:
+            columns = [{"LogicalName": column} for column in Currencies.columns]
+            return Answer(200, {"LogicalName": name, "ChangeTrackingEnabled": False, "Attributes": columns})
         table = next((table for table in TABLES.values() if table.logical == name and table.set not in self.absent), None)
         if table is None:
             return refusal(404, "0x80060888", f"Entity {name} does not exist").answer
@@ -163,12 +168,11 @@ class FakeDataverse(VendorApi):
                 raise refusal(404, "0x8006088a", f"Resource not found for the segment '{name}'.")
             if name in _CLOSES:
                 return self._closings(name, request)
-            if name == "transactioncurrencies":
-                rows = [
-                    {"transactioncurrencyid": key, "isocurrencycode": iso, "exchangerate": float(rate)}
-                    for key, (iso, rate) in CURRENCIES.items()
-                ]
-                return Answer(200, {"value": rows})
+            if name == Currencies.set:
+                return Answer(200, {"value": self.currencies.rows(*window_of(request.arg("$filter")))})
+            if name == "organizations":
+                base = next(key for key, (iso, _) in CURRENCIES.items() if iso == BASE)
+                return Answer(200, {"value": [{"_basecurrencyid_value": base}]})
             if name == "teams":
                 return Answer(200, {"value": [{"teamid": key, "name": team} for key, team in self.teams.items()]})
             if name not in TABLES:

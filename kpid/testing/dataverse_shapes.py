@@ -18,6 +18,7 @@ CURRENCIES = {
     for number, (iso, rate) in enumerate((("EUR", "1"), ("USD", "1.087"), ("CHF", "0.931")), start=1)
 }
 """By id: code, and how many of it make one unit of the base currency."""
+BASE = "EUR"
 _FORMATTED = "OData.Community.Display.V1.FormattedValue"
 _LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
 
@@ -77,6 +78,29 @@ def vendor_id(kind: str, number: int) -> str:
         if number <= len(names) and STAGES[names[number - 1]][1] != "open":
             return names[number - 1]
     return f"{sum(map(ord, kind)):08x}-0000-4000-8000-{number:012d}"
+
+
+class Currencies:
+    """The environment's currencies: how many of each make one unit of the base currency, and since when."""
+
+    logical, set, key = "transactioncurrency", "transactioncurrencies", "transactioncurrencyid"
+    columns = (key, "isocurrencycode", "exchangerate", "createdon", "modifiedon")
+
+    def __init__(self, at: datetime) -> None:
+        self._made = at
+        self.rates = {iso: (Decimal(rate), at) for iso, rate in CURRENCIES.values()}
+        """By code: the rate, and when it was set."""
+
+    def rows(self, start: datetime | None, end: datetime | None) -> list[dict[str, Any]]:
+        """The currencies of which the rate was set in ``[start, end)``."""
+        return [
+            {
+                self.key: key, "isocurrencycode": iso, "exchangerate": float(self.rates[iso][0]),
+                "createdon": stamp(self._made), "modifiedon": stamp(self.rates[iso][1]),
+            }
+            for key, (iso, _) in CURRENCIES.items()
+            if (start is None or self.rates[iso][1] >= start) and (end is None or self.rates[iso][1] < end)
+        ]  # fmt: skip
 
 
 def sales_stages() -> list[dict[str, Any]]:

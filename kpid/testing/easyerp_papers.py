@@ -56,6 +56,8 @@ LISTS: Mapping[str, Listed] = {
     "/invoice/": Listed("orders", "invoice"),
     "/order/": Listed("orders", "Orders", has_modified=False),
     "/quotations/": Listed("orders", "Quotations", has_modified=False, shows=lambda record: False),
+    "/payments/": Listed("orders", "customerPayments", has_modified=False, shows=lambda record: "refunded" in record.values),
+    "/products/": Listed("products", "Products"),
 }
 
 
@@ -232,6 +234,26 @@ def paper_listed(record: Record, crm: Crm) -> Document:
     }
 
 
+def refund_listed(record: Record, crm: Crm) -> Document:
+    """Money given back on an order: ``refunded`` of the neutral one."""
+    values = record.values
+    currency = {"_id": values.get("currency")}
+    more = {"supplier": {"_id": values.get("account_id")}, "paidAmount": _money(values["refunded"], 100), "currency": currency}
+    paid = {"invoice": {"_id": record.id}, "date": _iso(record.modified), "refund": True, "forSale": True}
+    return {"_id": f"refund-{record.id}", **more, **paid}
+
+
+def product_listed(record: Record, crm: Crm) -> Document:
+    """A product."""
+    return {
+        **_created(record),
+        "_id": record.id,
+        "name": record.values.get("name"),
+        "info": {"SKU": record.values.get("code")},
+        "ProductCategories": [{"_id": "1", "name": "Clothes"}],
+    }
+
+
 LISTED: Mapping[str, Writer] = {
     "/opportunities/": deal_listed,
     "/leads/": lead_listed,
@@ -242,5 +264,7 @@ LISTED: Mapping[str, Writer] = {
     "/invoice/": paper_listed,
     "/order/": paper_listed,
     "/quotations/": paper_listed,
+    "/payments/": refund_listed,
+    "/products/": product_listed,
 }
 FORMS: Mapping[str, Writer] = {"/opportunities/": deal_form, "/leads/": lead_form}

@@ -18,7 +18,7 @@ from kpid.clock import Clock
 from kpid.testing.api import Answer, FakeApi, Request
 from kpid.testing.crm import Crm, Record
 from kpid.testing.salesforce_bulk import BulkJobs
-from kpid.testing.salesforce_objects import OBJECTS, field_type, records_of, sf_id, shown_value
+from kpid.testing.salesforce_objects import OBJECTS, field_type, made_of, records_of, sf_id, shown_value
 from kpid.testing.salesforce_soql import Query, SoqlError, parse
 from kpid.testing.vendor import Daily, Tokens, VendorApi
 
@@ -55,7 +55,7 @@ class FakeSalesforce(VendorApi):
 
     Attributes:
         multi_currency: records have a currency.
-        queues: names of queues by id.
+        metadata: of objects that are not the neutral CRM's (queues, currencies) the records, by object and id.
         own_fields: by object the company's own, whose values records have under these names.
         told_gone: further lines of the delete log by object: id and instant.
         log_reach: how far the delete log goes back.
@@ -72,7 +72,7 @@ class FakeSalesforce(VendorApi):
         self.daily = Daily(100_000)
         self.page = page
         self.multi_currency = True
-        self.queues: dict[str, str] = {}
+        self.metadata: dict[str, dict[str, dict[str, Any]]] = {}
         self.own_fields: dict[str, set[str]] = {}
         self.told_gone: dict[str, list[tuple[str, datetime]]] = {}
         self.log_reach = REACH
@@ -225,11 +225,12 @@ class FakeSalesforce(VendorApi):
 
     def found(self, query: Query, *, gone: bool) -> list[Record]:
         """What a query finds, in its order."""
-        if query.object == "Group":
+        if not OBJECTS[query.object].kinds:
             epoch = datetime(2020, 1, 1, tzinfo=UTC)
-            records = [Record("queues", key, {"name": name}, epoch, epoch) for key, name in self.queues.items()]
+            records = [Record("", key, values, epoch, epoch) for key, values in self.metadata.get(query.object, {}).items()]
         else:
-            keys = query.bound("OpportunityId" if query.object == "OpportunityHistory" else "Id", "IN")
+            parent = {"OpportunityHistory": "OpportunityId", "OrderItem": "OrderId"}.get(query.object, "Id")
+            keys = query.bound(parent, "IN")
             records = [*records_of(self.crm, query.object, gone=gone, keys=keys)]
         fields = OBJECTS[query.object].fields
         start, end = query.bound("SystemModstamp", ">="), query.bound("SystemModstamp", "<")
@@ -283,7 +284,8 @@ class FakeSalesforce(VendorApi):
             return refusal(400, "INVALID_REPLICATION_DATE", "startDate or endDate is out of range")
         lines = [*self.told_gone.get(name, ())]
         for kind in OBJECTS[name].kinds:
-            lines += [(record.id, record.deleted_at) for record in self.crm.gone(kind) if record.deleted_at is not None]
+            gone = (one for record in self.crm.gone(kind) for one in made_of(OBJECTS[name], record))
+            lines += [(record.id, record.deleted_at) for record in gone if record.deleted_at is not None]
         told = [{"id": key, "deletedDate": shown_value(at)} for key, at in lines if start <= at.replace(second=0) < end]
         covered = {"earliestDateAvailable": shown_value(earliest), "latestDateCovered": shown_value(end)}
         return Answer(200, {"deletedRecords": told, **covered})

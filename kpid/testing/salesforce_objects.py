@@ -117,6 +117,12 @@ def history_of(deal: Record) -> list[Record]:
     return rows
 
 
+def items_of(order: Record) -> list[Record]:
+    """The one line of an order."""
+    values = {**order.values, "order": order.id}
+    return [Record("items", f"802{order.id[3:]}", values, order.created, order.modified, order.deleted_at)]
+
+
 _COMMON: Mapping[str, Field] = {
     "Id": lambda record, _: record.id,
     "CreatedDate": lambda record, _: record.created,
@@ -125,6 +131,8 @@ _COMMON: Mapping[str, Field] = {
     "IsDeleted": lambda record, _: record.deleted_at is not None,
 }
 _OWNED: Mapping[str, Field] = {**_COMMON, "OwnerId": value("owner_id")}
+_MONEY: Mapping[str, Field] = {"CurrencyIsoCode": value("currency", "EUR")}
+_RATE: Mapping[str, Field] = {"IsoCode": value("IsoCode"), "ConversionRate": value("ConversionRate")}
 _MERGEABLE: Mapping[str, Field] = {**_OWNED, "MasterRecordId": lambda record, _: record.merged_into}
 _PERSON: Mapping[str, Field] = {"Name": value("name"), "Email": value("email"), "LeadSource": value("lead_source")}
 _ABOUT: Mapping[str, Field] = {
@@ -142,6 +150,10 @@ OBJECTS: Mapping[str, SObject] = {
         },
     ),
     "Group": SObject((), {**_COMMON, "Name": value("name"), "Type": lambda *_: "Queue", "Email": value("email")}),
+    "CurrencyType": SObject((), {**_COMMON, **_RATE, "IsCorporate": value("IsCorporate", False)}),
+    "DatedConversionRate": SObject(
+        (), {**_COMMON, **_RATE, "StartDate": value("StartDate"), "NextStartDate": value("NextStartDate")}
+    ),
     "OpportunityStage": SObject(
         ("stages",),
         {
@@ -221,7 +233,58 @@ OBJECTS: Mapping[str, SObject] = {
             "ClosedDate": value("closed_at"), "IsClosed": lambda record, _: record.values.get("closed_at") is not None,
         },
     ),
+    "Product2": SObject(
+        ("products",),
+        {
+            **_COMMON, "Name": value("name"), "ProductCode": value("code"), "Family": value("category"),
+            "IsActive": value("is_active", True),
+        },
+    ),
+    "OpportunityLineItem": SObject(
+        ("lines",),
+        {
+            **_COMMON, **_MONEY, "OpportunityId": value("deal_id"), "Product2Id": value("product_id"),
+            "TotalPrice": value("amount"), "Quantity": value("quantity"), "UnitPrice": value("unit_price"),
+            "Discount": value("discount_percent"),
+        },
+    ),
+    "Order": SObject(
+        ("orders",),
+        {
+            **_OWNED, **_MONEY, "AccountId": value("account_id"), "OpportunityId": value("deal_id"), "Status": value("status"),
+            "StatusCode": value("status_code", "Activated"), "TotalAmount": value("net_amount"),
+            "EffectiveDate": _created_day("ordered_at"),
+        },
+    ),
+    "OrderItem": SObject(
+        ("orders",),
+        {
+            **_COMMON, **_MONEY, "OrderId": lambda record, _: record.values["order"], "Product2Id": value("product_id"),
+            "Quantity": lambda *_: Decimal(1), "UnitPrice": value("net_amount"), "TotalPrice": value("net_amount"),
+        },
+        items_of,
+    ),
+    "Campaign": SObject(
+        ("campaigns",),
+        {
+            **_OWNED, **_MONEY, "Name": value("name"), "Type": value("type"), "Status": value("status"),
+            "ParentId": value("parent_id"), "StartDate": value("starts_on"), "EndDate": value("ends_on"),
+            "ActualCost": value("cost"),
+        },
+    ),
+    "CampaignMember": SObject(
+        ("members",),
+        {
+            **_COMMON, "CampaignId": value("campaign_id"), "ContactId": value("person_id"), "LeadId": value("lead_id"),
+            "FirstRespondedDate": _created_day("responded_at"),
+        },
+    ),
 }  # fmt: skip
+
+
+def made_of(found: SObject, record: Record) -> list[Record]:
+    """The records of an object that a record of the neutral CRM shows as."""
+    return found.derived(record) if found.derived else [record]
 
 
 def records_of(crm: Crm, name: str, *, gone: bool, keys: tuple[str, ...] | None = None) -> Iterator[Record]:
@@ -232,7 +295,7 @@ def records_of(crm: Crm, name: str, *, gone: bool, keys: tuple[str, ...] | None 
         records = shown.after(None, 10**9, gone=gone) if keys is None else [one for key in keys if (one := shown.get(key))]
         for record in records:
             if gone or record.deleted_at is None:
-                yield from found.derived(record) if found.derived else (record,)
+                yield from made_of(found, record)
 
 
 def field_type(name: str) -> str:
@@ -241,6 +304,8 @@ def field_type(name: str) -> str:
         return "boolean"
     if name in {"SortOrder", "CallDurationInSeconds"}:
         return "int"
+    if name in {"Quantity", "UnitPrice", "TotalPrice", "Discount", "TotalAmount", "ActualCost"}:
+        return "double"
     return {"Amount": "currency", "Probability": "percent", "DefaultProbability": "percent"}.get(name, "string")
 
 

@@ -158,9 +158,9 @@ class Walk:
             self.sync_calmly(full=True)
 
     def sync_calmly(self, **options: Any) -> SyncResult:
-        """A sync in which nothing happens."""
+        """A sync in which nothing happens, even if the source asked to be left alone before."""
         self.clock.advance(timedelta(minutes=15))
-        result = self.sync(lambda: None, **options)
+        result = self.sync(lambda: None, force=True, **options)
         expect(result.ok, f"a quiet sync failed: {result}")
         return result
 

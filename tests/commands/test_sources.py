@@ -229,6 +229,13 @@ def test_every_connector_to_an_api_has_an_example():
     assert ours - told <= {"files", "sql", "singer"}, "their entities come from the configuration alone"
 
 
+def test_entities_that_are_only_read_if_named_are_marked():
+    found = {row["entity"]: row["usual"] for row in list_capabilities(load_plugins()) if row["connector"] == "hubspot"}
+    assert (found["deals"], found["stages"], found["leads"]) == (True, True, False)
+    page = reference(load_plugins())
+    assert "| `leads` (if named) | changes |" in page.partition("## `hubspot`")[2]
+
+
 def test_a_connector_that_cannot_be_made_of_its_example_is_told():
     plugins = load_plugins()
     info = plugins.connectors["hubspot"]

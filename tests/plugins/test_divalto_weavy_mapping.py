@@ -121,6 +121,30 @@ def test_only_deals_of_the_named_types_are_read_and_those_that_leave_are_gone(be
     assert held.live("deals").keys() == {kept}
 
 
+def test_without_the_field_of_types_no_deal_is_taken_for_another(bench):
+    bench.chosen = {"pipelines": ["Affaires"], "entities": ["deals"]}
+    bench.add(3)
+    held = first_sync(bench)
+    bench.api.hidden.add(("deal", "generictype_ID_dealType"))
+    for reconcile in (False, True):
+        with pytest.raises(SchemaError, match="by which `pipelines` tells deals apart"):
+            sync_into(bench, held, reconcile=reconcile)
+    assert len(held.live("deals")) == 3
+    bench.weavy.own["deal"] = {"kind_c": dict.fromkeys(held.live("deals"), "SERVICE")}
+    later(bench)
+    sync_into(bench, held, pipelines=["Services"], fields={"deals": {"pipeline_id": "kind_c"}})
+    assert {row["pipeline_id"] for row in held.live("deals").values()} == {"SERVICE"}
+
+
+def test_a_list_of_types_that_is_called_otherwise_is_told_with_those_that_there_are(bench):
+    with connected(bench.connector(pipeline_type="typeAffaire")) as connector:
+        (page,) = connector.pages("pipelines", None, bench.clock.now())
+    assert "no pick list is called typeAffaire" in page.warnings[0]
+    assert "dealStatus, dealType" in page.warnings[0]
+    with connected(bench.connector(pipeline_type="typeAffaire", stages={"Angebot": "won"})) as connector:
+        assert "state" in connector.fills()["stages"]
+
+
 def test_a_type_that_was_renamed_is_told_with_those_that_there_are(bench):
     bench.add(1)
     with connected(bench.rename_pipeline()) as connector:

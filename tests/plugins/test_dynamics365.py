@@ -161,7 +161,7 @@ def test_a_place_within_an_answer_that_is_forgotten_does_not_cost_the_link(bench
     asked = len(asked_of(bench, "opportunities"))
     sync_into(bench, held, entity="deals")
     compare(bench, held)
-    assert not any("track-changes" in request.headers["Prefer"] for request in asked_of(bench, "opportunities")[asked:])
+    assert not any("track-changes" in request.headers.get("Prefer", "") for request in asked_of(bench, "opportunities")[asked:])
 
 
 def test_what_was_deleted_while_kpid_slept_longer_than_links_live_is_found(bench, tmp_path):
@@ -174,6 +174,22 @@ def test_what_was_deleted_while_kpid_slept_longer_than_links_live_is_found(bench
         walk.settle()
         compare_rows(bench.truth(), walk.living("deals"), "deals")
         walk.check_observed_history()
+
+
+def test_a_column_added_to_the_settings_fills_old_rows_and_the_link_goes_on(bench, tmp_path):
+    first = bench.add(70)
+    options = bench.add_field("region", {first[0]: "Nord", first[69]: "Ost"})
+    with Walk(bench, tmp_path, random.Random(0)) as walk:
+        walk.sync_calmly()
+        bench.more = options
+        asked = len(asked_of(bench, "opportunities"))
+        walk.settle()
+        bench.change(first[69])
+        walk.settle()
+        regions = {row["native_id"]: row["region"] for row in walk.rows("deals", "native_id, region", "region IS NOT NULL")}
+        compare_rows(bench.truth(), walk.living("deals"), "deals")
+    assert regions == {first[0]: "Nord", first[69]: "Ost"}
+    assert not any("track-changes" in request.headers.get("Prefer", "") for request in asked_of(bench, "opportunities")[asked:])
 
 
 @pytest.mark.parametrize("tracked", [True, False])
@@ -310,9 +326,9 @@ def test_without_the_right_to_closings_the_day_stands_for_them(bench):
 def test_a_table_that_may_not_be_read_spares_the_others(bench):
     lived(bench, 20)
     bench.lose_scope("deals")
-    with connected(bench.connector()) as connector, pytest.raises(SchemaError, match="may not read") as caught:
+    with connected(bench.connector()) as connector, pytest.raises(SchemaError, match="may not read opportunities") as caught:
         list(connector.pages("deals", None, bench.clock.now()))
-    assert "Read" in caught.value.hint
+    assert "Read on the table of opportunities" in caught.value.hint
     held = synced(bench, entity="accounts")
     assert held.live("accounts")
 

@@ -13,7 +13,7 @@ from kpid_dynamics365.mapping import deal_row
 from kpid_dynamics365.values import LOGICAL, Place
 
 from kpid.testing import MemorySync
-from kpid.testing.bench import sync_into
+from kpid.testing.bench import later, sync_into
 from kpid.testing.crm_life import fill
 from tests.vendors.dynamics import DynamicsBench
 
@@ -102,3 +102,18 @@ def test_the_scope_is_that_of_the_environment():
         DynamicsSettings(base_url="https://example.crm.dynamics.com", **usual).scope
         == "https://example.crm.dynamics.com/.default"
     )
+
+
+def test_rates_hold_since_they_were_set_and_older_ones_stay(bench):
+    held = synced(bench)
+    day = (bench.clock.now() - timedelta(days=900)).date().isoformat()
+    first = {(row["from_currency"], row["to_currency"], row["valid_from"]): row["rate"] for row in held.live("fx_rates").values()}
+    assert first.keys() == {("USD", "EUR", day), ("CHF", "EUR", day)}
+    assert round(first["USD", "EUR", day], 6) == Decimal("0.919963")
+    bench.api.currencies.rates["USD"] = (Decimal("1.25"), bench.clock.now())
+    later(bench)
+    sync_into(bench, held)
+    rates = {row["native_id"]: row["rate"] for row in held.live("fx_rates").values()}
+    assert len(rates) == 3
+    assert rates[f"USD-{bench.clock.now().date()}"] == Decimal("0.8")
+    assert rates[f"USD-{day}"] == first["USD", "EUR", day]

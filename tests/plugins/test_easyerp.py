@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 from kpid_easyerp import EasyErpSettings
 
 from kpid.plugin import AuthError, ConnectorError, KpidError, SchemaError
-from kpid.testing import ConnectorContract, MemorySync, faults
+from kpid.testing import ConnectorContract, MemorySync, Walk, faults
 from kpid.testing.bench import compare, connected
 from kpid.testing.crm_life import add_lead, fill
 from kpid.testing.easyerp import PASSWORD
@@ -280,11 +282,13 @@ def test_check_names_a_stage_that_was_renamed(bench):
     assert all("no stage Angebot" in finding.text and "Renamed" in finding.hint for finding in wrong)
 
 
-def test_check_says_that_the_login_is_refused(bench):
+def test_check_tries_a_refused_login_once(bench):
     bench.revoke()
     with connected(bench.connector()) as connector:
-        findings = connector.check()
-    assert all("refused the login" in finding.text and PASSWORD not in f"{finding}" for finding in findings)
+        (finding,) = connector.check()
+    assert (finding.subject, finding.text, finding.ok) == ("crm: login", "EasyERP refused the login", False)
+    assert PASSWORD not in f"{finding}"
+    assert logins(bench) == 1
 
 
 def test_a_field_that_nobody_has_is_warned_of(bench):
@@ -322,8 +326,36 @@ def test_one_of_two_kinds_of_orders_is_read(bench):
     assert not any("orders" in request.path and "quotations" in request.path for request in bench.api.requests)
 
 
+def test_refunds_come_with_what_they_are_of(bench):
+    order = bench.crm.create("orders", {"net_amount": Decimal("99.50"), "currency": "EUR", "refunded": Decimal("20.25")})
+    (row,) = synced(bench).live("refunds").values()
+    assert (row["order_id"], row["amount"], row["currency"]) == (order, Decimal("20.25"), "EUR")
+
+
 def test_settings_name_what_is_wrong():
     with pytest.raises(ValueError, match="no such entity: orders"):
         EasyErpSettings(base_url="https://erp.example.com", login="a", password="b", fields={"orders": {"a": "b"}})
     with pytest.raises(ValueError, match="not a time zone"):
         EasyErpSettings(base_url="https://erp.example.com", login="a", password="b", server_timezone="Mars/Base")
+
+
+def test_a_field_named_later_is_filled_into_old_rows(bench, tmp_path):
+    with Walk(bench, tmp_path, random.Random(1)) as walk:
+        first = bench.add(5)
+        walk.sync_calmly()
+        bench.clock.advance(timedelta(days=3))
+        bench.chosen = bench.add_field("region", dict.fromkeys(first, "north"))
+        walk.sync_calmly()
+        assert {row["native_id"] for row in walk.rows("deals", where="region = 'north'")} == set(first)
+
+
+def test_stages_are_observed(bench, tmp_path):
+    with Walk(bench, tmp_path, random.Random(1)) as walk:
+        (deal,) = bench.add(1)
+        walk.sync_calmly()
+        for stage in ("offer", "won"):
+            bench.clock.advance(timedelta(days=1))
+            bench.crm.move(deal, stage)
+            walk.sync_calmly()
+        walk.check_observed_history()
+        assert len(walk.rows("deal_stage_history")) == 3

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from kpid_easyerp import EasyErpConnector, EasyErpSettings
+from kpid_easyerp.mapping import product_row
+from kpid_easyerp.values import Place
 
 from kpid.plugin import AuthError, KpidError, SchemaError, SourceContext
 from kpid.testing import FakeClock, MemorySync, Request
@@ -153,6 +155,25 @@ def test_orders_instead_of_invoices_leave_offers_out(server):
     orders, _, _ = read(server, "orders", orders_from="orders")
     assert len(orders) == 9  # of ten one is a draft, and all thirteen quotations are offers
     assert not any(key.startswith("quotation-") for key in orders)
+
+
+def test_refunds_are_the_payments_that_say_so(server):
+    refunds, page, _ = read(server, "refunds")
+    assert page.total == 26
+    (row,) = refunds.values()
+    told = {name: row[name] for name in ("amount", "currency", "refunded_at", "order_id")}
+    assert told == {
+        "amount": Decimal("55.20"), "currency": "USD", "refunded_at": "2017-02-10T16:34:19.000Z",
+        "order_id": "589d98a23afa47be4163a1d5",
+    }  # fmt: skip
+
+
+def test_products_have_code_and_category(server):
+    asked = connector(server)
+    found = asked._api.first("products", 5)
+    asked.close()
+    row = product_row(found["data"][0], Place(ZoneInfo("UTC")))
+    assert (found["total"], row["name"], row["code"], row["category"]) == (35, "T-Shirt", "00000001", "Clothes")
 
 
 def test_only_what_changed_comes_again(server):

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError
 from kpid.testing import Answer, ConnectorContract, FakeApi, MemorySync, faults
+from kpid.testing.bench import compare_rows
 from kpid.testing.crm_life import fill
 from kpid.testing.salesforce import CLIENT_ID, refusal
 from tests.vendors.salesforce import SalesforceBench
@@ -49,7 +50,7 @@ def queries(bench, word=""):
 
 def test_a_whole_organisation_is_read(bench):
     fill(bench.crm, 120)
-    bench.api.queues = {"00GKP0000000001AAA": "Unclaimed"}
+    bench.api.metadata["Group"] = {"00GKP0000000001AAA": {"name": "Unclaimed"}}
     held = synced(bench)
     for entity, truth in bench.truths().items():
         assert held.live(entity).keys() == truth.keys(), entity
@@ -66,7 +67,7 @@ def test_the_history_is_that_of_the_stages(bench):
     found = {deal: [] for deal in bench.crm.living("deals")}
     for row in rows:
         found[row["deal_id"]].append((row["stage_id"], row["valid_from"], row["valid_to"]))
-    assert {deal: len(bench.intervals(deal)) for deal in found} == {deal: len(intervals) for deal, intervals in found.items()}
+    assert {deal: len(bench.crm.intervals(deal)) for deal in found} == {deal: len(intervals) for deal, intervals in found.items()}
 
 
 def test_a_change_of_the_amount_is_no_change_of_the_stage(bench):
@@ -249,6 +250,65 @@ def test_own_fields_fill_columns_and_extra(bench):
     options["fields"]["deals"]["colour"] = "Own_Field__c"
     row = synced(bench, **options).live("deals")[deal]
     assert (row["region"], row["extra"]) == ("North", {"colour": "North"})
+
+
+EVERYTHING = (
+    "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
+    "order_lines", "campaigns", "campaign_members",
+)  # fmt: skip
+
+
+def test_everything_can_be_read(bench):
+    bench.chosen["entities"] = EVERYTHING
+    fill(bench.crm, 60)
+    held = synced(bench)
+    for entity, truth in bench.truths().items():
+        compare_rows(truth, held.live(entity), entity)
+    assert len(held.live("order_lines")) == len(held.live("orders")) == 12
+    assert {row["amount"] for row in held.live("campaign_costs").values()} == {Decimal("4100.0")}
+    assert held.warnings == []
+
+
+def test_drafts_are_no_orders(bench):
+    bench.chosen["entities"] = ("orders",)
+    made = [bench.crm.create("orders", {"status_code": code, "status": code}) for code in ("Draft", "Activated", "Expired")]
+    rows = synced(bench).live("orders")
+    assert {made.index(key): row["status"] for key, row in rows.items()} == {1: "placed", 2: "cancelled"}
+    assert synced(bench, order_states={"Activated": "paid"}).live("orders")[made[1]]["status"] == "paid"
+
+
+def test_a_discount_is_an_amount(bench):
+    bench.chosen["entities"] = ("deal_lines",)
+    line = {"quantity": Decimal(4), "unit_price": Decimal(50), "discount_percent": Decimal("12.5")}
+    made = bench.crm.create("lines", line)
+    assert synced(bench).live("deal_lines")[made]["discount"] == 25
+
+
+def test_rates_are_told_with_their_dates_or_without(bench):
+    bench.chosen["entities"] = ("fx_rates",)
+    euro, dollar = (
+        {"IsoCode": "EUR", "ConversionRate": 1, "IsCorporate": True},
+        {"IsoCode": "USD", "ConversionRate": Decimal("1.25")},
+    )
+    bench.api.metadata["CurrencyType"] = {"1": euro, "2": dollar}
+    (row,) = synced(bench).live("fx_rates").values()
+    assert (row["from_currency"], row["to_currency"], row["rate"]) == ("USD", "EUR", Decimal("0.8"))
+    spans = [("2026-01-01", "2026-07-01"), ("2026-07-01", "9999-12-31")]
+    dated = {str(n): {**dollar, "StartDate": start, "NextStartDate": end} for n, (start, end) in enumerate(spans)}
+    bench.api.metadata["DatedConversionRate"] = dated
+    rows = synced(bench).live("fx_rates").values()
+    assert [(row["valid_from"], row["valid_to"]) for row in rows] == [("2026-01-01", "2026-07-01"), ("2026-07-01", None)]
+    bench.api.forbidden.add("DatedConversionRate")
+    assert len(synced(bench).live("fx_rates")) == 1
+    bench.api.forbidden.add("CurrencyType")
+    with pytest.raises(SchemaError, match="may not read CurrencyType"):
+        synced(bench)
+
+
+def test_open_cases_mean_what_the_configuration_says(bench):
+    ticket = bench.crm.create("tickets", {"subject": "Question", "status": "Waiting"})
+    assert synced(bench).live("tickets")[ticket]["status"] == "open"
+    assert synced(bench, ticket_states={"Waiting": "pending"}).live("tickets")[ticket]["status"] == "pending"
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------------

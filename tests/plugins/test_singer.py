@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,11 +19,12 @@ from kpid_singer import SingerSettings
 
 from kpid.config.secrets import References, mask_of
 from kpid.plugin import ConnectorError, SchemaError
-from kpid.testing import MemorySync
+from kpid.testing import MemorySync, Walk
 from kpid.testing.bench import compare, compare_rows, connected, first_sync, later, sync_into
 from kpid.testing.contract_reading import ReadingContract
 from kpid.testing.crm_life import fill
 from kpid.testing.singer import TOKEN
+from kpid.warehouse.duckdb import open_duckdb
 from tests.vendors.singer import MAPPING, SingerBench
 
 
@@ -388,6 +391,59 @@ def test_a_stream_that_never_comes_is_an_error(bench):
     assert "opportunities" in str(caught.value.hint)
 
 
+# -- the real sync --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_field_mapped_later_is_filled_for_old_rows_and_the_state_goes_on(tmp_path):
+    with SingerBench("deals") as bench, Walk(bench, tmp_path, random.Random(1)) as walk:
+        bench.mapping = without(MAPPING, "amount")
+        bench.add(12)
+        walk.sync_calmly()
+        assert {row["amount"] for row in walk.rows("deals")} == {None}
+        before = len(bench.tap.starts())
+        bench.mapping = without(MAPPING)
+        walk.settle()
+        assert {key: row["amount"] for key, row in walk.living("deals").items()} == {
+            key: row["amount"] for key, row in bench.truth().items()
+        }
+        main, aside, quiet = states(bench)[before:]
+        assert main == quiet != {} == aside
+
+
+def test_what_a_tap_never_told_is_found_by_a_full_read(tmp_path):
+    with SingerBench("deals") as bench, Walk(bench, tmp_path, random.Random(1)) as walk:
+        bench.mapping = without(MAPPING)
+        added = bench.add(12)
+        walk.sync_calmly()
+        bench.crm.purge("deals", added[3])
+        walk.sync_calmly()
+        assert len(walk.living("deals")) == len(bench.truth()) + 1
+        assert walk.sync(lambda: None, full=True).ok
+        walk.compare()
+
+
+def test_a_tap_that_fails_leaves_what_others_read_alone_and_tells_no_secret(tmp_path):
+    with SingerBench("deals", "accounts") as bench, Walk(bench, tmp_path, random.Random(1)) as walk:
+        bench.add(50)
+        bench.tap.habits.lines = {"45": f"the token is {TOKEN}"}
+        result = walk.sync(lambda: None)
+        assert {one.entity: one.state for one in result.entities} == {"accounts": "done", "deals": "failed"}
+        assert "no whole JSON message" in str(result)
+        walk.warehouse.close()
+        ours = [file for file in tmp_path.rglob("*") if file.is_file() and not file.is_relative_to(bench.folder)]
+        assert {"kpid.db", "0.duckdb"} <= {file.name for file in ours}
+        for file in ours:
+            assert not any(secret.encode() in file.read_bytes() for secret in bench.secrets), file
+        walk.warehouse = open_duckdb(tmp_path / "0.duckdb")
+
+
+def without(mapping: Mapping[str, Any], *columns: str) -> dict[str, Any]:
+    """The mapping of deals alone, less some columns."""
+    (name,) = [name for name, stream in mapping.items() if stream["entity"] == "deals"]
+    kept = {column: value for column, value in mapping[name]["columns"].items() if column not in columns}
+    return {name: {**mapping[name], "columns": kept}}
+
+
 # -- secrets --------------------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +466,27 @@ def test_what_a_killed_process_left_behind_is_removed_by_the_next_one(bench, tem
     bench.add(1)
     first_sync(bench)
     assert not left.exists()
+
+
+def test_what_another_process_uses_is_left_alone(bench):
+    bench.add(90)
+    with connected(bench.connector(page_rows=10)) as connector, connected(bench.connector()) as other:
+        pages = connector.pages("deals", None, bench.clock.now())
+        next(pages)
+        file = Path(bench.tap.starts()[-1]["config_file"])
+        assert other.check()[0].ok
+        assert file.exists()
+        list(pages)
+        assert not file.exists()
+
+
+def test_refused_credentials_are_not_tried_for_each_entity(bench):
+    bench.revoke()
+    with connected(bench.connector()) as connector:
+        for entity in ("accounts", "deals"):
+            with pytest.raises(ConnectorError, match="exit code 1"):
+                list(connector.pages(entity, None, bench.clock.now()))
+    assert len(bench.tap.starts(discover=True)) == 1
 
 
 @pytest.mark.parametrize("trouble", ["refused", "killed", "garbage", "no catalog"])

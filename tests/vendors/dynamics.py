@@ -55,6 +55,8 @@ class DynamicsBench(CrmBench):
         clock = FakeClock()
         super().__init__(FakeDataverse(clock=clock), clock)
         self.entities = tuple(self.compared)
+        self.more: dict[str, Any] = {}
+        """Further options of every connector."""
 
     def options(self) -> dict[str, Any]:
         return {
@@ -63,14 +65,14 @@ class DynamicsBench(CrmBench):
             "tenant": TENANT,
             "client_id": "a1b2c3d4-0000-4000-8000-00000000c11e",
             "client_secret": CLIENT_SECRET,
-            "entities": ["users", "pipelines", *self.entities],
+            "entities": ["users", "pipelines", *self.entities, "fx_rates"],
             "page_size": self.cap,
             "allow_private": True,
             "read_timeout": 0.3,
         }
 
     def connector(self, **options: Any) -> DynamicsConnector:
-        return DynamicsConnector(DynamicsSettings(**{**self.options(), **options}), self.context())
+        return DynamicsConnector(DynamicsSettings(**{**self.options(), **self.more, **options}), self.context())
 
     def column(self, record: Record, column: str) -> Any:
         is_open = record.kind == "deals" and record.values.get("state") == "open"  # some open deals hold an old closing

@@ -26,6 +26,7 @@ class EasyErpBench(CrmBench):
         "contacts": (("contacts",), ("name", "email", "updated_at")),
         "leads": (("leads",), ("name", "email", "company", "status", "converted_at", "converted_deal_id", "created_at")),
         "activities": (("tasks",), ("subject", "deal_id", "owner_id", "status", "scheduled_end")),
+        "products": (("products",), ("name", "code")),
         "orders": (("orders",), ("net_amount", "account_id", "owner_id", "ordered_at", "status")),
     }
     mergeable: ClassVar[tuple[str, ...]] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +17,8 @@ from kpid.testing.salesforce_objects import last_move
 from kpid.testing.walks import Walk
 
 OBJECTS = {
-    "accounts": "Account", "contacts": "Contact", "leads": "Lead", "deals": "Opportunity", "activities": "Task", "users": "User",
+    "accounts": "Account", "contacts": "Contact", "leads": "Lead", "deals": "Opportunity", "activities": "Task",
+    "users": "User", "tickets": "Case",
 }  # fmt: skip
 
 
@@ -35,7 +35,17 @@ class SalesforceBench(CrmBench):
     cap = 2000
     quiet_calls = 45
     mergeable: ClassVar[tuple[str, ...]] = ("accounts", "contacts", "leads")
-    lived_in: ClassVar[tuple[str, ...]] = ("deals", "deals", "deals", "accounts", "contacts", "leads", "calls", "meetings")
+    lived_in: ClassVar[tuple[str, ...]] = (
+        "deals",
+        "deals",
+        "deals",
+        "accounts",
+        "contacts",
+        "leads",
+        "calls",
+        "meetings",
+        "tickets",
+    )
     compared: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         "deals": (
             ("deals",),
@@ -54,6 +64,12 @@ class SalesforceBench(CrmBench):
             ("calls", "emails", "tasks", "meetings"),
             ("subject", "owner_id", "deal_id", "account_id", "duration_s", "updated_at"),
         ),
+        "tickets": (("tickets",), ("subject", "status", "account_id", "owner_id", "closed_at", "updated_at")),
+        "products": (("products",), ("name", "code", "is_active")),
+        "deal_lines": (("lines",), ("deal_id", "product_id", "quantity", "unit_price", "amount", "currency")),
+        "orders": (("orders",), ("account_id", "deal_id", "owner_id", "status", "net_amount", "currency")),
+        "campaigns": (("campaigns",), ("name",)),
+        "campaign_members": (("members",), ("campaign_id",)),
     }  # fmt: skip
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
@@ -86,16 +102,23 @@ class SalesforceBench(CrmBench):
         return self.connector(fields={"deals": {"region": "Regoin__c"}})
 
     def column(self, record: Record, column: str) -> Any:
-        if column == "closed_at":
+        if column == "closed_at" and record.kind == "deals":
             return None if record.values.get("state") == "open" else last_move(record)
         if column == "currency":
             return record.values.get("currency") or "EUR"
         return super().column(record, column)
 
+    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        read = SalesforceSettings(**self.options()).entities
+        return {entity: self._true(entity) for entity in self.compared if entity in read}
+
     # -- random walks --------------------------------------------------------------------------------------------------------
 
     def prepare(self, folder: Path, chance: random.Random) -> None:
         super().prepare(folder, chance)
+        others = [entity for entity in self.compared if entity not in {"accounts", "deals"}]
+        self.chosen["entities"] = ("users", "pipelines", "accounts", "deals", *chance.sample(others, 3))
+        self.mergeable = tuple(kind for kind in self.mergeable if kind in self.chosen["entities"])  # merges are told with these
         self.api.page = chance.choice([3, 200, 2000])
         self.chosen |= {"page_size": chance.choice([7, 40, 2000]), "bulk_above": chance.choice([0, 2000])}
 
@@ -105,14 +128,4 @@ class SalesforceBench(CrmBench):
             interval = (row["stage_id"].partition(":")[2], row["valid_from"], row["valid_to"])
             found.setdefault(row["deal_id"].partition(":")[2], []).append(interval)
         for deal in self.crm.living("deals"):
-            assert found[deal] == self.intervals(deal), deal
-
-    def intervals(self, deal: str) -> list[tuple[str, datetime, datetime | None]]:
-        """The stages of a deal, without moves that led back within one instant."""
-        found: list[tuple[str, datetime, datetime | None]] = []
-        for stage, start, end in self.crm.intervals(deal):
-            if found and found[-1][0] == stage:
-                found[-1] = (stage, found[-1][1], end)
-            else:
-                found.append((stage, start, end))
-        return found
+            assert found[deal] == self.crm.intervals(deal), deal

@@ -37,7 +37,7 @@ from kpid.plugin import (
 from kpid_divalto_weavy.changes import OVERLAP, Changes
 from kpid_divalto_weavy.codes import Codes
 from kpid_divalto_weavy.endpoints import Weavy
-from kpid_divalto_weavy.mapping import Place, columns_of
+from kpid_divalto_weavy.mapping import Place, columns_of, planned
 from kpid_divalto_weavy.settings import WeavySettings
 
 __all__ = ["WeavyConnector", "WeavySettings", "kpid_connectors"]
@@ -60,8 +60,8 @@ class WeavyConnector(Connector[WeavySettings]):
 
     def _place(self, entity: str) -> Place:
         settings, context = self.settings, self.context
-        zones = context.timezone, ZoneInfo(settings.server_timezone)
-        return Place(settings.table_of(entity), settings.natives_of(entity), self._codes, *zones, context.currency)
+        zones, natives = (context.timezone, ZoneInfo(settings.server_timezone)), settings.natives_of(entity)
+        return Place(settings.table_of(entity), natives, planned(entity, natives), self._codes, *zones, context.currency)
 
     def reads(self) -> Sequence[EntityReads]:
         """The configured entities, those that others point to first."""
@@ -77,8 +77,11 @@ class WeavyConnector(Connector[WeavySettings]):
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
-        carried = ["stages"] if "pipelines" in self.settings.entities else []
-        return {name: columns_of(name, self.settings.natives_of(name)) for name in (*self.settings.entities, *carried)}
+        names = [*self.settings.entities, *(["stages"] if "pipelines" in self.settings.entities else [])]
+        filled = {name: columns_of(name, self.settings.natives_of(name)) for name in names}
+        if "stages" in filled and self.settings.stages:
+            filled["stages"] |= {"state"}
+        return filled
 
     def asks(self, entity: str) -> frozenset[str]:
         """Native names of the fields."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Page, Tombstone
+from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Page, SchemaError, Tombstone
 from kpid_divalto_weavy.endpoints import Batch, Record, Weavy
 from kpid_divalto_weavy.mapping import Place, Row, changed_at, is_deleted, row_of
 from kpid_divalto_weavy.settings import WeavySettings
@@ -15,7 +15,6 @@ from kpid_divalto_weavy.tables import CHANGED, TABLES, code_of
 
 OVERLAP = timedelta(days=1)
 """The zone of ``srvDate`` is not documented: this is more than any is away from UTC."""
-_TYPE = "generictype_ID_dealType"
 
 
 class Changes:
@@ -45,6 +44,10 @@ class Changes:
         for row in stages:
             row["state"] = place.codes.stage_state(row["native_id"], row.get("name"))
         types = [{"native_id": pick.code, "name": pick.label} for pick in place.codes.deal_types()]
+        if not types and place.codes.picks():
+            kinds = sorted({pick.type for pick in place.codes.picks().values() if pick.type})
+            told = f"no pick list is called {self._settings.pipeline_type}: set `pipeline_type`; there are {', '.join(kinds)}"
+            warnings = (*warnings, told)
         yield Page({"pipelines": types, "stages": stages}, through=until, warnings=(*warnings, *_problem(place)))
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
@@ -81,8 +84,9 @@ class Changes:
 
     def ids(self, entity: str, cursor: Cursor | None) -> Iterator[IdPage]:
         """Codes and times of living rows."""
-        place, utc = self._place(entity), ZoneInfo("UTC")
-        names = [*CHANGED, *([_TYPE] if self._is_narrowed(entity) else [])]
+        place, _, _ = self._prepared(entity)
+        utc = ZoneInfo("UTC")
+        names = [*CHANGED, *([place.natives["pipeline_id"]] if self._is_narrowed(entity) else [])]
         for batch in self._api.read(place.table, names, place=cursor):
             pairs = [
                 (str(record[code_of(place.table)]), _instant(changed_at(record, utc)))
@@ -103,6 +107,9 @@ class Changes:
         """How to map, which fields to ask for, and which are not there."""
         place = self._place(entity)
         known = self._api.fields(place.table)
+        if self._is_narrowed(entity) and place.natives["pipeline_id"] not in known:  # else all deals would seem to be others
+            text = f"the table {place.table} has no field {place.natives['pipeline_id']}, by which `pipelines` tells deals apart"
+            raise SchemaError(text, where=self._api.http.name, hint="Name the right one: `fields: {deals: {pipeline_id: ...}}`")
         own, usual = self._settings.fields.get(entity, {}), TABLES[entity].fields
         lacking = sorted(
             native for column, native in place.natives.items() if native not in known and (column in own or usual[column].is_sure)
@@ -118,7 +125,7 @@ class Changes:
         return entity == "deals" and bool(self._settings.pipelines)
 
     def _is_ours(self, entity: str, record: Record, place: Place) -> bool:
-        return not self._is_narrowed(entity) or str(record.get(_TYPE)) in place.codes.wanted()
+        return not self._is_narrowed(entity) or str(record.get(place.natives["pipeline_id"])) in place.codes.wanted()
 
     def _elsewhere(self, batch: Batch, place: Place) -> Sequence[Tombstone]:
         """Deals of types that are not read: they may have been of another type before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -29,6 +29,7 @@ class Place:
     Args:
         table: the vendor's name.
         natives: the native field of each column.
+        plan: what to make of each record; see :func:`planned`.
         codes: what codes mean.
         zone: the organisation's zone, for days without a time.
         server_zone: of times that name none.
@@ -38,6 +39,7 @@ class Place:
 
     table: str
     natives: Mapping[str, str]
+    plan: Sequence[tuple[str, str, Form, bool]]
     codes: Codes
     zone: ZoneInfo
     server_zone: ZoneInfo
@@ -47,10 +49,12 @@ class Place:
 
 def row_of(entity: str, record: Record, place: Place) -> Row:
     """A record as a row of ``entity``."""
-    columns, row, extra = entities.ENTITIES[entity].c, Row(), Row()
-    for name, native in place.natives.items():
-        value = _value(record.get(native), form_of(entity, name), place)
-        if name in columns:
+    row, extra, get = Row(), Row(), record.get
+    for name, native, form, is_column in place.plan:
+        value = get(native)
+        if value is not None:
+            value = None if value == "" else _value(value, form, place)
+        if is_column:
             row[name] = value
         elif value is not None:
             extra[name] = str(value) if isinstance(value, Decimal) else value
@@ -61,6 +65,12 @@ def row_of(entity: str, record: Record, place: Place) -> Row:
     if is_deleted(record):
         row |= {"deleted_at": row["updated_at"], "deleted_reason": "deleted"}
     return _FINISH.get(entity, _finished)(row, place)
+
+
+def planned(entity: str, natives: Mapping[str, str]) -> list[tuple[str, str, Form, bool]]:
+    """Each column, its native field, how its value is written, and whether it is a canonical one; found out once a read."""
+    columns = entities.ENTITIES[entity].c
+    return [(name, native, form_of(entity, name), name in columns) for name, native in natives.items()]
 
 
 def form_of(entity: str, column: str) -> Form:
@@ -99,8 +109,6 @@ def instant(value: Any, server_zone: ZoneInfo, zone: ZoneInfo) -> str | datetime
 
 
 def _value(value: Any, form: Form, place: Place) -> Any:
-    if value is None or value == "":
-        return None
     match form:
         case "text":
             value = str(value)

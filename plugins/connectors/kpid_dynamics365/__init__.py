@@ -68,12 +68,16 @@ class DynamicsConnector(Connector[DynamicsSettings]):
             changing("deals", history="since_sync", counted=True),
             *(changing(entity) for entity in ("products", "deal_lines", "activities", "tickets")),
             *(changing(entity) for entity in ("orders", "campaigns", "campaign_costs")),
+            EntityReads("fx_rates", overlap=OVERLAP),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
     def capabilities(self) -> Mapping[str, Known]:
-        """Dynamics tells merges, too."""
-        return {**super().capabilities(), "merges": "full"}
+        """Dynamics tells merges, too; of rates it keeps the ones that now hold."""
+        found = dict(super().capabilities())
+        if "fx_rates" in found:
+            found |= {"fx_rates": "since_sync", "fx_dated": "since_sync"}
+        return {**found, "merges": "full"}
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
@@ -107,16 +111,17 @@ class DynamicsConnector(Connector[DynamicsSettings]):
 
     def check(self) -> Sequence[Finding]:
         """Try every table and look for the configured columns."""
-        return [finding for reads in self.reads() for finding in self._check(reads.entity)]
+        return [finding for reads in self.reads() for finding in self._check(reads)]
 
-    def _check(self, entity: str) -> Iterator[Finding]:
+    def _check(self, reads: EntityReads) -> Iterator[Finding]:
+        entity = reads.entity
         subject = f"{self.context.source_id}: {entity}"
         try:
             for kind in KINDS.get(entity, (USERS,) if entity == "users" else ()):
                 found = self._api.found(kind)
                 next(self._api.read(self._api.address(kind, (kind.key,), top="1")))
                 yield from self._check_columns(subject, entity, kind)
-                if entity in KINDS and not found.tracked:
+                if reads.deletes == "inline" and not found.tracked:
                     text = f"changes of the table {kind.logical} are not tracked: deletions are only found by comparing ids"
                     hint = "Power Apps > Tables > Properties > Advanced options: turn on Track changes"
                     yield Finding(subject, False, text, hint, warning=True)

@@ -61,7 +61,10 @@ class Changes:
     def _page(self, entity: str, kind: Kind, step: Step, cursor: Cursor, through: datetime | None) -> Page:
         place, warnings = self._place(entity, kind, step.records)
         to_row = mapper_of(entity, kind)
-        rows = [to_row(record, place) for record in step.records]
+        records = step.records
+        if entity == "fx_rates":
+            records = [record for record in records if record.get("isocurrencycode") != place.base]
+        rows = [to_row(record, place) for record in records]
         return Page({entity: rows}, cursor, through, warnings=(*self._absent(kind), *warnings), gone=step.gone)
 
     def _absent(self, kind: Kind) -> tuple[str, ...]:
@@ -83,6 +86,7 @@ class Changes:
             self._context.timezone,
             self._context.currency,
             self.currencies() if kind.logical in WITH_MONEY and records else {},
+            self._base() if entity == "fx_rates" and records else None,
             self._meaning() if kind.logical == "opportunity" else {},
             self._settings.stage_field,
             self._settings.fields.get(entity, {}),
@@ -176,6 +180,11 @@ class Changes:
                 if {str(row["native_id"]), str(row["name"])} & named.keys()
             }
         return self._meanings
+
+    def _base(self) -> str | None:
+        """The code of the environment's own currency."""
+        found = next(self._api.whole("organizations?$select=_basecurrencyid_value"), {})
+        return self.currencies().get(str(found.get("_basecurrencyid_value")))
 
     def currencies(self) -> Mapping[str, str]:
         """Codes of currencies by id."""

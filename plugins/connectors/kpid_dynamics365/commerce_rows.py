@@ -95,6 +95,22 @@ def cost_row(record: Record, place: Place) -> Row:
     }
 
 
+def rate_row(record: Record, place: Place) -> Row:
+    """What a unit of a currency is worth in the environment's own: since the rate was last set, for older ones are not kept."""
+    modified, per_unit = record.get("modifiedon"), Decimal(str(record.get("exchangerate") or 0))
+    iso, day = record.get("isocurrencycode"), str(modified or "")[:10]
+    return {
+        "native_id": f"{iso}-{day}",
+        "created_at": modified,
+        "updated_at": modified,
+        "from_currency": iso,
+        "to_currency": place.base,
+        "valid_from": day or None,
+        "rate": 1 / per_unit if per_unit else None,
+        "origin": "Dynamics 365",
+    }
+
+
 def _span(record: Record) -> tuple[str | None, str | None]:
     """The days of a campaign: as it was, else as it was planned."""
     starts, ends = (record.get(f"actual{end}") or record.get(f"proposed{end}") for end in ("start", "end"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,7 @@ class Endpoints:
     def __init__(self, settings: DynamicsSettings, context: SourceContext) -> None:
         self._settings = settings
         self._clock = context.clock
+        self._asked = ""
         self._found: dict[str, Found] = {}
         self._date: datetime | None = None
         base = settings.base_url.rstrip("/").removesuffix(ROOT)
@@ -104,6 +106,7 @@ class Endpoints:
         prefer = "odata.track-changes," if tracked else ""
         headers = {"Prefer": f'{prefer}odata.maxpagesize={self._settings.page_size},odata.include-annotations="{ANNOTATIONS}"'}
         following: str | None = link
+        self._asked = _set_of(link)
         while following is not None:
             body = self.http.get(following, headers=headers).json()
             records = dig(body, "value")
@@ -127,6 +130,7 @@ class Endpoints:
 
     def count(self, kind: Kind) -> int | None:
         """How many rows a table has; above 5,000 the service does not count."""
+        self._asked = kind.set
         body = self.http.get(self.address(kind, (kind.key,), top="1", count="true")).json()
         count = body.get("@odata.count") if isinstance(body, dict) else None
         return count if isinstance(count, int) and 0 <= count < 5000 else None
@@ -177,7 +181,7 @@ class Endpoints:
 
     def _part_error(self, part: Part, name: str) -> KpidError:
         if part.status in {403, 404}:
-            return self._no_right() if part.status == 403 else self._no_table(name)
+            return self._no_right(name) if part.status == 403 else self._no_table(name)
         return HttpFailure(f"a read of {name} in a batch was answered {part.status}", status=part.status, where=self.http.name)
 
     # -- metadata ------------------------------------------------------------------------------------------------------------
@@ -232,7 +236,7 @@ class Endpoints:
         """A privilege that is missing ends this table, a user that is missing ends the source."""
         if response.status == 404:
             code = dig(response.json(), "error.code") if response.is_json() else None
-            return self._no_table("") if code == "0x8006088a" else None
+            return self._no_table(self._asked) if code == "0x8006088a" else None
         if response.status != 403:
             return None
         if response.is_json() and dig(response.json(), "error.code") == NO_MEMBER:
@@ -241,18 +245,18 @@ class Endpoints:
                 where=self.http.name,
                 hint="Power Platform admin center > environment > Settings > Application users: add it, with a security role",
             )
-        return self._no_right()
+        return self._no_right(self._asked)
 
-    def _no_right(self) -> SchemaError:
+    def _no_right(self, name: str) -> SchemaError:
         return SchemaError(
-            "the application may not read a table",
+            f"the application may not read {name}",
             where=self.http.name,
-            hint="Give the security role of the application user Read on this table, for the whole organisation",
+            hint=f"Give the security role of the application user Read on the table of {name}, for the whole organisation",
         )
 
     def _no_table(self, name: str) -> SchemaError:
         return SchemaError(
-            f"the environment has no table {name}".rstrip(),
+            f"the environment has no table {name}",
             where=self.http.name,
             hint="The app that brings it is not installed: leave the entity out of `entities`",
         )
@@ -266,6 +270,12 @@ class Endpoints:
                 hint="Make a new client secret: Entra admin center > App registrations > Certificates & secrets",
             )
         return None
+
+
+def _set_of(link: str) -> str:
+    """The table that an address leads to."""
+    found = re.search(r"/v\d+\.\d+/([A-Za-z]+)", link)
+    return found[1] if found else "a table"
 
 
 def window(start: datetime, end: datetime | None) -> str:

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid_dynamics365.commerce_rows import campaign_row, cost_row, line_row, order_row, product_row
+from kpid_dynamics365.commerce_rows import campaign_row, cost_row, line_row, order_row, product_row, rate_row
 from kpid_dynamics365.tables import Kind
 from kpid_dynamics365.values import FORMATTED, Place, Record, Row, core, custom, domain, label, points_to, share
 
@@ -250,6 +250,7 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "opportunityproduct": line_row,
     "salesorder": order_row,
     "campaign": campaign_row,
+    "transactioncurrency": rate_row,
 }
 """How a row of each table becomes a canonical one, by the table's logical name."""
 

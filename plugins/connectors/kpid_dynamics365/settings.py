@@ -13,7 +13,7 @@ from kpid_dynamics365.tables import KINDS
 
 Entity = Literal[
     "users", "pipelines", "accounts", "contacts", "leads", "deals", "products", "deal_lines", "activities", "tickets", "orders",
-    "campaigns", "campaign_costs",
+    "campaigns", "campaign_costs", "fx_rates",
 ]  # fmt: skip
 
 
@@ -30,7 +30,7 @@ class DynamicsSettings(ApiSettings):
     entities: tuple[Entity, ...] = Field(
         (
             "users", "pipelines", "accounts", "contacts", "leads", "deals", "products", "deal_lines", "activities", "orders",
-            "campaigns", "campaign_costs",
+            "campaigns", "campaign_costs", "fx_rates",
         ),
         min_length=1,
         description="What to read. `tickets` needs the table of cases and is off unless named.",

@@ -111,6 +111,9 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             ),
         ),
     ),
+    "fx_rates": (
+        Kind("transactioncurrency", "transactioncurrencies", "transactioncurrencyid", ("isocurrencycode", "exchangerate")),
+    ),
     "campaigns": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
     "campaign_costs": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
 }  # fmt: skip

@@ -26,6 +26,7 @@ class Place:
         zone: the organisation's zone, for dates.
         currency: for rows that name none.
         currencies: codes by id.
+        base: the code of the environment's own currency.
         stages: what stages mean, by id and by name, where the settings say.
         stage_field: where a deal's stage is.
         fields: the user's own: canonical column or custom name to column.
@@ -36,6 +37,7 @@ class Place:
     zone: ZoneInfo
     currency: str | None = None
     currencies: Mapping[str, str] = field(default_factory=dict)
+    base: str | None = None
     stages: Mapping[str, str] = field(default_factory=dict)
     stage_field: str = "process"
     fields: Mapping[str, str] = field(default_factory=dict)

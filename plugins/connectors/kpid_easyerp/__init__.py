@@ -1,4 +1,4 @@
-"""EasyERP: deals, leads, companies, persons, employees, deal tasks, stages, invoices or orders.
+"""EasyERP: deals, leads, companies, persons, employees, deal tasks, stages, products, invoices or orders, refunds.
 
 Talks to the server of the open source edition (Node, MongoDB, 2018) as its own pages do: a login gives a cookie that holds for
 two minutes without a request; without one every list is a 404. Needs a user whose profile sees the lists in use.
@@ -6,7 +6,8 @@ two minutes without a request; without one every list is a 404. Needs a user who
 What changed is asked for by whole days and kept exactly on our side. Lists tell neither source nor creation of a deal, nor that
 it was a lead: each new or changed deal and lead is read by itself (``details``). Deleted records are gone without a word: they
 are found by comparing ids (``reconcile: 1d``). Stages are told as they are now; kpid keeps the history that it sees. A deal's
-closing is its last change. Invoices, orders and quotations are read whole, and are in cents. There is no rate limit.
+closing is its last change. Products, invoices, orders and refunds are read whole. Their amounts are in cents; what was given back
+contains taxes. There is no rate limit.
 """
 
 from __future__ import annotations
@@ -58,10 +59,12 @@ class EasyErpConnector(Connector[EasyErpSettings]):
             EntityReads("pipelines", mode="full", carries=("stages",)),
             EntityReads("accounts", overlap=OVERLAP, listing=True, counted=True),
             EntityReads("contacts", overlap=OVERLAP, listing=True, counted=True),
+            EntityReads("products", mode="full", deletes="absence", grain="none"),
             EntityReads("deals", history="since_sync", overlap=OVERLAP, listing=True, by_id=by_id, counted=True),
             EntityReads("leads", overlap=OVERLAP, listing=True, by_id=by_id),
             EntityReads("activities", overlap=OVERLAP, grain="none", listing=True, counted=True),
             EntityReads("orders", mode="full", deletes="absence", grain="none"),
+            EntityReads("refunds", mode="full", deletes="absence", grain="none"),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -101,6 +104,7 @@ class EasyErpConnector(Connector[EasyErpSettings]):
             "contacts": "persons",
             "activities": "tasks",
             "orders": "invoices",
+            "refunds": "payments",
         }
         kept: list[str] = [name for name in self.settings.entities if name != "pipelines"]
         found: dict[str, frozenset[str]] = {
@@ -117,6 +121,10 @@ class EasyErpConnector(Connector[EasyErpSettings]):
 
     def check(self) -> Sequence[Finding]:
         """Log in, try every list, and look for the configured stages and fields."""
+        try:
+            self._api.now()
+        except ConnectorError as error:  # once is enough: wrong passwords may be counted
+            return [Finding(f"{self.context.source_id}: login", False, error.what, error.hint or "")]
         return [finding for reads in self.reads() for finding in self._check(reads.entity)]
 
     def _check(self, entity: str) -> Iterator[Finding]:
@@ -152,7 +160,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             EasyErpConnector,
-            "EasyERP: deals, leads, companies, persons, employees, tasks, invoices or orders",
+            "EasyERP: deals, leads, companies, persons, employees, tasks, products, invoices or orders",
             example={"base_url": "https://erp.example.com", "login": "kpid", "password": "example"},
         ),
     )

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from kpid.plugin import ConnectorError, Course, Cursor, IdPage, Leg, Page, SchemaError, SourceContext, dig
 from kpid_easyerp.endpoints import Batch, Endpoints, Record, edited
-from kpid_easyerp.mapping import MAPPERS, Place, Row, Stage, converted_at, stage_rows, stages_of
+from kpid_easyerp.mapping import MAPPERS, converted_at, stage_rows, stages_of
 from kpid_easyerp.settings import LISTS, EasyErpSettings
+from kpid_easyerp.values import Place, Row, Stage
 
 OVERLAP = timedelta(minutes=10)
 MOMENT = timedelta(seconds=2)
@@ -42,7 +43,7 @@ class Changes:
     # -- full reads ----------------------------------------------------------------------------------------------------------
 
     def everything(self, entity: str, until: datetime) -> Iterator[Page]:
-        """Entities that are read whole each time: people, stages, orders."""
+        """Entities that are read whole each time: people, stages, products, papers."""
         if entity == "pipelines":
             records, stages = self.stages("Opportunities")
             pipeline = {"native_id": "Opportunities", "name": "Opportunities", "sort_order": 0}

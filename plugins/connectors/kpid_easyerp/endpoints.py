@@ -208,7 +208,7 @@ def _session_in(response: Response) -> str | None:
 
 
 _NEVER = object()
-_UNSORTED = {"orders", "quotations"}
+_UNSORTED = {"orders", "quotations", "payments", "products"}
 """Lists that do not know when their records changed."""
 
 

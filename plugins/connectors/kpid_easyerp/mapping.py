@@ -7,108 +7,17 @@ development". Lists and detail views have different shapes; the same columns com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import dig, entities
-from kpid_easyerp.endpoints import Record, edited
-
-Row = dict[str, Any]
+from kpid.plugin import dig
+from kpid_easyerp.endpoints import Record
+from kpid_easyerp.values import Place, Row, Stage, core, ident, local_date, money, own, person_name, text
 
 STATES = {"New": "open", "In Progress": "open", "Pending": "open", "Done": "won", "Cancelled": "lost"}
 TASKS = {"Done": "completed", "Cancelled": "cancelled"}
 LEADS = {"New": "new", "Done": "qualified", "Cancelled": "disqualified"}
-CENTS = Decimal(100)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage of deals or leads."""
-
-    name: str
-    status: str
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What rows are made with.
-
-    Args:
-        zone: where people enter dates.
-        currency: of amounts that name none.
-        stages: by id.
-        symbols: ISO codes of currencies by symbol.
-        fields: the company's own columns, with where their values stand.
-    """
-
-    zone: ZoneInfo
-    currency: str | None = None
-    stages: Mapping[str, Stage] = field(default_factory=dict)
-    symbols: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
-
-
-# -- values ------------------------------------------------------------------------------------------------------------------
-
-
-def text(record: Record, path: str) -> str | None:
-    """A text that is there and not empty."""
-    value = dig(record, path)
-    return value.strip() or None if isinstance(value, str) else None if value is None or isinstance(value, bool) else str(value)
-
-
-def ident(value: Any) -> str | None:
-    """The id of a reference, which is an id, a whole document, or nothing."""
-    found = value.get("_id") if isinstance(value, dict) else value
-    return found if isinstance(found, str) and found else None
-
-
-def person_name(value: Any) -> str | None:
-    """A name in two parts, or in one."""
-    if isinstance(value, dict):
-        value = " ".join(
-            part.strip() for part in (value.get("first"), value.get("last")) if isinstance(part, str) and part.strip()
-        )
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def money(value: Any, *, cents: bool = False) -> Decimal | str | None:
-    """An amount; of papers in hundredths. What is none stays as it is, to be seen."""
-    if value is None or value == "":
-        return None
-    try:
-        amount = Decimal(str(value))
-    except ArithmeticError:
-        return str(value)
-    return amount / CENTS if cents else amount
-
-
-def local_date(value: str | None, zone: ZoneInfo) -> Any:
-    """The day that was meant by an instant: dates are kept as midnight of the place where they were entered."""
-    if value is None:
-        return None
-    try:
-        return datetime.fromisoformat(value).astimezone(zone).date()
-    except ValueError:
-        return value
-
-
-def _core(record: Record) -> Row:
-    created = text(record, "createdBy.date") or text(record, "creationDate")
-    return {"native_id": str(record["_id"]), "created_at": created, "updated_at": edited(record) or created}
-
-
-def _own(record: Record, place: Place, entity: str) -> Row:
-    """The company's own columns: into the column of that name, or under ``extra``."""
-    columns = entities.ENTITIES[entity].c
-    found = {name: text(record, path) for name, path in place.fields.items()}
-    row: Row = {name: value for name, value in found.items() if name in columns}
-    extra = {name: value for name, value in found.items() if name not in columns}
-    return row | ({"extra": extra} if extra else {})
 
 
 def _history(record: Record, name: str) -> list[Record]:
@@ -142,7 +51,7 @@ def converted_at(record: Record) -> str | None:
 def user_row(record: Record, place: Place) -> Row:
     """An employee."""
     return {
-        **_core(record),
+        **core(record),
         "name": person_name(record.get("name")),
         "email": text(record, "workEmail"),
         "team": text(record, "department.name"),
@@ -154,21 +63,21 @@ def user_row(record: Record, place: Place) -> Row:
 def account_row(record: Record, place: Place) -> Row:
     """A company."""
     return {
-        **_core(record),
+        **core(record),
         "name": text(record, "fullName") or person_name(record.get("name")),
         "owner_id": ident(dig(record, "salesPurchases.salesPerson")),
         "country": text(record, "address.country"),
-    } | _own(record, place, "accounts")
+    } | own(record, place, "accounts")
 
 
 def contact_row(record: Record, place: Place) -> Row:
     """A person. The list does not say of which company."""
     return {
-        **_core(record),
+        **core(record),
         "name": text(record, "fullName") or person_name(record.get("name")),
         "email": text(record, "email"),
         "owner_id": ident(dig(record, "salesPurchases.salesPerson")),
-    } | _own(record, place, "contacts")
+    } | own(record, place, "contacts")
 
 
 def deal_row(record: Record, place: Place) -> Row:
@@ -177,13 +86,13 @@ def deal_row(record: Record, place: Place) -> Row:
     state = state_of(record, place)
     customer = record.get("customer")
     is_person = dig(customer, "type") == "Person" or (isinstance(customer, dict) and "company" in customer)
-    core = _core(record)
+    usual = core(record)
     return {
-        **core,
+        **usual,
         "name": text(record, "name"),
         "account_id": ident(record.get("company")) or ident(dig(customer, "company") if is_person else customer),
         "primary_contact_id": ident(customer) if is_person else None,
-        "lead_id": core["native_id"] if converted_at(record) else None,
+        "lead_id": usual["native_id"] if converted_at(record) else None,
         "owner_id": ident(record.get("salesPerson")),
         "pipeline_id": "Opportunities",
         "stage_id": stage_id,
@@ -193,9 +102,9 @@ def deal_row(record: Record, place: Place) -> Row:
         "lead_source": text(record, "source"),
         "campaign": text(record, "campaign"),
         "expected_close_date": local_date(text(record, "expectedClosing"), place.zone),
-        "closed_at": core["updated_at"] if state != "open" else None,
+        "closed_at": usual["updated_at"] if state != "open" else None,
         "next_step": text(record, "nextAction.desc"),
-    } | _own(record, place, "deals")
+    } | own(record, place, "deals")
 
 
 def state_of(record: Record, place: Place) -> str:
@@ -212,10 +121,10 @@ def lead_row(record: Record, place: Place) -> Row | None:
         return None
     stage = place.stages.get(ident(record.get("workflow")) or "")
     status = text(record, "workflow.status") or (stage.status if stage else None)
-    core = _core(record)
-    changed = core["updated_at"]
+    usual = core(record)
+    changed = usual["updated_at"]
     return {
-        **core,
+        **usual,
         "name": person_name(record.get("contactName")) or text(record, "name"),
         "email": text(record, "email"),
         "company": text(record, "tempCompanyField"),
@@ -226,8 +135,8 @@ def lead_row(record: Record, place: Place) -> Row | None:
         "qualified_at": converted or (changed if status == "Done" else None),
         "disqualified_at": changed if status == "Cancelled" and not converted else None,
         "converted_at": converted,
-        "converted_deal_id": core["native_id"] if converted else None,
-    } | _own(record, place, "leads")
+        "converted_deal_id": usual["native_id"] if converted else None,
+    } | own(record, place, "leads")
 
 
 def task_row(record: Record, place: Place) -> Row:
@@ -235,7 +144,7 @@ def task_row(record: Record, place: Place) -> Row:
     status = text(record, "workflow.status") or ""
     due = text(record, "dueDate")
     return {
-        **_core(record),
+        **core(record),
         "type": "task",
         "subject": text(record, "description"),
         "owner_id": ident(record.get("assignedTo")),
@@ -273,9 +182,32 @@ def quotation_row(record: Record, place: Place) -> Row | None:
     return row and {**row, "native_id": f"quotation-{row['native_id']}"}
 
 
+def refund_row(record: Record, place: Place) -> Row | None:
+    """Money given back, in cents and with taxes; None of other payments."""
+    if record.get("refund") is not True or record.get("forSale") is False:
+        return None
+    amount = money(record.get("paidAmount"), cents=True)
+    return {
+        **core(record),
+        "order_id": ident(record.get("invoice")) or ident(record.get("order")),
+        "account_id": ident(record.get("supplier")),
+        "refunded_at": text(record, "date"),
+        "amount": abs(amount) if isinstance(amount, Decimal) else amount,
+        "currency": ident(record.get("currency")) or place.currency,
+    }
+
+
+def product_row(record: Record, place: Place) -> Row:
+    """A product."""
+    categories = record.get("ProductCategories")
+    first = categories[0] if isinstance(categories, list) and categories else {}
+    category = text(first, "name") if isinstance(first, dict) else None
+    return {**core(record), "name": text(record, "name"), "code": text(record, "info.SKU"), "category": category}
+
+
 def _paper(record: Record, place: Place) -> Row:
     return {
-        **_core(record),
+        **core(record),
         "account_id": ident(record.get("supplier")),
         "owner_id": ident(record.get("salesPerson")),
         "net_amount": money(dig(record, "paymentInfo.unTaxed"), cents=True),
@@ -322,11 +254,13 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row | None]] = {
     "invoices": invoice_row,
     "orders": order_row,
     "quotations": quotation_row,
+    "payments": refund_row,
+    "products": product_row,
 }
 """How a record becomes a row."""
 
 
 def columns_of(name: str, fields: Mapping[str, str]) -> frozenset[str]:
     """The canonical columns that a mapper fills, as far as EasyERP has a value."""
-    blank: Record = {"_id": "0", "workflow": {"status": "Done"}}
+    blank: Record = {"_id": "0", "workflow": {"status": "Done"}, "refund": True}
     return frozenset(MAPPERS[name](blank, Place(ZoneInfo("UTC"), fields=fields)) or ())

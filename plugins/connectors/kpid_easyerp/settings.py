@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from kpid.plugin import ApiSettings, Secret, known_zone
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "deals", "leads", "activities", "orders"]
+Entity = Literal["users", "pipelines", "accounts", "contacts", "products", "deals", "leads", "activities", "orders", "refunds"]
 State = Literal["open", "won", "lost"]
 
 
@@ -45,6 +45,8 @@ LISTS: Mapping[str, Listing] = {
     ),
     "orders": Listing("/order/", "Orders"),
     "quotations": Listing("/quotations/", "Quotations"),
+    "payments": Listing("/payments/", "customerPayments"),
+    "products": Listing("/products/", "Products"),
 }
 """By kind of record."""
 
@@ -68,7 +70,7 @@ class EasyErpSettings(ApiSettings):
     password: Secret = Field(description="His password: ${env:EASYERP_PASSWORD}.")
     database: str = Field("CRM", description="The database, as the login page names it.")
     entities: tuple[Entity, ...] = Field(
-        ("users", "pipelines", "accounts", "contacts", "deals", "leads", "activities", "orders"),
+        ("users", "pipelines", "accounts", "contacts", "products", "deals", "leads", "activities", "orders", "refunds"),
         min_length=1,
         description="What to read.",
     )
@@ -92,4 +94,4 @@ class EasyErpSettings(ApiSettings):
             return CHANGING[entity] if self.details else CHANGING[entity][:1]
         if entity == "orders":
             return ("invoices",) if self.orders_from == "invoices" else ("orders", "quotations")
-        return ("employees",) if entity == "users" else ()
+        return {"users": ("employees",), "products": ("products",), "refunds": ("payments",)}.get(entity, ())

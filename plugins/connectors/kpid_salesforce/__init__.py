@@ -1,8 +1,10 @@
-"""Salesforce: deals with their history, accounts, contacts, leads, users and queues, stages, tasks and events.
+"""Salesforce: deals with their history, accounts, contacts, leads, users and queues, stages, tasks, events, cases.
 
-Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta), by default v66.0. Needs an *External
-Client App* (Setup > App Manager; new connected apps and the SOAP login are on their way out) with the scope ``api``, and a user
-with the permissions API Enabled and View All Data, or read access to the objects in use. Versions 31 to 40 retire in Summer '28.
+If they are named in ``entities``: products, lines of deals, orders and their lines, campaigns with costs and members, exchange
+rates. Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta), by default v66.0. Needs an
+*External Client App* (Setup > App Manager; new connected apps and the SOAP login are on their way out) with the scope ``api``,
+and a user with the permissions API Enabled and View All Data, or read access to the objects in use. Versions 31 to 40 retire in
+Summer '28.
 
 A first read of many records goes through Bulk API 2.0. Later ones read by ``SystemModstamp``, from ten minutes before the last
 run's end, since long transactions show late. Deletions come from the delete log (15 days), merges from ``queryAll``. Formulas and
@@ -36,7 +38,7 @@ from kpid.plugin import (
 from kpid_salesforce.changes import OVERLAP, REACH, Changes
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.mapping import columns_of
-from kpid_salesforce.objects import KINDS, STAGES, USERS, Kind
+from kpid_salesforce.objects import KINDS, WHOLE, Kind
 from kpid_salesforce.settings import SalesforceSettings
 
 __all__ = ["SalesforceConnector", "SalesforceSettings", "kpid_connectors"]
@@ -61,9 +63,12 @@ class SalesforceConnector(Connector[SalesforceSettings]):
         everything = [
             EntityReads("users", mode="full"),
             EntityReads("pipelines", mode="full", carries=("stages",)),
+            EntityReads("fx_rates", mode="full"),
             *(changing(entity) for entity in ("accounts", "contacts", "leads")),
             changing("deals", history="full", carries=("deal_stage_history", "deal_field_history")),
-            changing("activities"),
+            *(changing(entity) for entity in ("activities", "tickets", "products", "deal_lines", "orders", "order_lines")),
+            changing("campaigns", carries=("campaign_costs",)),
+            changing("campaign_members"),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -131,7 +136,7 @@ class SalesforceConnector(Connector[SalesforceSettings]):
     def _check(self, entity: str) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
-            for kind in KINDS.get(entity, (USERS if entity == "users" else STAGES,)):
+            for kind in KINDS.get(entity) or (WHOLE[entity],):
                 yield from self._check_fields(subject, kind)
                 if entity in KINDS:
                     self._changes.reading.count(kind)
@@ -160,7 +165,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             SalesforceConnector,
-            "Salesforce: deals with history, accounts, contacts, leads, tasks and events",
+            "Salesforce: deals with history, accounts, contacts, leads, tasks, events, cases",
             example={"base_url": "https://example.my.salesforce.com", "client_id": "example", "client_secret": "example"},
         ),
     )

@@ -19,7 +19,7 @@ from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.faults import AskAgainError
 from kpid_salesforce.values import Record
 
-CHUNK = 5000
+CHUNK = 2000
 """Records of one answer: what is held in memory."""
 LONGEST_PAUSE = 30.0
 LONGEST_FIELD = 1 << 24

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
+from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SchemaError, SourceContext, Tombstone
 from kpid_salesforce.bulk import Bulk
+from kpid_salesforce.commerce_rows import cost_row, rate_row
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.history import history_rows
 from kpid_salesforce.mapping import MAPPERS, PIPELINE, queue_row, stage_row, user_row
-from kpid_salesforce.objects import BY_NAME, KINDS, QUEUES, STAGES, USERS, Kind, soql
+from kpid_salesforce.objects import BY_NAME, CURRENCIES, KINDS, QUEUES, RATES, STAGES, USERS, Kind, soql
 from kpid_salesforce.reading import Reading, whole_minute
 from kpid_salesforce.settings import SalesforceSettings
 from kpid_salesforce.values import Place, Record
@@ -47,6 +48,8 @@ class Changes:
                 yield self._users(until)
             case "pipelines":
                 yield self._stages(until)
+            case "fx_rates":
+                yield self._rates(until)
             case _:
                 course = Course([kind.name for kind in KINDS[entity]], cursor, until, overlap=OVERLAP)
                 yield from course.still()
@@ -65,6 +68,17 @@ class Changes:
         pipeline = {"native_id": PIPELINE, "name": "Sales", "sort_order": 0}
         return Page({"pipelines": [pipeline], "stages": stages}, through=until)
 
+    def _rates(self, until: datetime) -> Page:
+        """Rates with their dates, if the organisation keeps such."""
+        currencies = self._all(CURRENCIES)
+        corporate = next((str(record["IsoCode"]) for record in currencies if record.get("IsCorporate")), "")
+        try:
+            rates = self._all(RATES)
+        except SchemaError:
+            rates = []
+        rows = [row for record in rates or currencies if (row := rate_row(record, corporate))]
+        return Page({"fx_rates": rows}, through=until)
+
     def _all(self, kind: Kind, conditions: Sequence[str] = ()) -> list[Record]:
         return self._api.query(soql(self.reading.known(kind), kind.name, conditions, ("Id",))).records
 
@@ -79,11 +93,16 @@ class Changes:
         rows = {entity: [to_row(record, place) for record in records]}
         if entity == "deals" and records:
             rows |= history_rows(self.reading.history([str(record["Id"]) for record in records]))
+        if entity == "campaigns":
+            rows["campaign_costs"] = [cost_row(record, place) for record in records]
         return rows
 
     def _place(self, entity: str) -> Place:
         settings, context = self._settings, self._context
-        return Place(context.timezone, context.currency, settings.stages, settings.fields.get(entity, {}))
+        states: Mapping[str, str] = {"tickets": settings.ticket_states, "orders": settings.order_states}.get(
+            entity, settings.stages
+        )
+        return Place(context.timezone, context.currency, states, settings.fields.get(entity, {}))
 
     def _warnings(self, kind: Kind) -> tuple[str, ...]:
         absent = ", ".join(self.reading.absent(kind))

@@ -27,25 +27,26 @@ def history_rows(records: Iterable[Record]) -> dict[str, list[Row]]:
     """Rows of both histories from rows of ``OpportunityHistory`` in the order of :data:`ORDER`, whole deals of them."""
     stages, fields = list[Row](), list[Row]()
     for deal, found in groupby(records, key=lambda record: str(record["OpportunityId"])):
-        versions = [*_last_of_an_instant(found)]
-        stages += [_stage(deal, *change) for change in _changes(versions, "StageName")]
+        instants = [*_instants(found)]
+        stages += [_stage(deal, *change) for change in _changes(instants, "StageName")]
         for name, field in FIELDS.items():
-            fields += [_field(deal, name, field, *change) for change in _changes(versions, field)]
+            fields += [_field(deal, name, field, *change) for change in _changes(instants, field)]
     return {"deal_stage_history": stages, "deal_field_history": fields}
 
 
-def _last_of_an_instant(records: Iterable[Record]) -> Iterator[Record]:
-    """Of several rows of one instant the last one counts."""
+def _instants(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """The rows of each instant: the last one counts."""
     for _, same in groupby(records, key=lambda record: record.get("CreatedDate")):
-        yield list(same)[-1]
+        yield list(same)
 
 
-def _changes(versions: Sequence[Record], field: str) -> Iterator[tuple[Record, Any]]:
-    """The versions with which a field got another value, and the instants at which it got the next one."""
+def _changes(instants: Sequence[list[Record]], field: str) -> Iterator[tuple[Record, Any]]:
+    """What counted after each instant at which a field changed (perhaps there and back), and until when."""
+    before = [None, *(same[-1].get(field) for same in instants)]  # a field that was empty from the start has no history yet
     changed = [
-        version for place, version in enumerate(versions) if place == 0 or version.get(field) != versions[place - 1].get(field)
+        same[-1] for same, old in zip(instants, before, strict=False) if any(version.get(field) != old for version in same)
     ]
-    for version, following in zip(changed, [*changed[1:], {}], strict=True):
+    for version, following in zip(changed, [*changed[1:], {}], strict=False):
         yield version, following.get("CreatedDate")
 
 
@@ -54,10 +55,15 @@ def _interval(deal: str, version: Record, end: Any) -> Row:
     return {"deal_id": deal, "valid_from": start, "valid_to": end, "origin": "crm", "updated_at": end or start}
 
 
+def _id(deal: str, version: Record) -> str:
+    """Of deal and instant: what is written later for the same instant takes its place."""
+    return f"{deal}-{version.get('CreatedDate')}"
+
+
 def _stage(deal: str, version: Record, end: Any) -> Row:
     return {
         **_interval(deal, version, end),
-        "native_id": version["Id"],
+        "native_id": _id(deal, version),
         "stage_id": version.get("StageName"),
         "pipeline_id": PIPELINE,
         "entered_by": version.get("CreatedById"),
@@ -67,7 +73,7 @@ def _stage(deal: str, version: Record, end: Any) -> Row:
 def _field(deal: str, name: str, field: str, version: Record, end: Any) -> Row:
     return {
         **_interval(deal, version, end),
-        "native_id": f"{version['Id']}-{name}",
+        "native_id": f"{_id(deal, version)}-{name}",
         "field": name,
         "value": _text(name, version.get(field)),
         "changed_by": version.get("CreatedById"),

@@ -12,6 +12,15 @@ from zoneinfo import ZoneInfo
 
 from kpid.plugin import dig
 from kpid_salesforce.activity_rows import event_row, task_row
+from kpid_salesforce.commerce_rows import (
+    campaign_row,
+    case_row,
+    deal_line_row,
+    member_row,
+    order_line_row,
+    order_row,
+    product_row,
+)
 from kpid_salesforce.values import Place, Record, Row, core, custom, midnight, share
 
 PIPELINE = "sales"
@@ -180,6 +189,13 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "Opportunity": deal_row,
     "Task": task_row,
     "Event": event_row,
+    "Case": case_row,
+    "Product2": product_row,
+    "OpportunityLineItem": deal_line_row,
+    "Order": order_row,
+    "OrderItem": order_line_row,
+    "Campaign": campaign_row,
+    "CampaignMember": member_row,
 }
 """How a record of each object becomes a row."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 CORE = ("Id", "CreatedDate", "SystemModstamp")
+CURRENCY = frozenset({"CurrencyIsoCode"})
+"""Only organisations with several currencies have it."""
 CHUNK = 400
 """Ids in one query: an address may have 16,000 characters."""
 
@@ -48,6 +50,10 @@ class Kind:
 USERS = Kind("User", ("Name", "Email", "IsActive", "ManagerId", "TimeZoneSidKey", "UserRole.Name"))
 QUEUES = Kind("Group", ("Name", "Email"))
 STAGES = Kind("OpportunityStage", ("ApiName", "MasterLabel", "SortOrder", "DefaultProbability", "IsClosed", "IsWon", "IsActive"))
+RATES = Kind("DatedConversionRate", ("IsoCode", "ConversionRate", "StartDate", "NextStartDate"))
+CURRENCIES = Kind("CurrencyType", ("IsoCode", "ConversionRate", "IsCorporate"), essential=frozenset({"IsCorporate"}))
+WHOLE: Mapping[str, Kind] = {"users": USERS, "pipelines": STAGES, "fx_rates": CURRENCIES}
+"""What is read as a whole each time."""
 HISTORY = Kind(
     "OpportunityHistory",
     ("OpportunityId", "StageName", "Amount", "Probability", "CloseDate", "ForecastCategory", "CreatedById"),
@@ -108,6 +114,47 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             prefix="00U",
             where={"IsChild": "IsChild = false"},  # a copy for each person who was invited
             archived=True,
+        ),
+    ),
+    "products": (Kind("Product2", ("Name", "ProductCode", "Family", "IsActive")),),
+    "deal_lines": (
+        Kind(
+            "OpportunityLineItem",
+            ("OpportunityId", "Product2Id", "Quantity", "UnitPrice", "Discount", "TotalPrice", "CurrencyIsoCode"),
+            optional=CURRENCY,
+        ),
+    ),
+    "orders": (
+        Kind(
+            "Order",
+            (
+                "AccountId", "OpportunityId", "OwnerId", "EffectiveDate", "Status", "StatusCode", "TotalAmount",
+                "CurrencyIsoCode",
+            ),
+            where={"StatusCode": "StatusCode != 'Draft'"},
+            optional=CURRENCY | {"OpportunityId"},
+        ),
+    ),
+    "order_lines": (
+        Kind(
+            "OrderItem",
+            ("OrderId", "Product2Id", "Quantity", "UnitPrice", "TotalPrice", "CurrencyIsoCode"),
+            optional=CURRENCY,
+        ),
+    ),
+    "campaigns": (
+        Kind(
+            "Campaign",
+            ("Name", "Type", "Status", "OwnerId", "ParentId", "StartDate", "EndDate", "ActualCost", "CurrencyIsoCode"),
+            optional=CURRENCY,
+        ),
+    ),
+    "campaign_members": (Kind("CampaignMember", ("CampaignId", "ContactId", "LeadId", "FirstRespondedDate")),),
+    "tickets": (
+        Kind(
+            "Case",
+            ("Subject", "AccountId", "ContactId", "OwnerId", "Status", "Priority", "Origin", "Type", "ClosedDate", "IsClosed"),
+            essential=frozenset({"IsClosed"}),
         ),
     ),
 }  # fmt: skip

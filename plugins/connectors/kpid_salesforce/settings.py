@@ -9,8 +9,13 @@ from pydantic import Field, model_validator
 
 from kpid.plugin import ApiSettings, Secret
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "leads", "deals", "activities"]
+Entity = Literal[
+    "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
+    "order_lines", "campaigns", "campaign_members", "fx_rates",
+]  # fmt: skip
 State = Literal["open", "won", "lost"]
+TicketState = Literal["new", "open", "pending", "on_hold", "solved"]
+OrderState = Literal["placed", "paid", "cancelled"]
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "client_credentials": ("client_secret",),
@@ -23,7 +28,10 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 class SalesforceSettings(ApiSettings):
     """Settings of a Salesforce source."""
 
-    with_fields = ("accounts", "contacts", "leads", "deals", "activities")
+    with_fields = (
+        "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders", "order_lines",
+        "campaigns", "campaign_members",
+    )  # fmt: skip
 
     base_url: str = Field(description="The organisation's own address: https://acme.my.salesforce.com.")
     auth: Literal["client_credentials", "refresh", "jwt"] = Field(
@@ -38,12 +46,18 @@ class SalesforceSettings(ApiSettings):
     audience: str = Field("https://login.salesforce.com", description="For `auth: jwt`; sandboxes: https://test.salesforce.com.")
     api_version: str = Field("66.0", pattern=r"^\d{2,3}\.0$", description="Version of the API.")
     entities: tuple[Entity, ...] = Field(
-        ("users", "pipelines", "accounts", "contacts", "leads", "deals", "activities"),
+        ("users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets"),
         min_length=1,
-        description="What to read.",
+        description="What to read. The others are off unless named: not every organisation uses them.",
     )
     stages: Mapping[str, State] = Field(
         default_factory=dict, description="What stages mean, where Salesforce's own flags do not say it: `Signed: won`."
+    )
+    ticket_states: Mapping[str, TicketState] = Field(
+        default_factory=dict, description="What a case's status means while it is open: `Waiting: pending`."
+    )
+    order_states: Mapping[str, OrderState] = Field(
+        default_factory=dict, description="What an order's status means: `Paid: paid`; the others are placed or cancelled."
     )
     page_size: int = Field(2000, ge=1, le=2000, description="Records per query.")
     bulk_above: int = Field(2000, ge=0, description="First reads of more records than these are made by Bulk API 2.0.")

@@ -24,9 +24,11 @@ def private_folder() -> Iterator[Path]:
     """
     _sweep(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=_NAME))
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fresh = folder / ".new"
+    lock = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        fresh.rename(folder / _LOCK)  # nobody finds it unlocked
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

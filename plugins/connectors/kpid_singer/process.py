@@ -16,7 +16,7 @@ from kpid_singer.settings import SingerSettings
 
 LONGEST = 16 * 1024 * 1024
 """No line of a tap is longer."""
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
 _TAIL = 16 * 1024
 _LINES = 20
 _SAID = 1_000

@@ -42,7 +42,7 @@ class Reader:
         self._names = {field: f"{name}.{field}" for field in self._fields}
         header = ["native_id", *self._names.values(), *(["extra"] if stream.extra else [])]
         self._mapper = Mapper(stream.entity, stream.mapped(self._names), header, style, f"stream {name}")
-        self._getters = [(_getter(field), _prepared(field, stream)) for field in self._fields]
+        self._columns = [(_column(field), _prepared(field, stream)) for field in self._fields]
         self._extra = [(field, _getter(field)) for field in stream.extra]
         self._deleted = _getter(stream.deletion)
         self._rows: list[Record] = []
@@ -85,7 +85,9 @@ class Reader:
     def rows(self) -> list[Row]:
         """The rows that have come together."""
         columns: list[Sequence[Any]] = [self._ids]
-        columns += [[prepare(get(record)) for record in self._rows] for get, prepare in self._getters]
+        for read, prepare in self._columns:
+            values = read(self._rows)
+            columns.append(values if prepare is None else list(map(prepare, values)))
         if self._extra:
             columns.append([self._custom(record) for record in self._rows])
         rows: list[Row] = list(self._mapper.rows(columns))
@@ -133,7 +135,15 @@ def _getter(field: str) -> Callable[[Record], Any]:
     return get
 
 
-def _prepared(field: str, stream: Stream) -> Callable[[Any], Any]:
+def _column(field: str) -> Callable[[Sequence[Record]], list[Any]]:
+    """A field of many records."""
+    if "." not in field:
+        return lambda records: [record.get(field) for record in records]
+    get = _getter(field)
+    return lambda records: [get(record) for record in records]
+
+
+def _prepared(field: str, stream: Stream) -> Callable[[Any], Any] | None:
     """What is done to a field's values before they are mapped: ids are texts, truth values have names, numbers may be times."""
     table = entities.ENTITIES[stream.entity].c
     told = {name: ColumnMap(column=value) if isinstance(value, str) else value for name, value in stream.columns.items()}
@@ -144,7 +154,7 @@ def _prepared(field: str, stream: Stream) -> Callable[[Any], Any]:
         return _word
     if any(name in table and isinstance(table[name].type, DateTime) for name in used):
         return _from_epoch
-    return lambda value: value
+    return None
 
 
 def _word(value: Any) -> Any:
@@ -152,6 +162,8 @@ def _word(value: Any) -> Any:
 
 
 def _id_text(value: Any) -> str:
+    if type(value) is str:
+        return value
     return "" if value is None else str(_whole(value))
 
 
@@ -161,7 +173,7 @@ def _whole(value: Any) -> Any:
 
 def _from_epoch(value: Any) -> Any:
     """Seconds or milliseconds since 1970 as an instant."""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+    if type(value) is str or isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return value
     milliseconds = value * 1000 if -_MILLISECONDS < value < _MILLISECONDS else value
     try:

@@ -36,8 +36,9 @@ class Tap:
         self._context = context
         self._running: set[Running] = set()
         self._catalog: Any = None
+        self._refused: ConnectorError | None = None
 
-    def catalog(self, limit: timedelta | None = None) -> Any:
+    def catalog(self) -> Any:
         """What the tap can read: from the file that is set, or asked once for the length of a sync; None if it knows none.
 
         Raises:
@@ -46,8 +47,18 @@ class Tap:
         if self._catalog is None and isinstance(self._settings.catalog, Path):
             self._catalog = _read_catalog(self._context.folder / self._settings.catalog.expanduser())
         elif self._catalog is None and self._settings.catalog == "discover":
-            self._catalog = self.discover(limit)
+            self._catalog = self._asked_once()
         return self._catalog
+
+    def _asked_once(self) -> Any:
+        """A tap that has failed is not started again for each entity: wrong credentials lock accounts."""
+        if self._refused is not None:
+            raise type(self._refused)(self._refused.what, where=self._refused.where, hint=self._refused.hint)
+        try:
+            return self.discover()
+        except ConnectorError as error:
+            self._refused = error
+            raise
 
     def discover(self, limit: timedelta | None = None) -> Any:
         """Ask the tap for its catalog.
