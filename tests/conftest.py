@@ -59,19 +59,31 @@ def postgres(postgres_server: str, request: pytest.FixtureRequest) -> str:
     return postgresql.new_database(postgres_server, request.module.__name__)
 
 
-def _is_one_of_many(item: pytest.Item) -> bool:
-    """Whether a test is one case of a large table: each KPI and choice of its parameters, against plain Python or an engine."""
-    file = item.path
-    is_table = file.parent.parent.name == "kpis" and file.name.startswith(("test_naive_", "test_contract"))
-    is_table = is_table or (file.parent.name == "kpis" and file.name in {"test_additivity.py", "test_bad_input.py"})
-    return (is_table or file.name == "test_engines.py" or "keeps_the_contract" in item.name) and hasattr(item, "callspec")
+_TABLES = {"test_additivity.py", "test_bad_input.py", "test_connectors_bad_input.py", "test_engines.py", "test_random_walk.py",
+           "test_story.py", "test_yaml_engines.py"}  # fmt: skip
+
+
+def _share(item: pytest.Item) -> int:
+    """Every how many-th case of a large table is run; 1: it is none."""
+    file, callspec = item.path, getattr(item, "callspec", None)
+    if callspec is None:
+        return 1
+    if "seed" in callspec.params or item.name.startswith("test_a_kill_at_any_page"):
+        return 3  # walks, and deaths on the way
+    of_kpis = file.parent.parent.name == "kpis" and file.name.startswith(("test_naive_", "test_contract"))
+    if of_kpis or (file.parent.name == "kpis" and file.name in _TABLES) or "keeps_the_contract" in item.name:
+        return 12
+    return 12 if file.name == "test_engines.py" else 3 if file.name in _TABLES else 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the large tables every twelfth case, always the same ones, unless ``KPID_KPIS=all``: the suite ends within minutes."""
+    """Of large tables every third or twelfth case, always the same ones, unless ``KPID_KPIS=all``: the suite ends within minutes.
+
+    A table is one function: each KPI and choice of its parameters beside plain Python or an engine, each fault, each seed.
+    """
     if os.environ.get("KPID_KPIS") == "all" or len({item.path for item in items}) < 20:
         return  # all of them, or whoever asks for single files wants them whole
-    left_out = [item for item in items if _is_one_of_many(item) and crc32(item.nodeid.encode()) % 12]
+    left_out = [item for item in items if crc32(item.nodeid.encode()) % _share(item)]
     config.hook.pytest_deselected(items=left_out)
     kept = set(items) - set(left_out)
     items[:] = [item for item in items if item in kept]
