@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+
+from kpid.analysis.wording import bound_text
 
 _OPERATORS = {"<": "below", "<=": "at or below", ">": "above", ">=": "at or above", "==": "at", "=": "at", "!=": "off"}
 _REFERENCES = {
@@ -19,26 +22,36 @@ _REFERENCES = {
 _WINDOWS = {"avg": "the average", "median": "the median", "max": "the highest", "min": "the lowest"}
 
 
-def condition_text(condition: str) -> str:
-    """A rule's condition in words; one that is not known stays as it is written. Of several joined ones each is said."""
+def condition_text(condition: str, unit: str = "", currency: str | None = None) -> str:
+    """A rule's condition in words; one that is not known stays as it is written. Of several joined ones each is said.
+
+    Args:
+        condition: as written.
+        unit: of the rule's KPI; a bare number gets it: ``below 3×``.
+        currency: ISO code, where the unit is a currency.
+    """
     text = " ".join(condition.split())
     parts = _JOINED.split(text)
-    if len(parts) > 1 and all(said := [_member(part) for part in parts[::2]]):
+    if len(parts) > 1 and all(said := [_member(part, unit, currency) for part in parts[::2]]):
         return "".join(f"{one} {word} " for one, word in zip(said, parts[1::2], strict=False)) + said[-1]
-    return _said(text) or text
+    return _said(text, unit, currency) or text
 
 
-def _said(text: str) -> str:
+def _said(text: str, unit: str = "", currency: str | None = None) -> str:
+    if unit and (bare := re.fullmatch(rf"({_OP} ?|outside |inside )({_BARE})(?:\.\.({_BARE}))?", text)):
+        sizes = [bound_text(Decimal(size.replace("_", "")), unit, currency) for size in bare.groups()[2:] if size]
+        if bool(bare[2]) == (len(sizes) == 1):
+            return f"{_OPERATORS[bare[2]] if bare[2] else bare[1].strip()} {' to '.join(sizes)}"
     for pattern, say in _FORMS:
         if found := re.fullmatch(pattern, text):
             return say(found)
     return ""
 
 
-def _member(text: str) -> str:
+def _member(text: str, unit: str, currency: str | None) -> str:
     """One of several conditions, perhaps on another KPI: ``win_rate below 60%``; empty if it is none."""
     kpi, _, rest = text.partition(" ")
-    if own := _said(text):
+    if own := _said(text, unit, currency):
         return own
     return f"{kpi} {other}" if re.fullmatch(r"[a-z]\w*", kpi) and (other := _said(rest)) else ""
 
@@ -90,6 +103,7 @@ def _reference(text: str) -> str:
 
 
 _JOINED = re.compile(r" (and|or) ")
+_BARE = r"[+-]?\d[\d_]{0,30}(?:\.\d{1,30})?"
 _OP = r"(<=|>=|<|>|==|=|!=)"
 _FORMS = (
     (rf"(pace |forecast )?{_OP} ?(?:(\S+%) of )?(target|benchmark)(?: with (\S+%))?", _of),

@@ -9,6 +9,11 @@ from kpid.analysis import fiscal
 from kpid.analysis.calendar import Calendar
 
 MONTHS = {"month": 1, "quarter": 3, "half": 6, "year": 12}
+TO_DATE = {
+    "wtd": "week", "mtd": "month", "qtd": "quarter", "ytd": "year",
+    "fmtd": "fiscal_month", "fqtd": "fiscal_quarter", "fytd": "fiscal_year",
+}  # fmt: skip
+"""To-date kinds, and the kind of period that they are a part of."""
 _ISO = {"week", "iso_week"}
 _LABELS = re.compile(
     r"""(?P<fy>FY)?(?P<year>\d{4}) (?: -W(?P<week>\d\d) | -Q(?P<quarter>[1-4]) | -H(?P<half>[12]) | -M(?P<fmonth>\d\d)

@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta
 from kpid.analysis import fiscal
 from kpid.analysis.calendar import DAY, WEEKDAYS, Calendar
 from kpid.analysis.hours import hour_at, hour_from_label, hours_before, hours_of
-from kpid.analysis.period_labels import MONTHS, label_of, parse_label
+from kpid.analysis.period_labels import MONTHS, TO_DATE, label_of, parse_label
 from kpid.errors import ConfigError
 from kpid.model import Period
 
@@ -32,11 +32,6 @@ __all__ = [
 ]  # fmt: skip
 
 _WEEKS = {"week": None, "iso_week": "mon", "week_sun": "sun", "week_sat": "sat"}
-TO_DATE = {
-    "wtd": "week", "mtd": "month", "qtd": "quarter", "ytd": "year",
-    "fmtd": "fiscal_month", "fqtd": "fiscal_quarter", "fytd": "fiscal_year",
-}  # fmt: skip
-"""To-date kinds, and the kind of period that they are a part of."""
 _ROLLING = re.compile(r"rolling_([1-9][0-9]{0,3})d(_today)?")
 _SINCE = re.compile(r"since_(\d{4}-\d\d-\d\d)")
 _SPAN = re.compile(r"(\d{4}-\d\d-\d\d)\.\.(\d{4}-\d\d-\d\d)")

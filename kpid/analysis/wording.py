@@ -12,8 +12,10 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from kpid.analysis.period_labels import TO_DATE, label_of
+
 if TYPE_CHECKING:
-    from kpid.analysis.periods import Calendar
+    from kpid.analysis.calendar import Calendar
     from kpid.model import Period
 
 NOTHING = "n/a"
@@ -71,6 +73,15 @@ def exact_text(value: Decimal | None, limit: Decimal | None, unit: str, currency
         if _same_side(_round(value, digits + shift), value, limit):
             return _plain(value, unit, digits)
     return _plain(value, unit, start + _MOST_DIGITS)
+
+
+def bound_text(value: Decimal, unit: str, currency: str | None = None) -> str:
+    """A bound in full, however many digits it has: ``3×``, ``40%``, ``€412,345``, ``90 s``."""
+    if unit not in {"currency", "seconds"}:
+        return limit_text(value, unit, currency)
+    exponent = value.normalize().as_tuple().exponent
+    number = _grouped(abs(value), min(_MOST_DIGITS, max(0, -exponent if isinstance(exponent, int) else 0)))
+    return _signed(value, f"{number} s" if unit == "seconds" else f"{_symbol(currency)}{number}")
 
 
 def limit_text(value: Decimal | None, unit: str, currency: str | None = None) -> str:
@@ -144,8 +155,8 @@ def period_text(period: Period, calendar: Calendar) -> str:
         return f"{rolling[1]} days to {_day(last)} {last.year}"
     if ".." in period.kind or period.kind.startswith("since_"):  # given days
         return span
-    if period.kind.endswith("td"):
-        return f"{period.label}, {span}" if period.label else span
+    if period.kind in TO_DATE:
+        return _to_date(period.kind, first, last, calendar)
     number = re.search(r"W(\d+)", period.label)
     names = {
         "day": f"{_WEEKDAYS[first.weekday()]} {_day(first)} {first.year}",
@@ -157,8 +168,16 @@ def period_text(period: Period, calendar: Calendar) -> str:
 
 
 def short_period(period: Period, calendar: Calendar) -> str:
-    """A period for the foot of a chart: ``W46``, ``Nov``, ``16 Nov``, ``Q4``; else its label."""
-    start = period.start.astimezone(_zone(calendar.timezone))
+    """A period for the foot of a chart: ``W46``, ``Nov``, ``16 Nov``, ``Q4``; else its label.
+
+    Of kinds with one period per day, all of which may begin on the same day, the last day.
+    """
+    zone = _zone(calendar.timezone)
+    start = period.start.astimezone(zone)
+    if period.kind in TO_DATE or period.kind.startswith(("rolling_", "since_")):
+        return _day((period.end - timedelta(microseconds=1)).astimezone(zone))
+    if period.kind == "hour":
+        return f"{start:%H:%M}"
     if period.kind in _WEEKS:
         number = re.search(r"W\d+", period.label)
         return number[0] if number else _day(start)
@@ -196,6 +215,21 @@ def _zone(timezone: str | tzinfo) -> tzinfo:
 
 def _day(moment: datetime) -> str:
     return f"{moment.day} {_MONTHS[moment.month - 1][:3]}"
+
+
+def _to_date(kind: str, first: datetime, last: datetime, calendar: Calendar) -> str:
+    """What is over so far, by its name and its last day: ``Q4 to 22 Nov 2026``; of a month its days: ``1–22 Nov 2026``."""
+    if kind == "mtd":
+        return _span(first, last)
+    if kind == "ytd":
+        return f"{first.year} to {_day(last)}"
+    name = label_of(TO_DATE[kind], first.date(), calendar)
+    if kind == "qtd":
+        name = name[-2:]
+    if kind == "wtd":
+        number = re.search(r"W(\d+)", name)
+        name = f"week {int(number[1])}" if number else f"week of {_day(first)}"
+    return f"{name} to {_day(last)} {last.year}"
 
 
 def _span(first: datetime, last: datetime) -> str:

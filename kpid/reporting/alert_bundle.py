@@ -94,7 +94,7 @@ def parts_of(
 def _part(notice: Notice, calendar: Calendar, rows: int, summary: str) -> dict[str, Any]:
     items = notice.items
     conditions = {item.threshold for item in items if item.threshold}
-    condition = condition_of(next(item for item in items if item.threshold)) if len(conditions) == 1 else ""
+    condition = condition_of(next(item for item in items if item.threshold), notice) if len(conditions) == 1 else ""
     told = [row_of(item, notice, calendar, told=bool(condition), word=True) for item in items[:rows]]
     period = period_of(notice, calendar) if notice.kind != "health" else ""
     for row in told:

@@ -52,7 +52,7 @@ def line_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> Line | None
         values=values,
         target=None if limit is None else float(limit),
         status=status,
-        run=0 if is_ended(item) else _run(labels, _foot(item.since, notice, calendar)),
+        run=0 if is_ended(item) else _run([label for label, _ in trail], item.since),
         end_text=exact_text(trail[-1][1], item.limit, notice.unit, notice.currency),
         target_text=f"limit {limit_text(limit, notice.unit, notice.currency)}" if limit is not None else "",
         best_text="" if best is None else value_text(trail[best][1], notice.unit, notice.currency),

@@ -23,6 +23,7 @@ from kpid.reporting.alert_words import (
     label_text,
     mark_of,
     ordered,
+    since_text,
     tone_of,
     word_of,
 )
@@ -70,10 +71,10 @@ def _group(kind: str, items: Sequence[NoticeItem], cap: int, notice: Notice, cal
     title = _GROUP_TITLES.get(kind, one_line(kind.replace("_", " ").capitalize()))
     conditions = {item.threshold for item in items if item.threshold}
     if kind in JUDGED and len(conditions) == 1:
-        title = f"{title}: {condition_of(next(item for item in items if item.threshold))}"
+        title = f"{title}: {condition_of(next(item for item in items if item.threshold), notice)}"
     differ = len({item.level for item in items}) > 1
     rows = [
-        row_of(item, notice, calendar, told=bool(item.threshold) and title.endswith(condition_of(item)), word=differ)
+        row_of(item, notice, calendar, told=bool(item.threshold) and title.endswith(condition_of(item, notice)), word=differ)
         for item in items[:cap]
     ]
     return {"title": title, "rows": rows, "more": max(0, len(items) - cap)}
@@ -93,8 +94,8 @@ def row_of(item: NoticeItem, notice: Notice, calendar: Calendar, *, told: bool, 
     change = change_text(item.value, item.previous, notice.unit, notice.currency)
     moved = item.previous is not None and item.previous != item.value
     before = f"was {value_text(item.previous, notice.unit, notice.currency)}" if moved else ""
-    since = label_text(item.since, notice, calendar, short=True) if item.since else ""
-    threshold = condition_of(item)
+    since = since_text(item.since, notice, calendar, short=True) if item.since else ""
+    threshold = condition_of(item, notice)
     story = [threshold if not told or ended else "", f"since {since}" if since else ""]
     driven = f"; {moved_by(replace(item, causes=item.causes[:1]), notice, calendar)}" if item.causes and not ended else ""
     if ended and item.kind in _VALUELESS:
@@ -129,12 +130,12 @@ def facts_of(item: NoticeItem, notice: Notice, calendar: Calendar) -> list[tuple
     pairs = [
         ("Value", value),
         ("Margin", _margin(item, notice)),
-        ("Threshold", condition_of(item)),
+        ("Threshold", condition_of(item, notice)),
         ("Before", _before(item, notice, calendar)),
         ("Usual", _usual(item, notice)),
         ("Sample", _sample(item, notice)),
         ("By chance", "" if is_ended(item) else _chance(item)),
-        ("Began" if is_ended(item) else "Since", label_text(item.since, notice, calendar) if item.since else ""),
+        ("Began" if is_ended(item) else "Since", since_text(item.since, notice, calendar) if item.since else ""),
         ("Why", "" if told else one_line(item.reason, 1_000 if item.kind == "config" else 300)),
         ("Moved by", moved_by(item, notice, calendar)),
         ("Taken up", one_line(item.handling, 200)),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
 from kpid.analysis.condition_words import condition_text
-from kpid.analysis.periods import Calendar, last_complete, period_from_label
+from kpid.analysis.periods import Calendar, is_daily, last_complete, period_at, period_from_label
 from kpid.analysis.wording import count_text, exact_text, period_text
 from kpid.errors import KpidError
 from kpid.model import Level, Notice, NoticeItem
@@ -99,9 +100,9 @@ def word_of(item: NoticeItem) -> str:
     return _STATE_WORDS.get(item.kind, _LEVELS[item.level]) if is_ended(item) or item.kind == "unhealthy" else _LEVELS[item.level]
 
 
-def condition_of(item: NoticeItem) -> str:
-    """The condition in words."""
-    return condition_text(one_line(item.threshold))
+def condition_of(item: NoticeItem, notice: Notice) -> str:
+    """The condition in words, its numbers with the unit of the notice's KPI."""
+    return condition_text(one_line(item.threshold), notice.unit, notice.currency)
 
 
 # ---- the whole
@@ -184,7 +185,7 @@ def _single(notice: Notice, item: NoticeItem, period: str) -> str:
         word = "cannot be judged" if item.kind == "unhealthy" else _STATE_WORDS.get(item.kind, "alert").lower()
         return f"{name}: {word}{f', {reason}' if reason else ''}"
     value = exact_text(item.value, item.limit, notice.unit, notice.currency)
-    condition = condition_of(item)
+    condition = condition_of(item, notice)
     at = f"{value} {when}"
     if is_ended(item):
         was = f", no longer {condition}" if condition and item.kind == "resolved" else ""
@@ -227,7 +228,7 @@ def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
         return f"{name}: {_STATE_WORDS.get(kind, kind.replace('_', ' ')).lower()} for {who} {when}"
     if kind == "flapping":
         return f"{name} keeps crossing its limit for {who} {when}"
-    condition, worse = _conditions(items)
+    condition, worse = _conditions(items, notice)
     where = f"for {who} {when}{worse}"
     still = " still" if kind == "reminder" else ""
     end = ", and nobody has taken it up" if kind == "escalation" else ""
@@ -241,10 +242,10 @@ def _several(notice: Notice, items: Sequence[NoticeItem], period: str) -> str:
     return f"{name}{verb} {condition} {where}, {'highest' if up else 'lowest'} {one_line(worst.segment, 60)} at {value}{end}"
 
 
-def _conditions(items: Sequence[NoticeItem]) -> tuple[str, str]:
+def _conditions(items: Sequence[NoticeItem], notice: Notice) -> tuple[str, str]:
     """The condition that all of them meet; where the levels differ, the mildest, and how many meet the severest."""
     by_level = sorted(items, key=lambda item: item.level.rank)
-    mild, severe = condition_of(by_level[0]), condition_of(by_level[-1])
+    mild, severe = condition_of(by_level[0], notice), condition_of(by_level[-1], notice)
     conditions = {item.threshold for item in items}
     if len(conditions) == 1:
         return mild, ""
@@ -277,12 +278,23 @@ def in_period(notice: Notice, period: str) -> str:
     return f"{'on' if notice.period == 'day' and period[:1].isalpha() and ' to ' not in period else 'in'} {period}"
 
 
+def since_text(label: str, notice: Notice, calendar: Calendar, *, short: bool = False) -> str:
+    """From when on: a period by name; of kinds with one period per day, of which many begin on the same day, its last day."""
+    try:
+        period = period_from_label(notice.period, label, calendar)
+    except KpidError:
+        return label_text(label, notice, calendar, short=short)
+    if not is_daily(period.kind):
+        return label_text(label, notice, calendar, short=short)
+    return period_text(period_at("day", period.end - timedelta(microseconds=1), calendar), calendar)
+
+
 def label_text(label: str, notice: Notice, calendar: Calendar, *, short: bool = False) -> str:
     """A period's label by name, or as it is if it names none of the notice's kind; of two the first and the last."""
-    if len(ends := label.split(" to ")) == 2:
-        return " to ".join(label_text(end, notice, calendar, short=True) for end in ends)
     try:
         text = period_text(period_from_label(notice.period, label, calendar), calendar)
     except KpidError:
+        if len(ends := label.split(" to ")) == 2:
+            return " to ".join(label_text(end, notice, calendar, short=True) for end in ends)
         return one_line(label, 60)
     return text.split(",")[0] if short else text

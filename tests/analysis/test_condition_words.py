@@ -44,9 +44,31 @@ def test_what_is_spelt_is_what_may_be_written(condition: str) -> None:
     assert condition_text(condition_from(condition).text) == SAID[condition]
 
 
+@pytest.mark.parametrize(
+    ("condition", "unit", "said"),
+    [
+        ("< 3", "times", "below 3×"),
+        ("> 45.5", "days", "above 45.5 days"),
+        (">= 412_345", "currency", "at or above €412,345"),
+        ("< -0.25", "currency", "below −€0.25"),
+        ("> 90", "seconds", "above 90 s"),
+        ("> 1_200", "count", "above 1,200"),
+        ("< 0.405", "ratio", "below 40.5%"),
+        ("outside 2..3.5", "times", "outside 2× to 3.5×"),
+        ("< 3 or win_rate < 2", "times", "below 3× or win_rate below 2"),
+        ("< 40%", "ratio", "below 40%"),
+        ("falls 3x", "times", "falling 3 times in a row"),
+        ("< 2..3", "times", "below 2..3"),
+    ],
+)
+def test_bare_numbers_get_the_unit_of_the_kpi(condition: str, unit: str, said: str) -> None:
+    assert condition_text(condition, unit, "EUR") == said
+
+
 @given(st.text(max_size=80))
 def test_any_text_gives_a_text(condition: str) -> None:
     assert isinstance(condition_text(condition), str)
+    assert isinstance(condition_text(condition, "currency", "EUR"), str)
 
 
 @pytest.mark.parametrize(

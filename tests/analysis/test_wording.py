@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpid.analysis.calendar import Calendar
 from kpid.analysis.wording import (
     age_text,
     better_word,
@@ -24,12 +24,7 @@ from kpid.analysis.wording import (
 )
 from kpid.model import Period
 
-
-@dataclass(frozen=True)
-class Berlin:
-    """All that the formatter wants of a calendar."""
-
-    timezone: str = "Europe/Berlin"
+BERLIN = Calendar("Europe/Berlin", "mon", 4, "end")
 
 
 def _period(kind: str, start: str, end: str, label: str = "") -> Period:
@@ -165,17 +160,23 @@ def test_share_text_needs_a_positive_base() -> None:
         (_period("quarter", "2017-09-30T22:00Z", "2017-12-31T23:00Z", "2017-Q4"), "Q4 2017", "Q4"),
         (_period("day", "2017-12-01T23:00Z", "2017-12-02T23:00Z", "2017-12-02"), "Sat 2 Dec 2017", "2 Dec"),
         (_period("year", "2016-12-31T23:00Z", "2017-12-31T23:00Z", "2017"), "2017", "2017"),
-        (_period("rolling_90d", "2017-10-02T22:00Z", "2017-12-31T23:00Z", "r"), "90 days to 31 Dec 2017", "r"),
-        (_period("mtd", "2026-10-31T23:00Z", "2026-11-14T23:00Z", ""), "1–14 Nov 2026", ""),
+        (_period("rolling_90d", "2017-10-02T22:00Z", "2017-12-31T23:00Z", "r"), "90 days to 31 Dec 2017", "31 Dec"),
+        (_period("mtd", "2026-10-31T23:00Z", "2026-11-14T23:00Z", ""), "1–14 Nov 2026", "14 Nov"),
         (_period("iso_week", "2026-12-27T23:00Z", "2027-01-03T23:00Z", "2026-W53"), "week 53, 28 Dec 2026 – 3 Jan 2027", "W53"),
-        (_period("rolling_90d_today", "2017-10-02T22:00Z", "2017-12-31T23:00Z", "r"), "90 days to 31 Dec 2017", "r"),
+        (_period("rolling_90d_today", "2017-10-02T22:00Z", "2017-12-31T23:00Z", "r"), "90 days to 31 Dec 2017", "31 Dec"),
         (_period("2026-11-01..2026-11-15", "2026-10-31T23:00Z", "2026-11-14T23:00Z", "x"), "1–14 Nov 2026", "x"),
-        (_period("hour", "2026-11-01T07:00Z", "2026-11-01T08:00Z", "2026-11-01 08:00"), "2026-11-01 08:00", "2026-11-01 08:00"),
+        (_period("hour", "2026-11-01T07:00Z", "2026-11-01T08:00Z", "2026-11-01 08:00"), "2026-11-01 08:00", "08:00"),
+        (_period("wtd", "2026-11-15T23:00Z", "2026-11-18T23:00Z", "x"), "week 47 to 18 Nov 2026", "18 Nov"),
+        (_period("qtd", "2026-09-30T22:00Z", "2026-11-22T23:00Z", "x"), "Q4 to 22 Nov 2026", "22 Nov"),
+        (_period("ytd", "2025-12-31T23:00Z", "2026-11-22T23:00Z", "x"), "2026 to 22 Nov", "22 Nov"),
+        (_period("fmtd", "2026-10-31T23:00Z", "2026-11-22T23:00Z", "x"), "FY2027-M08 to 22 Nov 2026", "22 Nov"),
+        (_period("fqtd", "2026-09-30T22:00Z", "2026-11-22T23:00Z", "x"), "FY2027-Q3 to 22 Nov 2026", "22 Nov"),
+        (_period("fytd", "2026-03-31T22:00Z", "2026-11-22T23:00Z", "x"), "FY2027 to 22 Nov 2026", "22 Nov"),
     ],
 )
 def test_period_text_names_the_period_in_local_days(period: Period, text: str, short: str) -> None:
-    assert period_text(period, Berlin()) == text
-    assert short_period(period, Berlin()) == short
+    assert period_text(period, BERLIN) == text
+    assert short_period(period, BERLIN) == short
 
 
 def test_when_text_is_the_companys_wall_clock() -> None:

@@ -9,9 +9,11 @@ from decimal import Decimal
 import pytest
 
 from kpid.errors import KpidError
+from kpid.model import Level
 from kpid.plugin.notifier import Message
 from kpid.reporting.alert_chart import Drawing, grid_of, line_of
 from kpid.reporting.alert_view import Plainly
+from kpid.reporting.alert_words import label_text
 from kpid.reporting.multiples import WIDTH, grid_chart
 from kpid.reporting.raster import _has_ink
 from kpid.reporting.render import Renderer, shipped_templates
@@ -47,6 +49,29 @@ def test_picture_is_in_the_mail_with_words_in_its_place() -> None:
     assert image.alt.endswith("39.0% at the end, limit 40%")
     [section] = [part for part in message.sections if part.kind == "image"]
     assert section.text == image.alt, "where there are no pictures, it is said what they show"
+
+
+def test_days_of_a_quarter_to_date_are_called_by_their_day_and_the_quarter_by_its_name() -> None:
+    trail = tuple((f"QTD 2026-11-{day:02}", Decimal(day) / 10) for day in range(10, 23))
+    since = {"since": "QTD 2026-11-20", "threshold": "< 3", "limit": Decimal(3), "value": Decimal("2.2"), "trail": trail}
+    before = {"previous": Decimal("1.2"), "previous_label": "QTD 2026-08-22", "baseline": None, "level": Level.WARN}
+    coverage = replace(NOTICE, kpi="coverage", kpi_name="Coverage", unit="times", by=(), period="qtd", period_label=trail[-1][0])
+    item = replace(NOTICE.items[0], segment="all", causes=(), **since, **before)
+    line = line_of(item, coverage, CALENDAR)
+    assert line is not None
+    assert (line.labels[-4:], line.run, line.target_text) == (["19 Nov", "20 Nov", "21 Nov", "22 Nov"], 3, "limit 3×")
+    message = renderer().alert(replace(coverage, items=(item,)))
+    told = " ".join(message.text.split())
+    assert "Coverage rose to 2.2× in Q4 to 22 Nov 2026, below 3×" in told
+    assert "Threshold below 3×" in told
+    assert "Before 1.2× in Q3 to 22 Aug 2026" in told
+    assert "Since Fri 20 Nov 2026" in told
+
+
+def test_label_with_a_to_in_it_is_one_period() -> None:
+    rolling = replace(NOTICE, period="rolling_90d")
+    assert label_text("90d to 2026-11-22", rolling, CALENDAR) == "90 days to 22 Nov 2026"
+    assert label_text("2026-09 to 2026-10", NOTICE, CALENDAR) == "September 2026 to October 2026"
 
 
 @pytest.mark.parametrize(
