@@ -20,8 +20,16 @@ from kpid.warehouse.types import INSTANT, arrow_schema
 Gone = tuple[str, datetime, str, str | None]
 """A record that is gone: id, when, why, and the id of the one that took its place."""
 
-_OWN_PAST = {"merged_into_id", "deal_stage_history"}
-"""What a merged record was itself stays as it was."""
+_OWN_PAST = {
+    ("deal_stage_history", "deal_id"),
+    ("deal_field_history", "deal_id"),
+    ("ticket_status_history", "ticket_id"),
+    ("ticket_schedule_history", "ticket_id"),
+}
+"""What a merged record went through stays its own: put beside the winner's, it would be in two stages, of two amounts at once."""
+_GRAVE = ("deleted_at", "deleted_reason", "merged_into_id")
+_SHARED_PAST = {("account_status_history", "account_id"): ("status", "active")}
+"""Only such rows move: the times as a customer add up. That one of two was no customer, or left, says nothing of the other."""
 
 
 def gone_rows(source: str, tombstones: Iterable[Tombstone], until: datetime) -> list[Gone]:
@@ -81,8 +89,11 @@ class Merges:
             known = self.winners(target)
             column = table.column(name)
             if known and pc.any(pc.is_in(column, value_set=pa.array(list(known), pa.string()))).as_py():
-                winners = [key if key is None else last_winner(key, known) for key in column.to_pylist()]
-                table = table.set_column(table.column_names.index(name), name, pa.array(winners, pa.string()))
+                winners = pa.array([key if key is None else last_winner(key, known) for key in column.to_pylist()], pa.string())
+                if (entity, name) in _SHARED_PAST:
+                    kind, value = _SHARED_PAST[entity, name]
+                    winners = pc.if_else(pc.fill_null(pc.equal(table.column(kind), value), False), winners, column)
+                table = table.set_column(table.column_names.index(name), name, winners)
         return table
 
     def point_to_winners(self, batch: Batch, entity: str, merged: Mapping[str, str]) -> None:
@@ -141,10 +152,8 @@ def _pairs(table: pa.Table) -> dict[str, str]:
 
 def references(entity: str) -> list[tuple[str, str]]:
     """The columns of a table that refer to others, with the table that each refers to; not those that tell of the past."""
-    if entity in _OWN_PAST:
-        return []
-    columns = ENTITIES[entity].columns
-    return [(column.name, column.info["ref"]) for column in columns if "ref" in column.info and column.name not in _OWN_PAST]
+    columns = [column for column in ENTITIES[entity].columns if "ref" in column.info and column.name != "merged_into_id"]
+    return [(column.name, column.info["ref"]) for column in columns if (entity, column.name) not in _OWN_PAST]
 
 
 def buried(table: pa.Table, until: datetime) -> pa.Table:
@@ -156,6 +165,31 @@ def buried(table: pa.Table, until: datetime) -> pa.Table:
     for name, value in (("deleted_at", since), ("deleted_reason", pa.scalar("merged"))):
         column = pc.if_else(open_graves, value, table.column(name))
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    return table
+
+
+def laid_to_rest(table: pa.Table, gone: Iterable[Gone], stored: Mapping[str, Gone]) -> pa.Table:
+    """Rows that are told to be gone as they are given: they come as gone, so that the same told again is no change.
+
+    Args:
+        table: rows about to be stored.
+        gone: what is told to be gone with them.
+        stored: how those of them that are stored as gone are: a grave keeps its time, and its reason unless it was a merge.
+    """
+    told = {row[0]: row for row in gone}
+    ids, columns = table.column("id").to_pylist(), {name: table.column(name).to_pylist() for name in _GRAVE}
+    for place, key in enumerate(ids):
+        if key not in told or columns["deleted_at"][place] is not None:
+            continue
+        _, at, reason, winner = told[key]
+        old = stored.get(key)
+        if old is not None:
+            at, reason, winner = (old[1], reason, winner) if winner and not old[3] else old[1:]
+        for name, value in zip(_GRAVE, (at, reason, winner), strict=True):
+            columns[name][place] = value
+    for name, values in columns.items():
+        number = table.column_names.index(name)
+        table = table.set_column(number, table.schema.field(number), pa.array(values, table.schema.field(number).type))
     return table
 
 

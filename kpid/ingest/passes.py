@@ -83,7 +83,8 @@ class Passes:
         if not reads.listing or reads.mode == "full":
             return None  # what is read whole is compared each time
         if side is not None and side.kind == "ids":
-            return side if side.run is not None else self._begin_listing(reads, mark, position)
+            # one that was killed before it knew its place lists all again: what it had met may be gone by now
+            return side if side.run is not None and side.cursor is not None else self._begin_listing(reads, mark, position)
         return self._begin_listing(reads, mark, position) if self._is_listing_due(reads, position) else None
 
     def _is_listing_due(self, reads: EntityReads, position: Position) -> bool:

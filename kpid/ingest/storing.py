@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from kpid.errors import PluginError
-from kpid.ingest.merging import buried, gone_rows
+from kpid.ingest.merging import Gone, buried, gone_rows, laid_to_rest
 from kpid.ingest.rows import table_from_rows
 from kpid.ingest.run import Run, Tally, ask
 from kpid.ingest.stages import HISTORY, StageWatch
@@ -84,6 +84,8 @@ class Storing:
         now, run, own = self.run.clock.now(), self.run, self.reads.entity
         tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
         gone = gone_rows(run.source, self._gone.values(), run.until)
+        if gone and own in tables:
+            tables[own] = self._laid_to_rest(tables[own], gone)
         merged = {entity: run.merges.learn(entity, table, gone if entity == own else ()) for entity, table in tables.items()}
         if own not in tables:
             merged[own] = run.merges.learn(own, None, gone)
@@ -113,6 +115,17 @@ class Storing:
         self._stored_at = run.clock.monotonic()
         if run.progress is not None and self._label is not None:
             run.progress(self._label, self.tally.rows, self.tally.total)
+
+    def _laid_to_rest(self, table: pa.Table, gone: Sequence[Gone]) -> pa.Table:
+        """Rows that are told to be gone on the page that gives them."""
+        both = list({row[0] for row in gone}.intersection(table.column("id").to_pylist()))
+        if not both:
+            return table
+        grave = "id, deleted_at, deleted_reason, merged_into_id"
+        sql = f"SELECT {grave} FROM {self.reads.entity} WHERE id IN (SELECT unnest($1::VARCHAR[]))"
+        rows = [tuple(row.values()) for row in self.run.warehouse.query(sql, [both]).to_pylist()]
+        self.tally.deletes += sum(row[1] is None for row in rows)
+        return laid_to_rest(table, gone, {row[0]: row for row in rows if row[1] is not None})
 
     def _upsert(self, batch: Batch, entity: str, table: pa.Table) -> None:
         written = batch.upsert(entity, table)

@@ -294,6 +294,46 @@ def test_r06_a_row_that_refers_twice_to_a_loser_is_moved_whole(sync: Sync, wareh
     assert set(row.values()) == {"crm:2"}
 
 
+HISTORIES = ("account_status_history", "owner_history", "deal_stage_history", "deal_field_history", "ticket_status_history")
+
+
+def spans_of(warehouse: Warehouse, entity: str, *names: str) -> list[tuple[Any, ...]]:
+    found = warehouse.query(f"SELECT {', '.join(names)} FROM {entity} ORDER BY id").to_pylist()
+    return [tuple(row.values()) for row in found]
+
+
+def test_r06_what_a_merged_record_went_through_stays_its_own(sync: Sync, warehouse: Warehouse) -> None:
+    kinds = ("users", "accounts", "deals", "tickets")
+    crm = ScriptedConnector(*(EntityReads(kind, deletes="pass") for kind in kinds), *(EntityReads(each) for each in HISTORIES))
+    told = {
+        "account_status_history": [
+            {"native_id": "1a", "account_id": "1", "status": "prospect", "valid_from": START - 3 * HOUR},
+            {"native_id": "1b", "account_id": "1", "status": "active", "valid_from": START - 2 * HOUR},
+            {"native_id": "1c", "account_id": "1", "status": "churned", "valid_from": START},
+        ],
+        "owner_history": [{"native_id": "o", "object_type": "deals", "object_id": "crm:1", "owner_id": "1"}],
+        "deal_stage_history": [{"native_id": "s", "deal_id": "1", "stage_id": "won", "entered_by": "1", "origin": "crm"}],
+        "deal_field_history": [{"native_id": "f", "deal_id": "1", "field": "amount", "value": "7", "changed_by": "1"}],
+        "ticket_status_history": [{"native_id": "t", "ticket_id": "1", "status": "solved"}],
+    }
+    crm.script = {entity: [page(*rows, entity=entity)] for entity, rows in told.items()}
+    sync(crm)
+    crm.script, crm.deletions = {}, {kind: [DeletedPage([gone(1, merged_into="2")])] for kind in kinds}
+    for _ in range(2):  # once more with rows that name the loser again
+        sync(crm)
+        assert spans_of(warehouse, "account_status_history", "account_id", "status") == [
+            ("crm:1", "prospect"),
+            ("crm:2", "active"),
+            ("crm:1", "churned"),
+        ], "the winner was a customer, too; that the other was none says nothing of it"
+        assert spans_of(warehouse, "owner_history", "object_id", "owner_id") == [("crm:1", "crm:2")]
+        assert spans_of(warehouse, "deal_stage_history", "deal_id", "entered_by") == [("crm:1", "crm:2")]
+        assert spans_of(warehouse, "deal_field_history", "deal_id", "changed_by") == [("crm:1", "crm:2")]
+        assert spans_of(warehouse, "ticket_status_history", "ticket_id") == [("crm:1",)]
+        crm.script = {entity: [page(*rows, entity=entity)] for entity, rows in told.items()}
+    assert sync(crm).changed == 0
+
+
 def test_r05_what_pages_tell_to_be_gone_is_stored_with_them(sync: Sync, warehouse: Warehouse) -> None:
     crm = ScriptedConnector(EntityReads("accounts", deletes="inline"), EntityReads("deals", deletes="inline"))
     crm.script["accounts"] = [page(account(1), account(2), entity="accounts")]
@@ -310,6 +350,29 @@ def test_r05_what_pages_tell_to_be_gone_is_stored_with_them(sync: Sync, warehous
     assert [entity.deletes for entity in result.entities] == [1, 2]
     sync(crm)
     assert living(warehouse) == ["1", "3"]
+
+
+def test_r05_a_record_given_and_told_gone_at_once_is_stored_once(sync: Sync, warehouse: Warehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", deletes="inline"), EntityReads("accounts", deletes="inline"), clock=clock)
+    both = [gone(1), gone(2, at=START - HOUR, reason="archived"), gone(3, merged_into="4")]
+    crm.script["deals"] = [page(*(deal(i, name="last words") for i in range(1, 5)), gone=both)]
+    first = sync(crm)
+    assert (first.changed, first.deletes) == (4, 0), "what was gone when it came was never lost"
+    columns = "native_id, name, deleted_at, deleted_reason, merged_into_id"
+    stored = [
+        ("1", "last words", START, "deleted", None),
+        ("2", "last words", START - HOUR, "archived", None),
+        ("3", "last words", START, "merged", "crm:4"),
+        ("4", "last words", None, None, None),
+    ]
+    clock.forward(3600)
+    second = sync(crm)
+    assert [tuple(row.values()) for row in warehouse.query(f"SELECT {columns} FROM deals ORDER BY id").to_pylist()] == stored
+    assert (second.changed, second.deletes) == (0, 0), "told the same again"
+    crm.script["deals"] = [page(deal(4, name="last words"), gone=[gone(4)])]
+    assert sync(crm).deletes == 1
+    assert living(warehouse) == []
 
 
 def test_r05_a_deletion_and_its_cursor_are_stored_together(sync: Sync, warehouse: Warehouse) -> None:
@@ -342,6 +405,19 @@ def asked(crm: ScriptedConnector, what: str) -> list[Any]:
 def lasting(clock: StillClock, *numbers: int) -> list[Any]:
     """Deals as they were when the walk began."""
     return [deal(number, updated_at=START - WEEK) for number in numbers]
+
+
+class Slow(list[Any]):
+    """Each of these comes so many seconds after the one before."""
+
+    def __init__(self, clock: StillClock, seconds: float, *items: Any) -> None:
+        super().__init__(items)
+        self.clock, self.seconds = clock, seconds
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            self.clock.forward(self.seconds)
+            yield item
 
 
 def a_week_later(sync: Sync, crm: ScriptedConnector, clock: StillClock) -> SyncResult:
@@ -403,16 +479,31 @@ def test_r07_a_restored_record_with_an_old_date_comes_back(sync: Sync, warehouse
 def test_r07_what_is_stored_while_ids_are_compared_is_not_buried(sync: Sync, warehouse: Warehouse) -> None:
     clock = StillClock()
     crm = ScriptedConnector(LISTED, clock=clock)
-    crm.script["deals"] = [page(*lasting(clock, 1, 2))]
+    crm.script["deals"] = [page(*lasting(clock, 1, 2), cursor={"at": 1})]
     sync(crm)
-    crm.listed = [[("1", None)], ConnectorError("gone away")]
+    crm.listed = Slow(clock, 6, [("1", None)], ConnectorError("gone away"))
     a_week_later(sync, crm, clock)
-    assert positions(warehouse)["side"]["kind"] == "ids"
+    assert positions(warehouse)["side"]["cursor"] == {"next": 1}
     clock.forward(60)
     crm.script["deals"] = [page(deal(3))]  # behind the place where the list is
     crm.listed = [[], [("1", None)]]
     assert sync(crm, reconcile=WEEK).deletes == 1
     assert living(warehouse) == ["1", "3"]
+
+
+def test_r07_a_comparison_killed_before_its_first_place_begins_anew(sync: Sync, warehouse: Warehouse, store: Store) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(LISTED, clock=clock)
+    crm.script["deals"] = [page(*lasting(clock, 1, 2, 3, 4), cursor={"at": 1})]
+    sync(crm)
+    crm.listed = [[("1", None), ("2", None), ("3", None)]]  # all that fits into one page has been met ...
+    crm.records = {"4": ConnectorError("gone away")}
+    a_week_later(sync, crm, clock)
+    assert (positions(warehouse)["side"]["met"], "cursor" in positions(warehouse)["side"]) == (3, False)
+    crm.listed, crm.records = [[("1", None), ("4", None)]], {}  # ... but two of these are gone meanwhile
+    clock.forward(3600)
+    assert sync(crm, reconcile=WEEK).deletes == 2
+    assert (living(warehouse), trouble(store)) == (["1", "4"], {})
 
 
 def test_r07_a_comparison_goes_on_where_it_broke_off(sync: Sync, warehouse: Warehouse, store: Store) -> None:
@@ -436,14 +527,7 @@ def test_r07_a_pass_ends_when_its_time_is_up(sync: Sync, warehouse: Warehouse) -
     crm = ScriptedConnector(LISTED, clock=clock)
     crm.script["deals"] = [page(*lasting(clock, 1, 2, 3), cursor={"at": 1})]
     sync(crm)
-
-    class Slow(list[Any]):
-        def __iter__(self) -> Any:
-            for item in super().__iter__():
-                clock.forward(400)
-                yield item
-
-    crm.listed = Slow([[("1", None)], [("2", None)], [("3", None)]])
+    crm.listed = Slow(clock, 400, [("1", None)], [("2", None)], [("3", None)])
     assert a_week_later(sync, crm, clock).ok
     assert positions(warehouse)["side"]["cursor"] == {"next": 2}
     crm.listed = list(crm.listed)
