@@ -8,7 +8,7 @@ missing scope. Further faults: :func:`policy` and :meth:`kpid.testing.FakeApi.fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from operator import ge, gt, le, lt
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 from kpid.testing.api import Answer, FakeApi, Fault, Request
 from kpid.testing.clock import FakeClock
 from kpid.testing.faults import limited
-from kpid.testing.hubspot_portal import HubSpotPortal, Record, stamp
+from kpid.testing.hubspot_portal import HubSpotPortal, Record
+from kpid.testing.hubspot_shapes import association, error, paged, shown
 from kpid.testing.vendor import Limit
 
 VERSION = "2026-09"
 TOKEN = "pat-eu1-00000000-fake-fake-fake-000000000000"  # noqa: S105  opens nothing
 SEARCH_CAP = 10_000
-_DEFAULTS = {"hs_object_id", "createdate", "hs_lastmodifieddate", "lastmodifieddate"}
 _OBJECTS = rf"/crm/objects/{VERSION}/(?P<kind>[a-z_]+)"
 
 
@@ -67,10 +67,10 @@ class FakeHubSpot(FakeApi):
         self.route("GET", _OBJECTS, self._list)
         self.route("POST", rf"{_OBJECTS}/search", self._search)
         self.route("POST", rf"{_OBJECTS}/batch/read", self._batch)
-        self.route("POST", rf"/crm/associations/{VERSION}/(?P<kind>[a-z]+)/(?P<to>[a-z]+)/batch/read", self._associations)
+        self.route("POST", rf"/crm/associations/{VERSION}/(?P<kind>[a-z_]+)/(?P<to>[a-z_]+)/batch/read", self._associations)
         self.route("GET", rf"/crm/owners/{VERSION}", self._owners)
-        self.route("GET", rf"/crm/pipelines/{VERSION}/(?P<kind>[a-z]+)", self._pipelines)
-        self.route("GET", rf"/crm/properties/{VERSION}/(?P<kind>[a-z]+)", self._properties)
+        self.route("GET", rf"/crm/pipelines/{VERSION}/(?P<kind>[a-z_]+)", self._pipelines)
+        self.route("GET", rf"/crm/properties/{VERSION}/(?P<kind>[a-z_]+)", self._properties)
 
     def answer(self, request: Request) -> Answer:
         """As any server, after a look at the token, the limits and the scopes."""
@@ -82,7 +82,7 @@ class FakeHubSpot(FakeApi):
 
     def _refusal(self, request: Request) -> Answer | None:
         if request.headers.get("Authorization") != f"Bearer {self.token}":
-            return _error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
+            return error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
         for limit in self._limits:
             if limit.is_passed(request, self.clock.monotonic()):
                 self.refused.append(limit.name)
@@ -90,11 +90,11 @@ class FakeHubSpot(FakeApi):
         for kind in self.missing_scopes:
             if f"/{kind}" in request.path:
                 context = {"requiredGranularScopes": [f"crm.objects.{kind}.read"]}
-                error = _error(403, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call.")
+                refusal = error(403, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call.")
                 return Answer(
                     403,
                     {
-                        **error.body,
+                        **refusal.body,
                         "errors": [{"message": "One or more of the following scopes are required.", "context": context}],
                     },
                 )
@@ -106,13 +106,13 @@ class FakeHubSpot(FakeApi):
         kind, history = request.match["kind"], _names(request.arg("propertiesWithHistory"))
         limit = int(request.arg("limit", "10"))
         if limit > (50 if history else 100):
-            return _error(400, "VALIDATION_ERROR", f"limit must be less than or equal to {50 if history else 100}")
+            return error(400, "VALIDATION_ERROR", f"limit must be less than or equal to {50 if history else 100}")
         archived = request.arg("archived") == "true"
         records = self.portal.archived(kind) if archived else self.portal.live(kind)
         after = int(request.arg("after") or 0)
         chosen = sorted(number for number in records if number >= after)[: limit + 1]
         wanted, links = _names(request.arg("properties")), _names(request.arg("associations"))
-        results = [_shown(self.portal, kind, records[number], wanted, history, links) for number in chosen[:limit]]
+        results = [shown(self.portal, kind, records[number], wanted, history, links) for number in chosen[:limit]]
         body: dict[str, Any] = {"results": results}
         if len(chosen) > limit:
             body["paging"] = {
@@ -124,9 +124,9 @@ class FakeHubSpot(FakeApi):
         kind, query = request.match["kind"], request.json()
         limit, after = int(query.get("limit", 10)), int(query.get("after") or 0)
         if limit > 200 or after + limit > SEARCH_CAP:
-            return _error(400, "VALIDATION_ERROR", "Limit or offset out of range")
+            return error(400, "VALIDATION_ERROR", "Limit or offset out of range")
         found = self._hits(kind, query)
-        results = [_shown(self.portal, kind, record, query.get("properties", ())) for record in found[after : after + limit]]
+        results = [shown(self.portal, kind, record, query.get("properties", ())) for record in found[after : after + limit]]
         body: dict[str, Any] = {"total": len(found), "results": results}
         if after + limit < len(found):
             body["paging"] = {"next": {"after": str(after + limit)}}
@@ -156,10 +156,10 @@ class FakeHubSpot(FakeApi):
         history = query.get("propertiesWithHistory") or []
         ids = [int(item["id"]) for item in query["inputs"]]
         if len(ids) > (50 if history else 100):
-            return _error(400, "VALIDATION_ERROR", "too many inputs")
+            return error(400, "VALIDATION_ERROR", "too many inputs")
         live = self.portal.live(kind)
         results = [
-            _shown(self.portal, kind, live[number], query.get("properties", ()), history) for number in ids if number in live
+            shown(self.portal, kind, live[number], query.get("properties", ()), history) for number in ids if number in live
         ]
         missing = [str(number) for number in ids if number not in live]
         if not missing:
@@ -178,7 +178,7 @@ class FakeHubSpot(FakeApi):
         kind, to = request.match["kind"], request.match["to"]
         ids = [int(item["id"]) for item in request.json()["inputs"]]
         if len(ids) > 1000:
-            return _error(400, "VALIDATION_ERROR", "too many inputs")
+            return error(400, "VALIDATION_ERROR", "too many inputs")
         results = []
         for number in ids:
             linked = self.portal.records[kind][number].links.get(to, ()) if number in self.portal.records[kind] else ()
@@ -186,87 +186,26 @@ class FakeHubSpot(FakeApi):
                 results.append(
                     {
                         "from": {"id": str(number)},
-                        "to": [_association(target, kind, to, place) for place, target in enumerate(linked)][::-1],
+                        "to": [association(target, kind, to, place) for place, target in enumerate(linked)][::-1],
                     }
                 )
         return Answer(200, {"status": "COMPLETE", "results": results})
 
     def _owners(self, request: Request) -> Answer:
         archived = request.arg("archived") == "true"
-        after, limit = int(request.arg("after") or 0), int(request.arg("limit", "100"))
         owners = [owner for owner in self.portal.owners if owner["archived"] == archived]
-        body: dict[str, Any] = {"results": owners[after : after + limit]}
-        return Answer(200, body | ({"paging": {"next": {"after": str(after + limit)}}} if after + limit < len(owners) else {}))
+        return Answer(200, paged(owners, int(request.arg("after") or 0), int(request.arg("limit", "100"))))
 
     def _pipelines(self, request: Request) -> Answer:
         return Answer(200, {"results": self.portal.pipelines.get(request.match["kind"], [])})
 
     def _properties(self, request: Request) -> Answer:
-        kind = request.match["kind"]
-        names = {name for record in self.portal.records[kind].values() for name in record.all_properties(kind)} | _DEFAULTS
-        return Answer(
-            200,
-            {"results": [{"name": name, "type": "string"} for name in sorted(names) if (kind, name) not in self.portal.hidden]},
-        )
-
-
-def _shown(
-    portal: HubSpotPortal,
-    kind: str,
-    record: Record,
-    wanted: Iterable[str],
-    history: Sequence[str] = (),
-    links: Sequence[str] = (),
-) -> dict[str, Any]:
-    """A record as the API shows it: only the properties asked for, or a few if none was."""
-    every = {name: value for name, value in record.all_properties(kind).items() if (kind, name) not in portal.hidden}
-    names = [name for name in wanted if (kind, name) not in portal.hidden]
-    shown: dict[str, Any] = {
-        "id": str(record.id),
-        "properties": {name: every.get(name) for name in [*names, "hs_object_id"]} if names else _defaults(every),
-        "createdAt": stamp(record.created), "updatedAt": stamp(record.updated), "archived": record.archived_at is not None,
-    }  # fmt: skip
-    if record.archived_at is not None:
-        shown["archivedAt"] = stamp(record.archived_at)
-    if history:
-        shown["propertiesWithHistory"] = {name: _versions(record, name) for name in history if (kind, name) not in portal.hidden}
-    if any(record.links.get(to) for to in links):
-        shown["associations"] = {to: {"results": _inline(kind, to, record.links[to])} for to in links if record.links.get(to)}
-    return shown
-
-
-def _defaults(every: Mapping[str, str | None]) -> dict[str, str | None]:
-    return {name: value for name, value in every.items() if name in _DEFAULTS}
-
-
-def _versions(record: Record, name: str) -> list[dict[str, str]]:
-    """Newest first."""
-    return [
-        {"value": value, "timestamp": stamp(at), "sourceType": "CRM_UI"} for value, at in reversed(record.history.get(name, ()))
-    ]
-
-
-def _association(target: int, kind: str, to: str, place: int) -> dict[str, Any]:
-    types = [{"category": "HUBSPOT_DEFINED", "typeId": 341, "label": None}]
-    if place == 0 and kind in {"deals", "tickets"} and to == "companies":
-        types.append({"category": "HUBSPOT_DEFINED", "typeId": 5, "label": "Primary"})
-    return {"toObjectId": target, "associationTypes": types}
-
-
-def _inline(kind: str, to: str, linked: Sequence[int]) -> list[dict[str, str]]:
-    """As lists show them: the same id twice if it is the primary one, which need not come first."""
-    name = f"{kind.rstrip('s')}_to_{to.rstrip('s')}"
-    plain = [{"id": str(target), "type": f"{name}_unlabeled"} for target in reversed(linked)]
-    return [*plain, {"id": str(linked[0]), "type": name}]
+        names = sorted(self.portal.known(request.match["kind"]))
+        return Answer(200, {"results": [{"name": name, "type": "string"} for name in names]})
 
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
-
-
-def _error(status: int, category: str, message: str) -> Answer:
-    body = {"status": "error", "message": message, "category": category, "correlationId": "00000000-0000-0000-0000-000000000000"}
-    return Answer(status, body)
 
 
 def _fits(kind: str, record: Record, name: str, operator: str, value: Any, values: Any) -> bool:

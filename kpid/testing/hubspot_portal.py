@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kpid.clock import Clock
-
-TYPES = ("companies", "contacts", "deals", "calls", "meetings", "tickets", "leads")
+from kpid.testing.hubspot_properties import STANDARD
 
 LABELS = {
     "appointmentscheduled": ("Erstgespräch", "false", "0.2"),
@@ -71,7 +70,7 @@ class HubSpotPortal:
     def __init__(self, clock: Clock, *, seed: int = 1) -> None:
         self.clock = clock
         self.random = random.Random(seed)  # noqa: S311  invented data
-        self.records: dict[str, dict[int, Record]] = {kind: {} for kind in TYPES}
+        self.records: dict[str, dict[int, Record]] = {kind: {} for kind in STANDARD}
         self.before: dict[tuple[str, int], Record | None] = {}
         """The version before the last change: what a search index that lags behind still shows."""
         self.owners: list[dict[str, Any]] = []
@@ -81,6 +80,7 @@ class HubSpotPortal:
         self.merged: set[tuple[str, int]] = set()
         """Records (type, id) that were merged into others: they cannot be restored."""
         self.version = 0
+        self._known: dict[str, tuple[object, frozenset[str]]] = {}
         self._next_id = 31_804_550_001
         self._set_up()
 
@@ -181,6 +181,15 @@ class HubSpotPortal:
         return {
             n: record for n, record in self.records[kind].items() if record.archived_at is not None and record.archived_at > limit
         }
+
+    def known(self, kind: str) -> frozenset[str]:
+        """The names of the properties that a type has: the usual ones, and the company's own that some record has."""
+        state = (self.version, frozenset(self.hidden))
+        if kind not in self._known or self._known[kind][0] != state:
+            own = {name for record in self.records[kind].values() for name in record.properties}
+            hidden = {name for where, name in self.hidden if where == kind}
+            self._known[kind] = (state, frozenset((STANDARD[kind] | own) - hidden))
+        return self._known[kind][1]
 
     def _put(self, kind: str, record: Record) -> None:
         self.before[kind, record.id] = self.records[kind].get(record.id)

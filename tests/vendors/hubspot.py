@@ -30,7 +30,9 @@ class HubSpotBench(SourceBench):
 
     entity = "deals"
     secrets = (TOKEN,)
-    can = frozenset({"merges", "restore", "purge", "late", "history", "daily", "scopes", "fields", "pipelines"})
+    can = frozenset(
+        {"merges", "restore", "purge", "late", "history", "daily", "scopes", "fields", "pipelines", "listing", "count"}
+    )
     cap = 10_000
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
@@ -194,7 +196,7 @@ class HubSpotBench(SourceBench):
         portal = self.portal
         kind = chance.choice(["deals", "deals", "companies", "contacts", "calls", "meetings", "tickets"])
         live, archived = sorted(portal.live(kind)), sorted(n for n in portal.archived(kind) if (kind, n) not in portal.merged)
-        match chance.choice(["edit", "move", "move", "add", "archive", "restore", "merge", "import", "bulk"]):
+        match chance.choice(["edit", "move", "move", "add", "archive", "restore", "merge", "import", "bulk", "purge"]):
             case "edit" if live:
                 owner = chance.choice(["70114500", None])
                 portal.edit(kind, chance.choice(live), dealname=f"Edited {chance.random()}", hubspot_owner_id=owner)
@@ -206,7 +208,9 @@ class HubSpotBench(SourceBench):
             case "archive" if live:
                 portal.archive(kind, chance.choice(live))
             case "restore" if archived:
-                portal.restore(kind, chance.choice(archived))
+                portal.restore(kind, chance.choice(archived), touched=chance.random() < 0.5)
+            case "purge" if live:
+                portal.purge(kind, chance.choice(live))
             case "merge" if kind in KINDS.values() and len(live) > 1:
                 self.merge_of(kind, *chance.sample(live, 2))
             case "import":

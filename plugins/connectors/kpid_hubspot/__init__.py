@@ -11,6 +11,7 @@ Limits: 100 requests in 10 s (see ``requests_per_10s``), 5 searches a second, an
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -24,16 +25,20 @@ from kpid.plugin import (
     DeletedPage,
     EntityReads,
     Finding,
+    IdPage,
     Known,
     Page,
     SchemaError,
     SourceContext,
+    cursor_since,
     hookimpl,
 )  # fmt: skip
 from kpid_hubspot.changes import OVERLAP, Changes
 from kpid_hubspot.endpoints import Endpoints
 from kpid_hubspot.mapping import columns_of
-from kpid_hubspot.settings import KINDS, HubSpotSettings
+from kpid_hubspot.objects import Kind
+from kpid_hubspot.settings import HubSpotSettings
+from kpid_hubspot.whole import Whole
 
 __all__ = ["HubSpotConnector", "HubSpotSettings", "kpid_connectors"]
 
@@ -51,10 +56,11 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         super().__init__(settings, context)
         self._api = Endpoints(settings, context)
         self._changes = Changes(self._api, settings, context)
+        self._whole = Whole(self._api, self._changes.pipelines)
 
     def reads(self) -> Sequence[EntityReads]:
         """The configured entities, those that others point to first."""
-        changing = partial(EntityReads, deletes="pass", overlap=OVERLAP, deletes_kept=BIN)
+        changing = partial(EntityReads, deletes="pass", overlap=OVERLAP, deletes_kept=BIN, listing=True, by_id=True, counted=True)
         everything = [
             EntityReads("users", mode="full"),
             EntityReads("pipelines", mode="full", carries=("stages",)),
@@ -70,23 +76,50 @@ class HubSpotConnector(Connector[HubSpotSettings]):
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
-        own = self.settings.fields
-        return {name: columns_of(KINDS[name], own.get(name, {})) for name in self.settings.entities if name in KINDS}
+        own, kinds = self.settings.fields, self._changes.kinds
+        return {name: columns_of(kinds[name], own.get(name, {})) for name in self.settings.entities if name in kinds}
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
-        """See :meth:`kpid_hubspot.changes.Changes.pages`."""
-        return self._changes.pages(entity, cursor, until)
+        """What changed, see :meth:`kpid_hubspot.changes.Changes.pages`, or the whole of it."""
+        if entity in self._changes.kinds:
+            return self._changes.pages(entity, cursor, until)
+        return self._whole.pages(entity, until)
 
     def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
         """See :meth:`kpid_hubspot.changes.Changes.deleted`."""
         return self._changes.deleted(entity, cursor, until)
 
+    def asks(self, entity: str) -> frozenset[str]:
+        """The properties of the types behind an entity."""
+        return frozenset(name for kind in self._changes.kinds.get(entity, ()) for name in self._api.names(kind))
+
+    def ids(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[IdPage]:
+        """See :meth:`kpid_hubspot.changes.Changes.ids`."""
+        return self._changes.ids(entity, cursor)
+
+    def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
+        """See :meth:`kpid_hubspot.changes.Changes.fetch`."""
+        return self._changes.fetch(entity, ids)
+
+    def count(self, entity: str) -> int | None:
+        """As the search index has it, a minute late."""
+        return self._changes.count(entity) if entity in self._changes.kinds else None
+
+    def since(self, entity: str, at: datetime) -> Cursor | None:
+        """Of what is read by time of change."""
+        return cursor_since(at) if entity in self._changes.kinds else None
+
     def server_time(self) -> datetime | None:
         """HubSpot's clock, from the ``Date`` of a small request."""
         for entity in self.settings.entities:
             with suppress(SchemaError):  # a scope that is missing here may not be missing there
-                return self._api.first(_place_of(entity)).date
+                return self._touch(entity)
         return None
+
+    def _touch(self, entity: str) -> datetime | None:
+        """The smallest request that shows whether an entity may be read; gives the server's clock."""
+        kinds = self._changes.kinds.get(entity)
+        return self._api.first(kinds[0]).date if kinds else self._whole.first(entity).date
 
     def check(self) -> Sequence[Finding]:
         """Try every entity and look for the configured properties."""
@@ -95,13 +128,12 @@ class HubSpotConnector(Connector[HubSpotSettings]):
     def _check(self, entity: str) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
-            for kind in KINDS.get(entity, (_place_of(entity),)):
+            kinds = self._changes.kinds.get(entity, ())
+            if not kinds:
+                self._whole.first(entity)
+            for kind in kinds:
                 self._api.first(kind)
-                own = set(self.settings.fields.get(entity, {}).values())
-                absent = own - self._api.property_names(kind) if own else set()
-                if absent:
-                    text = f"{kind} have no property {', '.join(sorted(absent))}"
-                    yield Finding(subject, False, text, "Correct `fields`: use the internal name of the property", warning=True)
+            yield from self._check_fields(subject, entity, kinds)
             if entity == "deals":
                 self._changes.pipelines.wanted()
         except ConnectorError as error:
@@ -109,13 +141,21 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         else:
             yield Finding(subject, True, "can be read")
 
+    def _check_fields(self, subject: str, entity: str, kinds: Sequence[Kind]) -> Iterator[Finding]:
+        """The user's own properties: one of the types must have them."""
+        own = set(self.settings.fields.get(entity, {}).values())
+        known = {name for kind in kinds for name in self._api.property_names(kind)} if own else set()
+        for name in sorted(own - known):
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            hint = f"{meant}`fields` wants the internal name of the property"
+            yield Finding(
+                subject, False, f"{' and '.join(kind.name for kind in kinds)} have no property {name}", hint, warning=True
+            )
+
     def close(self) -> None:
         """Let go of connections."""
-        self._api.http.close()
-
-
-def _place_of(entity: str) -> str:
-    return {"users": "owners", "pipelines": "pipelines"}.get(entity) or KINDS[entity][0]
+        self._api.close()
 
 
 @hookimpl

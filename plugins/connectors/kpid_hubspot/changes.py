@@ -7,58 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import Cursor, DeletedPage, Page, SchemaError, SourceContext, Tombstone
+from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
 from kpid_hubspot.endpoints import Batch, Endpoints, changed_since
-from kpid_hubspot.mapping import MAPPERS, history_rows, owner_row, pipeline_row, stage_rows, stages_of
-from kpid_hubspot.settings import KINDS, WITH_STAGES, HubSpotSettings
-from kpid_hubspot.values import Place, Stage, instant
+from kpid_hubspot.history import stage_rows
+from kpid_hubspot.mapping import MAPPERS
+from kpid_hubspot.objects import BY_NAME, Kind, kinds_of
+from kpid_hubspot.pipelines import Pipelines
+from kpid_hubspot.settings import HubSpotSettings
+from kpid_hubspot.values import Place, Record, Row, instant, text
 
 INDEX_LAG = timedelta(minutes=1)
 OVERLAP = timedelta(minutes=5)
-PREFIX = {"calls": "call-", "meetings": "meeting-"}
-MERGEABLE = {"companies", "contacts", "deals", "tickets"}
-
-
-class Pipelines:
-    """The portal's pipelines, asked for when they are needed and remembered for the length of a sync.
-
-    Args:
-        api: the portal.
-        named: ids or names of the pipelines to read; empty = all.
-    """
-
-    def __init__(self, api: Endpoints, named: Sequence[str]) -> None:
-        self._api = api
-        self._named = set(named)
-        self._stages: dict[str, dict[str, Stage]] = {}
-        self._unknown: set[str] = set()
-        self._wanted: set[str] | None = None
-
-    def stages_of(self, kind: str, batch: Batch) -> Mapping[str, Stage]:
-        """The stages of a type; read anew when records name one that was not there (a pipeline added meanwhile)."""
-        if kind not in WITH_STAGES:
-            return {}
-        name = "dealstage" if kind == "deals" else "hs_pipeline_stage"
-        named = {str(stage) for record in batch.records if (stage := record["properties"].get(name))}
-        if kind not in self._stages or named - self._stages[kind].keys() - self._unknown:
-            self._stages[kind] = stages_of(self._api.pipelines(kind))
-            self._unknown |= named - self._stages[kind].keys()
-        return self._stages[kind]
-
-    def wanted(self) -> set[str]:
-        """Ids of the configured pipelines; empty = all."""
-        if self._wanted is None:
-            named = self._named
-            pipelines = self._api.pipelines("deals") if named else ()
-            self._wanted = {str(found["id"]) for found in pipelines if {str(found["id"]), str(found.get("label"))} & named}
-            known = {text for found in pipelines for text in (str(found["id"]), str(found.get("label")))}
-            if named - known:
-                raise SchemaError(
-                    f"HubSpot has no pipeline {', '.join(sorted(named - known))}",
-                    where=self._api.http.name,
-                    hint=f"There are: {', '.join(sorted(known))}",
-                )
-        return self._wanted
 
 
 class Changes:
@@ -72,112 +31,123 @@ class Changes:
 
     def __init__(self, api: Endpoints, settings: HubSpotSettings, context: SourceContext) -> None:
         self._api = api
-        self._fields = settings.fields
+        self._settings = settings
         self._context = context
-        self.pipelines = Pipelines(api, settings.pipelines)
+        self.kinds = kinds_of(settings)
+        self.pipelines = Pipelines(api, settings)
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
-        """As of a connector. Cursors are ``{"since": instant}`` between reads, and a place within one."""
-        if entity == "users":
-            people = [*self._api.owners(archived=True), *self._api.owners(archived=False)]
-            yield Page({"users": [owner_row(owner) for owner in people]}, through=until)
-        elif entity == "pipelines":
-            pipelines = self._api.pipelines("deals")
-            stages = [row for pipeline in pipelines for row in stage_rows(pipeline)]
-            yield Page({"pipelines": [pipeline_row(pipeline) for pipeline in pipelines], "stages": stages}, through=until)
-        elif cursor is None or "backfill" in cursor:
-            yield from self._backfill(entity, cursor, until)
+        """As of a connector. At first all records are listed; what changes meanwhile the search finds later."""
+        course = Course([kind.name for kind in self.kinds[entity]], cursor, until, overlap=OVERLAP, lag=INDEX_LAG)
+        yield from course.still()
+        for leg in course.legs():
+            yield from self._leg(entity, leg)
+
+    def _leg(self, entity: str, leg: Leg) -> Iterator[Page]:
+        kind, after = BY_NAME[leg.kind], (leg.place or {}).get("after")
+        if leg.start is None:
+            batches = self._api.listed(kind, after)
         else:
-            yield from self._changes(entity, cursor, until - INDEX_LAG)
+            batches = self._api.changed(kind, leg.start, leg.end, after or "0")
+        for batch in batches:
+            cursor, through = leg.done() if batch.after is None else (leg.at({"after": batch.after}), None)
+            yield Page(self._rows(entity, kind, batch), cursor, through, batch.total, warnings=self._warnings(kind, batch))
 
-    def _backfill(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
-        """All records, by list. What changes meanwhile is met by the search from the backfill's first start on."""
-        kinds = KINDS[entity]
-        place = cursor or {"backfill": kinds[0], "after": None, "started": until.isoformat()}
-        started = str(place["started"])
-        for kind in kinds[kinds.index(place["backfill"]) :]:
-            for batch in self._api.listed(kind, place["after"] if kind == place["backfill"] else None):
-                following = kind if batch.after else _next(kinds, kind)
-                rows = self._rows(entity, kind, batch)
-                if following is None:
-                    yield Page(rows, {"since": started}, datetime.fromisoformat(started), warnings=self._warnings(kind, batch))
-                else:
-                    place = {"backfill": following, "after": batch.after, "started": started}
-                    yield Page(rows, place, warnings=self._warnings(kind, batch))
-
-    def _changes(self, entity: str, cursor: Cursor, until: datetime) -> Iterator[Page]:
-        """What changed, by search, window by window: the one that an earlier run began, then the rest up to ``until``."""
-        kinds, place = KINDS[entity], cursor
-        while True:
-            if "window" not in place:
-                since = datetime.fromisoformat(place["since"])
-                if until <= since:
-                    yield Page({}, cursor=place, through=since)
-                    return
-                place = {"window": [(since - OVERLAP).isoformat(), until.isoformat()], "kind": kinds[0], "after": "0"}
-            first, after = place["kind"], place["after"]
-            start, end = (datetime.fromisoformat(instant) for instant in place["window"])
-            for kind in kinds[kinds.index(first) :]:
-                for batch in self._api.changed(kind, start, end, after if kind == first else "0"):
-                    following = kind if batch.after else _next(kinds, kind)
-                    is_last = following is None
-                    place = {"since": end.isoformat()} if is_last else {**place, "kind": following, "after": batch.after or "0"}
-                    rows = self._rows(entity, kind, batch)
-                    yield Page(rows, place, end if is_last else None, batch.total, warnings=self._warnings(kind, batch))
-
-    def _warnings(self, kind: str, batch: Batch) -> tuple[str, ...]:
+    def _warnings(self, kind: Kind, batch: Batch) -> tuple[str, ...]:
         absent = ", ".join(self._api.absent(kind, batch.records))
-        return (f"HubSpot's {kind} have no property {absent}: what it fills stays empty",) if absent else ()
+        return (f"HubSpot's {kind.name} have no property {absent}: what it fills stays empty",) if absent else ()
 
-    def _rows(self, entity: str, kind: str, batch: Batch) -> dict[str, list[dict[str, Any]]]:
-        stages, fields = self.pipelines.stages_of(kind, batch), self._fields.get(entity, {})
-        place = Place(self._context.timezone, self._context.currency, stages, fields)
-        to_row = MAPPERS[kind]
-        rows = {entity: [to_row(record, batch.links.get(str(record["id"]), {}), place) for record in batch.records]}
-        if kind == "deals":
-            wanted = self.pipelines.wanted()
-            kept = {row["native_id"] for row in rows[entity] if not wanted or row["pipeline_id"] in wanted}
-            rows[entity] = [row for row in rows[entity] if row["native_id"] in kept]
-            records = (record for record in batch.records if str(record["id"]) in kept)
-            rows["deal_stage_history"] = [row for record in records for row in history_rows(record, place)]
+    def _rows(self, entity: str, kind: Kind, batch: Batch) -> dict[str, list[Row]]:
+        records = [record for record in batch.records if self._counts(kind, record)]
+        stages = self.pipelines.stages_for(kind, records)
+        place = Place(self._context.timezone, self._context.currency, stages, self._settings.fields.get(entity, {}))
+        to_row = MAPPERS[kind.name]
+        rows = {entity: [to_row(record, batch.links.get(str(record["id"]), {}), place) for record in records]}
+        if kind.name == "deals":
+            rows["deal_stage_history"] = [row for record in records for row in stage_rows(record, place)]
         return rows
+
+    def _only(self, kind: Kind) -> tuple[str, Sequence[str]] | None:
+        """The property by which records of a type are chosen, and its values; None: all of them are read."""
+        if kind.name == "deals" and (wanted := self.pipelines.wanted()):
+            return "pipeline", sorted(wanted)
+        return kind.only
+
+    def _counts(self, kind: Kind, record: Record) -> bool:
+        only = self._only(kind)
+        return only is None or text(record, only[0]) in only[1]
+
+    # -- by id ---------------------------------------------------------------------------------------------------------------
+
+    def ids(self, entity: str, cursor: Cursor | None) -> Iterator[IdPage]:
+        """Every living record by id, by list. Cursors are the type and where its list goes on."""
+        kinds, place = self.kinds[entity], dict(cursor or {})
+        first = next((number for number, kind in enumerate(kinds) if kind.name == place.get("kind")), 0)
+        for number, kind in enumerate(kinds[first:], start=first):
+            only = self._only(kind)
+            names = [kind.modified, *([only[0]] if only else [])]
+            for batch in self._api.named(kind, names, place.get("after") if kind.name == place.get("kind") else None):
+                told = [
+                    (kind.prefix + str(record["id"]), _changed_at(kind, record))
+                    for record in batch.records
+                    if self._counts(kind, record)
+                ]
+                following = kind if batch.after else kinds[number + 1] if number + 1 < len(kinds) else None
+                yield IdPage(told, {"kind": following.name, "after": batch.after} if following else None)
+
+    def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
+        """Living records by id, with what they carry."""
+        for kind in self.kinds[entity]:
+            mine = [native_id.removeprefix(kind.prefix) for native_id in ids if native_id.startswith(kind.prefix)]
+            if mine:
+                records = self._api.read(kind, mine)
+                links = self._api.links(kind, [str(record["id"]) for record in records])
+                yield Page(self._rows(entity, kind, Batch(records, links)))
+
+    def count(self, entity: str) -> int | None:
+        """How many records live, by the search index."""
+        counts = [self._api.count(kind, self._filters(kind, "IN")) for kind in self.kinds[entity]]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def _filters(self, kind: Kind, operator: str) -> list[Mapping[str, Any]]:
+        """Search filters for the records that count, or for those that do not."""
+        only = self._only(kind)
+        return [{"propertyName": only[0], "operator": operator, "values": list(only[1])}] if only else []
+
+    # -- what has gone -------------------------------------------------------------------------------------------------------
 
     def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
         """What lives on elsewhere; then all archived records, each time anew, for their list knows no dates."""
-        kinds = KINDS[entity]
+        kinds = self.kinds[entity]
         place = cursor or {}
         since = place.get("since")
-        first, after = place.get("kind", kinds[0]), place.get("after")
+        names = [kind.name for kind in kinds]
+        first = names.index(place["kind"]) if place.get("kind") in names else 0
+        begun = place.get("after") if place.get("kind") in names else None
         place = {"since": since, "started": place.get("started") or until.isoformat()}
-        for kind in kinds[kinds.index(first) :]:
-            start = after if kind == first else None
+        for number, kind in enumerate(kinds[first:], start=first):
+            start = begun if number == first else None
             if start is None:  # merges come first: to the archived list their losers are deleted like any other
-                yield DeletedPage([*self._moved(kind, since)], {**place, "kind": kind, "after": None})
-            for batch in self._api.listed(kind, start, archived=True):
-                stones = [Tombstone(PREFIX.get(kind, "") + str(record["id"]), _archived_at(record)) for record in batch.records]
-                following = kind if batch.after else _next(kinds, kind)
+                yield DeletedPage([*self._moved(kind, since)], {**place, "kind": kind.name, "after": None})
+            for batch in self._api.archived(kind, start):
+                stones = [Tombstone(kind.prefix + str(record["id"]), _archived_at(record)) for record in batch.records]
+                following = kind if batch.after else kinds[number + 1] if number + 1 < len(kinds) else None
                 if following is None:
                     yield DeletedPage(stones, {"since": place["started"]})
                 else:
-                    yield DeletedPage(stones, {**place, "kind": following, "after": batch.after})
+                    yield DeletedPage(stones, {**place, "kind": following.name, "after": batch.after})
 
-    def _moved(self, kind: str, since: str | None) -> Iterator[Tombstone]:
-        """Records that live on elsewhere: merged ones, and deals in pipelines that we do not read."""
+    def _moved(self, kind: Kind, since: str | None) -> Iterator[Tombstone]:
+        """Records that live on elsewhere: merged ones, and those that no longer count (deals in other pipelines)."""
         window = [changed_since(kind, datetime.fromisoformat(since) - OVERLAP - INDEX_LAG)] if since else []
-        if kind in MERGEABLE:
+        if kind.merges:
             merged = {"propertyName": "hs_merged_object_ids", "operator": "HAS_PROPERTY"}
             for batch in self._api.search(kind, [*window, merged], names=["hs_merged_object_ids"]):
                 yield from (stone for record in batch.records for stone in _losers(record))
-        wanted = self.pipelines.wanted() if kind == "deals" else set()
-        if wanted and since:
-            elsewhere = {"propertyName": "pipeline", "operator": "NOT_IN", "values": sorted(wanted)}
-            for batch in self._api.search(kind, [*window, elsewhere]):
-                yield from (Tombstone(str(record["id"])) for record in batch.records)
-
-
-def _next(kinds: Sequence[str], kind: str) -> str | None:
-    place = kinds.index(kind) + 1
-    return kinds[place] if place < len(kinds) else None
+        elsewhere = self._filters(kind, "NOT_IN")
+        if elsewhere and since:
+            for batch in self._api.search(kind, [*window, *elsewhere]):
+                yield from (Tombstone(kind.prefix + str(record["id"])) for record in batch.records)
 
 
 def _losers(winner: Mapping[str, Any]) -> Iterator[Tombstone]:
@@ -187,6 +157,14 @@ def _losers(winner: Mapping[str, Any]) -> Iterator[Tombstone]:
             yield Tombstone(loser, None, "merged", str(winner["id"]))
 
 
-def _archived_at(record: Mapping[str, Any]) -> datetime | None:
-    at = instant(record.get("archivedAt"), ZoneInfo("UTC"))
+def _archived_at(record: Record) -> datetime | None:
+    return _instant(record.get("archivedAt"))
+
+
+def _changed_at(kind: Kind, record: Record) -> datetime | None:
+    return _instant(text(record, kind.modified) or record.get("updatedAt"))
+
+
+def _instant(value: str | None) -> datetime | None:
+    at = instant(value, ZoneInfo("UTC"))
     return at if isinstance(at, datetime) else None

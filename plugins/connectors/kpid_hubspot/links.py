@@ -6,25 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kpid.plugin import HttpClient, Response, SchemaError, dig
+from kpid_hubspot.objects import Kind
 
 LINK_BATCH = 1000
-LINKED: Mapping[str, tuple[str, ...]] = {
-    "deals": ("companies", "contacts"),
-    "calls": ("deals", "companies", "contacts"),
-    "meetings": ("deals", "companies", "contacts"),
-    "tickets": ("companies", "contacts"),
-}
 PRIMARY = {1, 5, 26}
 """Type ids of "primary company" for contacts, deals and tickets."""
 
 
-def links_of(http: HttpClient, version: str, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def links_of(http: HttpClient, version: str, kind: Kind, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Per record id, the most important associated record of each type, by batch."""
     links: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
-    for to in LINKED.get(kind, ()):
+    for to in kind.links:
         for chunk in chunks(ids, LINK_BATCH):
             query = {"inputs": [{"id": id_} for id_ in chunk]}
-            for found in results_of(http.post(f"/crm/associations/{version}/{kind}/{to}/batch/read", json=query)):
+            for found in results_of(http.post(f"/crm/associations/{version}/{kind.name}/{to}/batch/read", json=query)):
                 links[str(found["from"]["id"])][to] = _primary(found["to"])
     return links
 

@@ -1,4 +1,4 @@
-"""The settings of a HubSpot source, and which of HubSpot's types fill which entity."""
+"""The settings of a HubSpot source."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from kpid.plugin import ApiSettings, Secret, known_zone
-
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "accounts": ("companies",),
-    "contacts": ("contacts",),
-    "deals": ("deals",),
-    "activities": ("calls", "meetings"),
-    "tickets": ("tickets",),
-    "leads": ("leads",),
-}
-WITH_STAGES = {"deals", "tickets"}
+from kpid_hubspot.objects import KINDS
 
 Entity = Literal["users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets", "leads"]
+State = Literal["open", "won", "lost"]
+TicketState = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
 
 
 class HubSpotSettings(ApiSettings):
@@ -36,6 +29,12 @@ class HubSpotSettings(ApiSettings):
         description="What to read. `leads` needs the Sales Hub and is off unless named.",
     )
     pipelines: tuple[str, ...] = Field((), description="Only deals of these pipelines (ids or names); empty = all.")
+    stages: Mapping[str, State] = Field(
+        default_factory=dict, description="What stages of deals mean (by id or name), where HubSpot's flags do not say it."
+    )
+    ticket_states: Mapping[str, TicketState] = Field(
+        default_factory=dict, description="What stages of tickets mean (by id or name): `Waiting on contact: pending`."
+    )
     fields: Mapping[str, Mapping[str, str]] = Field(
         default_factory=dict,
         description="Own properties: `deals: {region: sales_region}` fills the column region; other names go into `extra`.",
