@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from kpid.errors import PluginError
 from kpid.ingest.merging import Gone, buried, gone_rows, laid_to_rest
+from kpid.ingest.moments import keep_first
 from kpid.ingest.rows import table_from_rows
 from kpid.ingest.run import Run, Tally, ask
 from kpid.ingest.stages import HISTORY, StageWatch
@@ -84,8 +85,8 @@ class Storing:
         now, run, own = self.run.clock.now(), self.run, self.reads.entity
         tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
         gone = gone_rows(run.source, self._gone.values(), run.until)
-        if gone and own in tables:
-            tables[own] = self._laid_to_rest(tables[own], gone)
+        if own in tables:
+            tables[own] = self._laid_to_rest(keep_first(run.warehouse, self.reads, tables[own]), gone)
         merged = {entity: run.merges.learn(entity, table, gone if entity == own else ()) for entity, table in tables.items()}
         if own not in tables:
             merged[own] = run.merges.learn(own, None, gone)
@@ -118,7 +119,7 @@ class Storing:
 
     def _laid_to_rest(self, table: pa.Table, gone: Sequence[Gone]) -> pa.Table:
         """Rows that are told to be gone on the page that gives them."""
-        both = list({row[0] for row in gone}.intersection(table.column("id").to_pylist()))
+        both = list({row[0] for row in gone}.intersection(table.column("id").to_pylist() if gone else ()))
         if not both:
             return table
         grave = "id, deleted_at, deleted_reason, merged_into_id"

@@ -49,6 +49,8 @@ class EntityReads:
         listing: :meth:`Connector.ids` works: the whole is compared with the source now and then.
         by_id: :meth:`Connector.fetch` works.
         counted: :meth:`Connector.count` works.
+        observed: columns of instants that the source does not tell and the connector takes from the last change
+            (``closed_at``): the first one that was seen is kept as long as the record stays in that state.
     """
 
     entity: str
@@ -62,6 +64,7 @@ class EntityReads:
     listing: bool = False
     by_id: bool = False
     counted: bool = False
+    observed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -688,6 +688,31 @@ def test_r12_stages_are_observed_where_the_history_is_missing(sync: Sync, wareho
     assert [row for row in history(warehouse) if row[0] == "crm:2"] == [("crm:2", "crm:s3", True, "crm")], "the source's own wins"
 
 
+def test_r12_a_closing_that_the_source_does_not_tell_is_the_first_one_seen(sync: Sync, warehouse: Warehouse) -> None:
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("deals", history="since_sync", observed=("closed_at",)), clock=clock)
+
+    def at(*told: tuple[str, str, timedelta], **more: Any) -> list[tuple[str, datetime | None]]:
+        """The closings that are stored after the source has told these deals."""
+        rows = [deal(n, state=s, closed_at=None if s == "open" else START + h, updated_at=START + h, **more) for n, s, h in told]
+        crm.script["deals"] = [page(*rows, cursor={"at": 1})]
+        sync(crm)
+        found = warehouse.query("SELECT native_id, closed_at FROM deals ORDER BY id").to_pylist()
+        return [(row["native_id"], row["closed_at"]) for row in found]
+
+    assert at(("1", "won", HOUR), ("2", "open", HOUR)) == [("1", START + HOUR), ("2", None)]
+    assert at(("1", "won", 5 * HOUR), ("2", "lost", 5 * HOUR), name="edited") == [("1", START + HOUR), ("2", START + 5 * HOUR)]
+    assert names(warehouse) == {"1": "edited", "2": "edited"}
+    assert at(("1", "won", 6 * HOUR), ("2", "won", 6 * HOUR)) == [("1", START + HOUR), ("2", START + 6 * HOUR)], "decided anew"
+    assert at(("1", "open", 7 * HOUR))[0] == ("1", None)
+    assert at(("1", "won", 8 * HOUR), ("2", "open", 8 * HOUR), ("2", "won", 9 * HOUR)) == [
+        ("1", START + 8 * HOUR),
+        ("2", START + 9 * HOUR),
+    ], "closed again, also where both changes come at once"
+    crm.declared = [EntityReads("deals", history="since_sync")]
+    assert at(("1", "won", 10 * HOUR))[0] == ("1", START + 10 * HOUR), "a source that tells its closings may correct them"
+
+
 @pytest.mark.parametrize("left", [0, 35])
 def test_r13_a_loss_of_many_rows_at_once_is_doubted(sync: Sync, warehouse: Warehouse, store: Store, left: int) -> None:
     crm = ScriptedConnector(EntityReads("deals", mode="full", deletes="absence"))

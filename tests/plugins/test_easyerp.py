@@ -47,6 +47,21 @@ def logins(bench):
     return bench.api.calls["POST /users/login"]
 
 
+def test_an_edit_of_a_won_deal_does_not_move_its_closing(bench, tmp_path):
+    with Walk(bench, tmp_path, random.Random(1)) as walk:
+        (deal,) = bench.add(1)
+        bench.crm.move(deal, "won")
+        walk.sync_calmly()
+        (before,) = walk.rows("deals", "closed_at, updated_at", f"native_id = '{deal}'")
+        assert before["closed_at"] == before["updated_at"]
+        bench.clock.advance(timedelta(days=3))
+        bench.crm.edit("deals", deal, name="Renamed")
+        walk.sync_calmly()
+        (after,) = walk.rows("deals", "name, closed_at, updated_at", f"native_id = '{deal}'")
+        assert (after["name"], after["closed_at"]) == ("Renamed", before["closed_at"])
+        assert after["updated_at"] > before["updated_at"]
+
+
 # -- the session -------------------------------------------------------------------------------------------------------------
 
 

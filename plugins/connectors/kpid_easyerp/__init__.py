@@ -5,9 +5,9 @@ two minutes without a request; without one every list is a 404. Needs a user who
 
 What changed is asked for by whole days and kept exactly on our side. Lists tell neither source nor creation of a deal, nor that
 it was a lead: each new or changed deal and lead is read by itself (``details``). Deleted records are gone without a word: they
-are found by comparing ids (``reconcile: 1d``). Stages are told as they are now; kpid keeps the history that it sees. A deal's
-closing is its last change. Products, invoices, orders and refunds are read whole. Their amounts are in cents; what was given back
-contains taxes. There is no rate limit.
+are found by comparing ids (``reconcile: 1d``). Stages are told as they are now; kpid keeps the history that it sees, and of a
+closed deal the change at which it first saw it closed. Products, invoices, orders and refunds are read whole. Their amounts are
+in cents; what was given back contains taxes. There is no rate limit.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ class EasyErpConnector(Connector[EasyErpSettings]):
             EntityReads("accounts", overlap=OVERLAP, listing=True, counted=True),
             EntityReads("contacts", overlap=OVERLAP, listing=True, counted=True),
             EntityReads("products", mode="full", deletes="absence", grain="none"),
-            EntityReads("deals", history="since_sync", overlap=OVERLAP, listing=True, by_id=by_id, counted=True),
-            EntityReads("leads", overlap=OVERLAP, listing=True, by_id=by_id),
+            EntityReads(
+                "deals", history="since_sync", overlap=OVERLAP, listing=True, by_id=by_id, counted=True, observed=("closed_at",)
+            ),
+            EntityReads("leads", overlap=OVERLAP, listing=True, by_id=by_id, observed=("qualified_at", "disqualified_at")),
             EntityReads("activities", overlap=OVERLAP, grain="none", listing=True, counted=True),
             EntityReads("orders", mode="full", deletes="absence", grain="none"),
             EntityReads("refunds", mode="full", deletes="absence", grain="none"),

@@ -81,7 +81,7 @@ def contact_row(record: Record, place: Place) -> Row:
 
 
 def deal_row(record: Record, place: Place) -> Row:
-    """A deal. The last change of a closed one is the only instant of its closing that the server tells."""
+    """A deal. The last change of a closed one is all that tells of its closing: the first one that was seen is kept."""
     stage_id = ident(record.get("workflow"))
     state = state_of(record, place)
     customer = record.get("customer")
