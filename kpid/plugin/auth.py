@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConnectorError
-from kpid.plugin.client import HttpClient
+from kpid.plugin.client import REDIRECTS, HttpClient
 from kpid.plugin.grants import ClientCredentials, Grant, RefreshToken
 from kpid.plugin.reply import HttpFailure, Response
 
@@ -19,6 +19,8 @@ __all__ = ["BasicAuth", "BearerAuth", "ClientCredentials", "Grant", "HeaderAuth"
 
 EARLY = timedelta(seconds=60)
 """Tokens are renewed so long before they expire."""
+_ELSEWHERE = REDIRECTS | {404, 405, 410}
+"""Answers of an address at which no token endpoint is."""
 
 
 class _FixedAuth:
@@ -161,7 +163,7 @@ class OAuth:
         try:
             return self._client.post(self._path, data=dict(form))
         except HttpFailure as failure:
-            if failure.transient:
+            if failure.transient or failure.response is None:
                 raise
             return self._refusal(failure)
         except AuthError as error:
@@ -169,6 +171,13 @@ class OAuth:
 
     def _refusal(self, failure: BaseException | None) -> AuthError:
         response = failure.response if isinstance(failure, HttpFailure) else None
+        if isinstance(failure, HttpFailure) and failure.status in _ELSEWHERE and not _error_code(response):
+            text = (
+                failure.what if failure.status in REDIRECTS else f"the token endpoint answered {failure.status}: it is not there"
+            )
+            return AuthError(
+                text, where=self._client.name, hint="Check the address of the login: nothing was said of the credentials"
+            )
         if self._refused and response is not None and (error := self._refused(response)):
             return error
         return AuthError(

@@ -274,17 +274,19 @@ class HttpClient(AbstractContextManager["HttpClient"]):
             return
         if self._error_hook and (error := self._error_hook(response)):
             raise error
-        said = response.vendor_message()
-        failure = self._failure(
-            call,
-            f"answered {response.status}" + (f": {said}" if said else ""),
-            response,
-            transient=response.status in self._transient,
-        )
+        failure = self._failure(call, self._meaning(call, response), response, transient=response.status in self._transient)
         if is_expired or response.status == 403:
             hint = "Renew the token or password" if is_expired else "Give these credentials the right to read this"
             raise AuthError(failure.what, where=self.name, hint=hint) from failure
         raise failure
+
+    def _meaning(self, call: Call, response: Response) -> str:
+        location = response.headers.get("Location")
+        if response.status in REDIRECTS and location:
+            target = self._redactor.url(call.redirected(location).url)
+            return f"was redirected to {target}; what a {call.method} holds is not sent on"
+        said = response.vendor_message()
+        return f"answered {response.status}" + (f": {said}" if said else "")
 
     def _is_expired(self, response: Response) -> bool:
         return response.status == 401 or self._expired(response)

@@ -220,6 +220,40 @@ def test_a_vendor_may_say_more_of_a_refusal(api):
             auth.headers()
 
 
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        (
+            faults.redirected("https://login.example.com/token?state=app-secret"),
+            "was redirected to https://login.example.com/token",
+        ),
+        (faults.redirected("/moved", 307), "was redirected to http://127.0.0.1"),
+        (faults.status(404), "answered 404: it is not there"),
+        (faults.status(405), "answered 405: it is not there"),
+    ],
+)
+def test_a_login_at_a_wrong_address_is_not_told_as_refused_credentials(api, fault, what):
+    api.route("POST", "/token", lambda _: {})
+    api.fail(fault, times=9)
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as client:
+        auth = OAuth(client, "/token", ClientCredentials("app", Secret("app-secret")), clock=api.clock)
+        with pytest.raises(AuthError) as caught:
+            auth.headers()
+    assert what in caught.value.what
+    assert "refused" not in str(caught.value)
+    assert "app-secret" not in str(caught.value)
+    assert "address of the login" in caught.value.hint
+    assert len(api.requests) == 1
+
+
+def test_a_refusal_with_a_code_is_one_whatever_its_status(api):
+    api.route("POST", "/token", lambda _: Answer(404, {"error": "invalid_client"}))
+    with HttpClient(api.url, name="crm", clock=api.clock, allow_private=True) as client:
+        auth = OAuth(client, "/token", ClientCredentials("app", Secret("app-secret")), clock=api.clock)
+        with pytest.raises(AuthError, match=r"refused our credentials \(invalid_client\)"):
+            auth.headers()
+
+
 class Login:
     def __init__(self):
         self.times = 0
