@@ -2,8 +2,8 @@
 
 Lists of 100 (50 with history) in id order with no ``paging`` at the end; search capped at 10,000 results, late by an index lag,
 blind to archived records and, with the wrong modified property, to everything; batch reads that answer 207 for what is gone; the
-archived list; owners; pipelines; properties; limits of ten seconds and of a second (search); 401 for another token; 403 for a
-missing scope. Further faults: :func:`policy` and :meth:`kpid.testing.FakeApi.fail`.
+archived list; owners; pipelines; properties; limits of ten seconds and of a second (search); 401 for another token; an OAuth app
+whose tokens last half an hour; 403 for a missing scope. Further faults: :func:`policy` and :meth:`kpid.testing.FakeApi.fail`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from kpid.testing.clock import FakeClock
 from kpid.testing.faults import limited
 from kpid.testing.hubspot_portal import HubSpotPortal, Record
 from kpid.testing.hubspot_shapes import association, error, paged, shown
-from kpid.testing.vendor import Limit
+from kpid.testing.vendor import Limit, Tokens
 
 VERSION = "2026-09"
 TOKEN = "pat-eu1-00000000-fake-fake-fake-000000000000"  # noqa: S105  opens nothing
+CLIENT_ID, CLIENT_SECRET = "fake-client", "fake-client-secret-0000"
 SEARCH_CAP = 10_000
 _OBJECTS = rf"/crm/objects/{VERSION}/(?P<kind>[a-z_]+)"
 
@@ -57,6 +58,9 @@ class FakeHubSpot(FakeApi):
         super().__init__(clock)
         self.portal = portal or HubSpotPortal(clock)
         self.token = TOKEN
+        """Opens always, as a private app's does."""
+        self.tokens = Tokens(clock, life_s=1800)
+        """Of an app that was installed by OAuth."""
         self.index_lag = index_lag
         self.missing_scopes: set[str] = set()
         """Types that the token may not read."""
@@ -64,6 +68,7 @@ class FakeHubSpot(FakeApi):
         self.refused: list[str] = []
         """Names of the limits that were passed."""
         self._found: tuple[Any, list[Record]] = (None, [])
+        self.route("POST", r"/oauth/2026-03/token", self._token)
         self.route("GET", _OBJECTS, self._list)
         self.route("POST", rf"{_OBJECTS}/search", self._search)
         self.route("POST", rf"{_OBJECTS}/batch/read", self._batch)
@@ -81,8 +86,11 @@ class FakeHubSpot(FakeApi):
         return refusal
 
     def _refusal(self, request: Request) -> Answer | None:
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
-            return error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
+        if request.path.startswith("/oauth/"):
+            return None
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token != self.token and not self.tokens.is_good(token):
+            return error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired.")
         for limit in self._limits:
             if limit.is_passed(request, self.clock.monotonic()):
                 self.refused.append(limit.name)
@@ -101,6 +109,17 @@ class FakeHubSpot(FakeApi):
         return None
 
     # -- endpoints -----------------------------------------------------------------------------------------------------------
+
+    def _token(self, request: Request) -> Answer:
+        form = request.form()
+        known = (form.get("grant_type"), form.get("client_id"), form.get("client_secret"))
+        token = (
+            self.tokens.exchange(form.get("refresh_token", "")) if known == ("refresh_token", CLIENT_ID, CLIENT_SECRET) else None
+        )
+        if token is None:
+            return Answer(400, {"status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh token"})
+        body = {"access_token": token, "expires_in": 1800, "token_type": "bearer", "hub_id": 1, "scopes": []}
+        return Answer(200, {**body, "refresh_token": self.tokens.refresh_token})
 
     def _list(self, request: Request) -> Answer:
         kind, history = request.match["kind"], _names(request.arg("propertiesWithHistory"))

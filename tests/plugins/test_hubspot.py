@@ -405,10 +405,29 @@ def test_a_spent_day_in_the_middle_keeps_what_was_read(bench):
     assert "associations" in resumed[0].query
 
 
-def test_a_revoked_token_is_an_auth_error(bench):
+def test_a_revoked_refresh_token_is_an_auth_error(bench):
+    bench.revoke()
+    with pytest.raises(AuthError, match="token endpoint refused"):
+        bench.sync(MemorySync())
+
+
+def test_a_token_that_stays_opens_too_until_it_is_taken_away(bench):
+    bench.add(2)
+    login = {"auth": "token", "token": TOKEN}
+    assert len(bench.sync(MemorySync(), **login).live("deals")) == 2
+    assert not any("oauth" in request.path for request in bench.api.requests)
     bench.revoke()
     with pytest.raises(AuthError, match="401"):
-        bench.sync(MemorySync())
+        bench.sync(MemorySync(), **login)
+
+
+def test_a_token_that_expires_in_the_middle_is_had_anew_and_a_rotated_one_is_kept(bench):
+    bench.add(120)
+    bench.api.tokens.life_calls, bench.api.tokens.rotate = 5, True
+    assert bench.sync(MemorySync()).live("deals").keys() == bench.truth().keys()
+    assert bench.api.tokens.given > 2
+    assert bench.api.tokens.refresh_token != "refresh-fake-0"
+    assert bench.sync(MemorySync()).live("deals").keys() == bench.truth().keys(), "with the token that was kept"
 
 
 def test_a_next_token_that_repeats_ends_in_an_error(bench):
@@ -468,13 +487,14 @@ def test_quiet_syncs_are_cheap(bench):
     bench.later()
     before = len(bench.api.requests)
     bench.sync(synced)
-    # a clock, two of owners, one of pipelines; per type a search, its archived list and its merges
-    assert len(bench.api.requests) - before <= 4 + 3 * 6
+    # a token, a clock, two of owners, one of pipelines; per type a search, its archived list and its merges
+    assert len(bench.api.requests) - before <= 5 + 3 * 6
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"token": None}, {"entities": ()}, {"entities": ("deal",)}, {"api_version": "v3"}, {"account_timezone": "Mars/Base"},
+    [{"token": None}, {"auth": "oauth"}, {"auth": "oauth", "client_id": "a", "client_secret": "b"}, {"entities": ()},
+     {"entities": ("deal",)}, {"api_version": "v3"}, {"account_timezone": "Mars/Base"},
      {"fields": {"deal": {}}}, {"search_page_size": 500}, {"speed": "fast"}],
 )  # fmt: skip
 def test_wrong_settings_are_refused(options):

@@ -15,7 +15,7 @@ from kpid_hubspot import HubSpotConnector, HubSpotSettings
 
 from kpid.plugin import MemoryKeep, Pacers, SourceContext
 from kpid.testing import FakeClock, MemorySync, SourceBench, Walk, faults
-from kpid.testing.hubspot import TOKEN, FakeHubSpot, policy
+from kpid.testing.hubspot import CLIENT_ID, CLIENT_SECRET, FakeHubSpot, policy
 from kpid.testing.hubspot_portal import HubSpotPortal, Record, add_company, add_deal, fill, stamp
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -29,10 +29,13 @@ class HubSpotBench(SourceBench):
     """A portal, its API, and connectors to it. ``options`` are settings of every connector."""
 
     entity = "deals"
-    secrets = (TOKEN,)
+    secrets = (CLIENT_SECRET, "refresh-fake-0")
     can = frozenset(
-        {"merges", "restore", "purge", "late", "history", "daily", "scopes", "fields", "pipelines", "listing", "count"}
-    )
+        {
+            "merges", "restore", "purge", "late", "history", "tokens", "daily", "scopes", "fields", "pipelines", "listing",
+            "count",
+        }
+    )  # fmt: skip
     cap = 10_000
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
@@ -53,7 +56,10 @@ class HubSpotBench(SourceBench):
         self.api.__exit__()
 
     def options(self) -> dict[str, Any]:
-        return {"token": TOKEN, "base_url": self.api.url, "allow_private": True, **self.chosen}
+        login = {
+            "auth": "oauth", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "refresh_token": "refresh-fake-0",
+        }  # fmt: skip
+        return {**login, "base_url": self.api.url, "allow_private": True, **self.chosen}
 
     def connector(self, **options: Any) -> HubSpotConnector:
         context = SourceContext("crm", BERLIN, Path(), self.clock, "EUR", keep=self.keep, pacers=self.pacers)
@@ -115,6 +121,10 @@ class HubSpotBench(SourceBench):
 
     def revoke(self) -> None:
         self.api.token = "another-token"
+        self.api.tokens.revoked = True
+
+    def expire_token(self) -> None:
+        self.api.tokens.expire()
 
     def drop_field(self) -> str:
         self.portal.hidden.add(("deals", "amount"))

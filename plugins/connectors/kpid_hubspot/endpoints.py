@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from kpid.plugin import (
-    BearerAuth,
     ConnectorError,
     NextToken,
     RateLimit,
@@ -22,6 +22,7 @@ from kpid.plugin import (
 )  # fmt: skip
 from kpid_hubspot.faults import asked_pause, missing_scope
 from kpid_hubspot.links import chunks, inline_links, links_of, results_of
+from kpid_hubspot.login import login_of
 from kpid_hubspot.objects import Kind, kinds_of
 from kpid_hubspot.settings import HubSpotSettings
 
@@ -65,17 +66,18 @@ class Endpoints:
             for entity, kinds in kinds_of(settings).items()
             for kind in kinds
         }
-        account_zone = ZoneInfo(settings.account_timezone) if settings.account_timezone else UTC
-        token = settings.token.get_secret_value()
+        pause = partial(asked_pause, now=context.clock.now, zone=ZoneInfo(settings.account_timezone or "UTC"))
+        self._login = login_of(settings, context, wait_hook=pause)
+        account = self._login.account
         self._absent: dict[str, tuple[str, ...]] = {}
-        self._searches = pacer_of(context, "hubspot search", token, [SEARCHES])
+        self._searches = pacer_of(context, "hubspot search", account, [SEARCHES])
         self.http = settings.client(
             context,
             vendor="hubspot",
-            account=token,
-            auth=BearerAuth(settings.token),
+            account=account,
+            auth=self._login.auth,
             limits=[RateLimit(settings.requests_per_10s, 10.0)],
-            wait_hook=lambda response: asked_pause(response, context.clock.now(), account_zone),
+            wait_hook=pause,
             error_hook=missing_scope,
             transient=(477,),
         )
@@ -83,6 +85,8 @@ class Endpoints:
     def close(self) -> None:
         """Let go of connections."""
         self.http.close()
+        if self._login.client:
+            self._login.client.close()
 
     def listed(self, kind: Kind, after: str | None = None) -> Iterator[Batch]:
         """All living records of a type in id order, from ``after`` on, with history and links."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from kpid.plugin import KpidError, Response, SchemaError, dig
 
 
-def asked_pause(response: Response, now: datetime, account_zone: tzinfo) -> timedelta | None:
-    """The pause behind a 429 without ``Retry-After``: its policy says which budget is spent."""
+def asked_pause(response: Response, *, now: Callable[[], datetime], zone: tzinfo) -> timedelta | None:
+    """The pause behind a 429 without ``Retry-After``: its policy says which budget is spent; ``zone`` is the account's."""
     policy = str(dig(response.json(), "policyName") if response.is_json() else "").upper()
     if policy.startswith("DAILY"):
-        local = (response.date or now).astimezone(account_zone)
+        local = (response.date or now()).astimezone(zone)
         midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         return midnight.astimezone(UTC) - local.astimezone(UTC)
     return {"TEN_SECONDLY_ROLLING": timedelta(seconds=10), "SECONDLY": timedelta(seconds=1)}.get(policy)
@@ -31,5 +32,6 @@ def missing_scope(response: Response) -> KpidError | None:
     )
     return SchemaError(
         f"the token lacks a scope: {', '.join(scopes) or 'HubSpot does not say which'}",
-        hint="Add it to the private app or service key (Settings > Integrations), or leave this entity out of `entities`",
+        hint="Add it to the private app or service key (Settings > Integrations), or to the OAuth app, which is then to be "
+        "installed anew; or leave this entity out of `entities`",
     )

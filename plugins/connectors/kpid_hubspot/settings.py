@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kpid.plugin import ApiSettings, Secret, known_zone
 from kpid_hubspot.objects import KINDS
@@ -20,7 +20,12 @@ class HubSpotSettings(ApiSettings):
 
     with_fields = tuple(KINDS)
 
-    token: Secret = Field(description="Token of a private app or a service key: ${env:HUBSPOT_TOKEN}.")
+    auth: Literal["token", "oauth"] = Field("token", description="A token that stays, or OAuth with a refresh token.")
+    token: Secret | None = Field(None, description="Token of a private app or a service key: ${env:HUBSPOT_TOKEN}.")
+    client_id: str | None = Field(None, description="For `auth: oauth`: the app's client id.")
+    client_secret: Secret | None = Field(None, description="For `auth: oauth`: the app's secret: ${env:HUBSPOT_SECRET}.")
+    refresh_token: Secret | None = Field(None, description="For `auth: oauth`: what installing the app gave.")
+    oauth_version: str = Field("2026-03", pattern=r"^(\d{4}-\d{2}|v\d)$", description="Version of the token endpoint.")
     base_url: str = Field("https://api.hubapi.com", description="Address of the API; another one only for tests and proxies.")
     api_version: str = Field("2026-09", pattern=r"^\d{4}-\d{2}$", description="Dated version of the API.")
     entities: tuple[Entity, ...] = Field(
@@ -45,3 +50,10 @@ class HubSpotSettings(ApiSettings):
     )
     account_timezone: str | None = Field(None, description="The portal's zone: its daily budget starts anew at midnight there.")
     _known_zone = field_validator("account_timezone")(known_zone)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = ("token",) if self.auth == "token" else ("client_id", "client_secret", "refresh_token")
+        if lacking := [name for name in needed if not getattr(self, name)]:
+            raise ValueError(f"`auth: {self.auth}` needs {' and '.join(lacking)}")
+        return self
