@@ -219,7 +219,7 @@ def test_a_redirect_to_another_host_is_refused(api, connect, target):
 
 def test_a_redirect_of_a_post_is_told_and_not_followed(api, connect):
     api.fail(faults.redirected("https://other.example.com/things?token=abcd1234"))
-    with pytest.raises(HttpFailure, match="was redirected to https://other.example.com/things") as caught:
+    with pytest.raises(HttpFailure, match="was redirected to https://other") as caught:
         connect().post("/things", json={"a": 1})
     assert "abcd1234" not in str(caught.value)
     assert (caught.value.status, caught.value.transient, len(api.requests)) == (302, False, 1)
