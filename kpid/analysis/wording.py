@@ -7,7 +7,7 @@ three or four significant digits; ``exact_text`` adds digits where rounding woul
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -186,6 +186,11 @@ def short_period(period: Period, calendar: Calendar) -> str:
     if period.kind == "month":
         return _MONTHS[start.month - 1][:3]
     return f"Q{(start.month + 2) // 3}" if period.kind == "quarter" else period.label
+
+
+def day_text(day: date) -> str:
+    """A day: ``5 Nov 2026``."""
+    return f"{day.day} {_MONTHS[day.month - 1][:3]} {day.year}"
 
 
 def when_text(instant: datetime, timezone: str | tzinfo, now: datetime | None = None) -> str:

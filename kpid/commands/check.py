@@ -11,7 +11,7 @@ from kpid.commands.check_rules import param_findings, rule_findings
 from kpid.commands.coverage import coverage_findings, coverage_of, judged, summary
 from kpid.commands.waiting import waiting_findings
 from kpid.config.load import Loaded
-from kpid.config.model import Config, KpiSettings
+from kpid.config.model import ALL_KPIS, Config, KpiSettings
 from kpid.config.problems import Key, each_error, near_miss, raise_errors
 from kpid.config.secrets import redact
 from kpid.errors import ConfigError, KpidError
@@ -59,7 +59,7 @@ def _parts(loaded: Loaded, plugins: Plugins, check_templates: CheckTemplates | N
     yield "receivers", lambda: _counted(config.receivers, "receiver"), _options(loaded, plugins, "receivers")
     yield "kpis", lambda: _kpis_text(config), _kpis(loaded, plugins, own)
     yield "rules", lambda: _counted(config.rules, "rule"), rule_findings(loaded, plugins)
-    yield "reports", lambda: _counted(config.reports, "report"), ()
+    yield "reports", lambda: _counted(config.reports, "report"), _reports(loaded, plugins)
     yield "data", lambda: "every KPI in use has a source for its data", coverage_findings(loaded, plugins)
     yield "catalogue", lambda: _catalogue(loaded, plugins), ()
     yield "templates", lambda: "every template renders", check_templates() if check_templates else ()
@@ -192,6 +192,18 @@ def _kpis(loaded: Loaded, plugins: Plugins, own: Own) -> Iterator[Finding]:
             kpi = plugins.kpis[name]
             yield from param_findings("kpis", kpi, settings.params, loaded, ("kpis", name, "params"))
             yield from _targets(kpi, settings, loaded)
+
+
+def _reports(loaded: Loaded, plugins: Plugins) -> Iterator[Finding]:
+    """KPIs that are pinned to what was reported, but are not in the report."""
+    for name, job in loaded.config.reports.items():
+        report = plugins.reports.get(job.report)
+        for kpi in job.as_reported if report is not None else ():
+            if report is not None and kpi != ALL_KPIS and kpi not in report.kpis:
+                place = loaded.place("reports", name, "as_reported", kpi)
+                yield Finding(
+                    "reports", False, f"report {name} has no KPI {kpi!r}", near_miss(kpi, report.kpis, what="It has"), place
+                )
 
 
 def _targets(kpi: Kpi, settings: KpiSettings, loaded: Loaded) -> Iterator[Finding]:

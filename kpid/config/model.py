@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from kpid.analysis.durations import duration_from_text
 from kpid.config.alerting import Flapping, Heartbeat, Inhibit, NoData, Owners, Repeat, Route, Rule, Web, Window
@@ -77,6 +77,29 @@ class Receiver(Model):
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False, description="The notifier's own settings.")
 
 
+def _pins(value: object) -> object:
+    """One pin for all KPIs of a report, or one for some of them, by id."""
+    if value is None or isinstance(value, Mapping):
+        return {str(kpi): _pin(text) for kpi, text in (value or {}).items()}
+    return {ALL_KPIS: _pin(value)}
+
+
+def _pin(value: object) -> object:
+    if value == "first" or isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("must be `first`, or a day such as 2026-11-05; or one of them per KPI: {win_rate: first}") from None
+
+
+ALL_KPIS = "all"
+Pin: TypeAlias = Literal["first"] | date
+"""What was reported first as settled, or what was known at the end of a day."""
+_PIN_SCHEMA = {"anyOf": [{"const": "first"}, {"type": "string", "format": "date"}]}
+_PINS_SCHEMA = {"anyOf": [*_PIN_SCHEMA["anyOf"], {"type": "object", "additionalProperties": _PIN_SCHEMA}]}
+
+
 class ReportJob(Model):
     """A scheduled report."""
 
@@ -90,6 +113,14 @@ class ReportJob(Model):
         None, description="A report later than this is not sent any more (default: half its interval, at least 24h)."
     )
     when_stale: Literal["send", "hold"] = Field("send", description="`hold`: not sent while a source is stale.")
+    as_reported: Annotated[Mapping[str, Pin], BeforeValidator(_pins), WithJsonSchema(_PINS_SCHEMA)] = Field(
+        default_factory=dict,
+        description="Figures as `first` reported, or as known at the end of a day, not as known now; for all KPIs, or by KPI.",
+    )
+
+    def pin_of(self, kpi: str) -> Pin | None:
+        """Which figures of a KPI are shown; None: those of today."""
+        return self.as_reported.get(kpi, self.as_reported.get(ALL_KPIS))
 
 
 class Logging(Model):

@@ -21,7 +21,7 @@ from kpid.model import Measurement, MeasurementState, Period
 from kpid.plugin.kpi import At, During, Kpi
 from kpid.plugin.report import Report
 from kpid.reporting.context import Driver, Drivers, Freshness, KpiLine, Point, ReportContext, Status
-from kpid.reporting.headline import headline, lead
+from kpid.reporting.headline import headline, joined, lead
 from kpid.warehouse import Watermark
 
 WATCH_MARGIN = Decimal("0.05")
@@ -47,6 +47,7 @@ class Ingredients:
         watermarks: how far each source has come.
         max_ages: how old each source's data may be.
         alerts: one line per open alert, worst first.
+        pins: how the figures of KPIs are called that are pinned to what was reported, by KPI id: ``first reported``.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Ingredients:
     max_ages: Mapping[str, timedelta] = field(default_factory=dict)
     alerts: Sequence[str] = ()
     late_note: str = ""
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
 def assemble(given: Ingredients) -> ReportContext:
@@ -98,6 +100,7 @@ def assemble(given: Ingredients) -> ReportContext:
         alerts_open=len(given.alerts),
         alerts=tuple(given.alerts),
         late_note=given.late_note,
+        pinned=_pinned(given),
     )
 
 
@@ -160,8 +163,8 @@ def _target_note(kpi: Kpi, settings: KpiSettings | None, target: Decimal | None,
 
 def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine | None:
     kpi = given.kpis.get(kpi_id)
-    by_start = {measurement.period.start: measurement for measurement in given.history.get(kpi_id, ())}
-    series = [by_start.get(period.start) for period in periods]
+    by_span = {_span(measurement.period): measurement for measurement in given.history.get(kpi_id, ())}
+    series = [by_span.get(_span(period)) for period in periods]
     if kpi is None or not any(_says_something(measurement) for measurement in series):
         return None
     settings = given.settings.get(kpi_id)
@@ -183,7 +186,7 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
         definition=kpi.formula_text or kpi.why,
         status=judge(values[-1], target, kpi.better) if state is MeasurementState.OK else "unjudged",
         state=state.value,
-        reason=last.reason if last is not None else "not measured for this period",
+        reason=last.reason if last is not None else _unknown(kpi_id, given),
         value=last.value if last is not None else None,
         previous=values[-2] if len(values) > 1 else None,
         target=target,
@@ -200,6 +203,30 @@ def _line(kpi_id: str, periods: Sequence[Period], given: Ingredients) -> KpiLine
     )
 
 
+def _span(period: Period) -> tuple[datetime, datetime]:
+    """What makes a period: to-date ones share their start, rolling ones overlap."""
+    return period.start, period.end
+
+
+def _unknown(kpi_id: str, given: Ingredients) -> str:
+    """Why there is no figure for the period."""
+    return f"nothing was {given.pins[kpi_id]} for this period" if kpi_id in given.pins else "not measured for this period"
+
+
+def _pinned(given: Ingredients) -> str:
+    """``Figures are as first reported, not as known now.`` Empty if all are as known now."""
+    words = dict.fromkeys(given.pins.values())
+    if not words:
+        return ""
+    if len(words) == 1 and len(given.pins) == len(given.report.kpis):
+        return f"Figures are as {next(iter(words))}, not as known now."
+    parts = []
+    for word in words:
+        names = [given.kpis[kpi].name if kpi in given.kpis else kpi for kpi, said in given.pins.items() if said == word]
+        parts.append(f"{joined(names)} as {word}")
+    return f"{', '.join(parts)}, not as known now."
+
+
 def _says_something(measurement: Measurement | None) -> bool:
     """Whether there is a number, and a source that it can come from."""
     if measurement is None or measurement.value is None:
@@ -212,6 +239,7 @@ def _missing(kpi_id: str, given: Ingredients) -> str:
     """A KPI without any number, by name, and why as far as that is known."""
     name = given.kpis[kpi_id].name if kpi_id in given.kpis else kpi_id
     reason = next((measurement.reason for measurement in reversed(given.history.get(kpi_id, ())) if measurement.reason), "")
+    reason = reason or (_unknown(kpi_id, given) if kpi_id in given.pins else "")
     return f"{name} ({reason})" if reason else name
 
 
@@ -247,17 +275,16 @@ def _drivers(lines: Sequence[KpiLine], given: Ingredients) -> Drivers | None:
     if line.value is None or line.previous is None or line.value == line.previous:
         return None
     before = previous_period(given.period, given.calendar)
-    starts = (given.period.start, before.start)
-    new, old = (_at(given.history.get(line.id, ()), start) for start in starts)
-    cuts = {name: (_at(cut, starts[0]), _at(cut, starts[1])) for name, cut in given.segments.get(line.id, {}).items()}
+    new, old = (_at(given.history.get(line.id, ()), period) for period in (given.period, before))
+    cuts = {name: (_at(cut, given.period), _at(cut, before)) for name, cut in given.segments.get(line.id, {}).items()}
     cut = explain(new[0], old[0], cuts).best if new and old else None
     if cut is None or cut.explanation is None:
         return None
     return Drivers(line.id, cut.dimension, line.value - line.previous, _driver_rows(cut.explanation, line))
 
 
-def _at(measurements: Sequence[Measurement], start: datetime) -> list[Measurement]:
-    return [measurement for measurement in measurements if measurement.period.start == start]
+def _at(measurements: Sequence[Measurement], period: Period) -> list[Measurement]:
+    return [measurement for measurement in measurements if _span(measurement.period) == _span(period)]
 
 
 def _driver_rows(found: Explanation, line: KpiLine) -> tuple[Driver, ...]:

@@ -117,6 +117,7 @@ class ReportContext:
     alerts: tuple[str, ...]
     late_note: str
     schema: int = SCHEMA
+    pinned: str = ""
 
 
 def context_to_json(context: ReportContext) -> str:

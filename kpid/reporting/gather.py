@@ -17,9 +17,10 @@ from kpid.plugin.kpi import Kpi
 from kpid.plugin.report import Report
 from kpid.reporting.assemble import Ingredients, assemble, series_periods
 from kpid.reporting.context import ReportContext
+from kpid.reporting.pinned import Pinned
 from kpid.reporting.render import Renderer
 from kpid.reporting.restated import marked
-from kpid.store import alerts, history
+from kpid.store import alerts
 from kpid.warehouse import Watermark
 
 _MOST_ALERTS = 200
@@ -99,13 +100,15 @@ def gather_context(
     segments: dict[str, dict[str, list[Measurement]]] = {}
     first = series_periods(period, report.periods, setup.calendar)[0]
     before = previous_period(period, setup.calendar)
+    pinned = Pinned(job, setup.calendar)
     for need in needs_of(job.model_copy(update={"period": period.kind}), report, setup.kpis):
         if need.by:
             cuts = segments.setdefault(need.kpi, {})
-            cuts[need.by[0]] = history.current(conn, need, start=before.start, end=period.end)
+            cuts[need.by[0]] = pinned.figures(conn, need, before.start, period.end)
         else:
-            found = history.current(conn, need, start=first.start, end=period.end)
-            totals[need.kpi] = marked(conn, need, found, setup.kpis[need.kpi], (before, period))
+            found = pinned.figures(conn, need, first.start, period.end)
+            mark = pinned.marked if job.pin_of(need.kpi) else marked
+            totals[need.kpi] = mark(conn, need, found, setup.kpis[need.kpi], (before, period))
     return assemble(
         Ingredients(
             name=name,
@@ -124,6 +127,7 @@ def gather_context(
             max_ages=setup.max_ages,
             alerts=_open_alerts(conn),
             late_note=late_note,
+            pins={kpi: pinned.words_of(kpi) for kpi in report.kpis if job.pin_of(kpi)},
         )
     )
 

@@ -17,6 +17,8 @@ def report_sections(words: Mapping[str, Any]) -> tuple[Section, ...]:
     ]
     if words["late_note"]:
         sections.append(Section("text", words["late_note"]))
+    if words["pinned"]:
+        sections.append(Section("text", words["pinned"]))
     if words["tally"]:
         sections.append(Section("text", "   ".join(f"{word['mark']} {word['text']}" for word in words["tally"])))
     if words["hero"]:
@@ -124,6 +126,7 @@ def report_facts(context: ReportContext) -> dict[str, Any]:
         ],
         "drivers": None if context.drivers is None else _driver_facts(context.drivers),
         "missing": list(context.missing),
+        "as_reported": context.pinned,
         "freshness": {
             entry.source: {"through": entry.through.isoformat() if entry.through else None, "stale": entry.stale}
             for entry in context.freshness

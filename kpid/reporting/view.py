@@ -84,6 +84,7 @@ def report_view(context: ReportContext, most_rows: int = MAX_ROWS) -> ReportView
         "lead": [one_line(sentence, 300) for sentence in context.lead],
         "tally": _tally(context.kpis),
         "late_note": one_line(context.late_note, 400),
+        "pinned": one_line(context.pinned, 400),
         "hero": _caption(charted[0], big[0]) if charted else None,
         "seconds": [_caption(line, picture) for line, picture in zip(charted[1:], small, strict=True)],
         "drivers": _drivers(context.drivers, context.kpis, noun),

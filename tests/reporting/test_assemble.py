@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from kpid.analysis.periods import period_from_label, periods_between
 from kpid.config.model import KpiSettings
 from kpid.config.times import TargetText
 from kpid.model import MeasurementState
@@ -205,6 +206,16 @@ def test_month_reports_name_months() -> None:
     context = assemble(given({"win_rate": [found("win_rate", "0.3", month)]}, period=month))
     assert context.kpis[0].series[-1].label == "Oct"
     assert context.headline == "Win rate was 30.0% in October 2026"
+
+
+def test_periods_to_date_are_compared_with_as_many_days_whatever_else_history_holds() -> None:
+    shown = period_from_label("qtd", "QTD 2026-11-22", CALENDAR)
+    days = [*periods_between("qtd", shown.start - timedelta(days=90), shown.end, CALENDAR)]
+    history = [found("won_amount", str(place), period) for place, period in enumerate(days)]
+    [line] = assemble(given({"won_amount": history}, period=shown)).kpis
+    number = {one.period.label: one.value for one in history}
+    assert (line.value, line.previous) == (number["QTD 2026-11-22"], number["QTD 2026-08-22"])
+    assert [point.label for point in line.series][-2:] == ["22 Aug", "22 Nov"]
 
 
 def test_period_and_alerts_are_in_the_context() -> None:
