@@ -45,7 +45,7 @@ def _print(done: list[dict[str, Any]]) -> None:
         columns = dict.fromkeys(("source", "entity", "state", "rows", "changed", "deletes"))
         print_rows(rows, columns, none="nothing was synced")
     for row in rows:
-        for text in (*row.get("notes", ()), *row["warnings"]):
+        for text in (*row["notes"], *row["warnings"]):
             say(f"{row['source']}/{row['entity']}: {text}")
     for result in done:
         if result["waits"]:

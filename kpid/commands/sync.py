@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 KPI_HINT = "Rules on it neither fire nor resolve until it can be measured"
 RATES_HINT = "Deliver fx_rates from a source, or leave such amounts out: `kpis: {... : {params: {missing_fx: exclude}}}`"
 
-_GOES_ON = ". The sync goes on after "
-"""How the hint of a deferral begins, which says the same instant in UTC."""
-
 
 class Turns:
     """Who may do what while others wait: one sync per source at a time, one judgement at a time."""
@@ -178,8 +175,8 @@ def waiting(result: SyncResult, zone: ZoneInfo) -> str | None:
     """Until when a source asked to be left alone, and why; None if it did not."""
     if result.deferred_until is None:
         return None
-    why, _, _ = (result.deferred_why or "").partition(_GOES_ON)
-    return f"waits until {when_text(result.deferred_until, zone, result.finished_at)}{why and f': {why}'}"
+    why = f": {result.deferred_why}" if result.deferred_why else ""
+    return f"waits until {when_text(result.deferred_until, zone, result.finished_at)}{why}"
 
 
 def failure(result: SyncResult) -> str | None:

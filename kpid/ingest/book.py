@@ -97,7 +97,7 @@ class Book:
     ) -> EntitySync:
         """An entity's sync has ended; its problems are noted, or are over."""
         now = self._clock.now()
-        text = str(error) if error else None
+        text = _told(error)
         warnings = _warnings(tally)
         through = tally.through if state == "done" else None
         subject = f"source:{self._source}/{entity}"
@@ -108,7 +108,7 @@ class Book:
                 connection, key, state, now, **counts, error=text, warnings=warnings, through=through, deferred_until=until
             )
             if error is not None and state == "failed":
-                problems.note(connection, subject, _sentence(error), error.hint or self._again, now)
+                problems.note(connection, subject, sentence(error), error.hint or self._again, now)
             elif tally.suspicious:
                 hint = f"Check the source's permissions and filters; if it is really empty: `kpid sync {self._source} --full`"
                 problems.note(connection, subject, "; ".join(tally.warnings), hint, now)
@@ -132,7 +132,7 @@ class Book:
         is_deferred = isinstance(error, DeferredError)
         state = "done" if error is None else "deferred" if is_deferred else "failed"
         if error is not None and not is_deferred and not isinstance(error, AuthError):  # that one is the source's own problem
-            tally.findings[kind] = (_sentence(error), error.hint or self._again)
+            tally.findings[kind] = (sentence(error), error.hint or self._again)
         with self._store.write() as connection:
             syncs.finish(
                 connection,
@@ -142,7 +142,7 @@ class Book:
                 rows=tally.rows,
                 changed=tally.changed,
                 deletes=tally.deletes,
-                error=str(error) if error else None,
+                error=_told(error),
                 warnings=_warnings(tally),
                 deferred_until=error.until if isinstance(error, DeferredError) else None,
             )
@@ -170,7 +170,7 @@ class Book:
     def source_failed(self, error: ConnectorError | PluginError) -> None:
         """The source could not be read at all."""
         with self._store.write() as connection:
-            problems.note(connection, f"source:{self._source}", _sentence(error), error.hint or self._again, self._clock.now())
+            problems.note(connection, f"source:{self._source}", sentence(error), error.hint or self._again, self._clock.now())
 
     def close(self, warehouse: Warehouse, *, refused: AuthError | None) -> None:
         """The source's sync is over: look at the data itself."""
@@ -180,7 +180,7 @@ class Book:
             if refused is None:
                 problems.clear(connection, f"source:{self._source}")
             else:
-                problems.note(connection, f"source:{self._source}", _sentence(refused), refused.hint or self._again, now)
+                problems.note(connection, f"source:{self._source}", sentence(refused), refused.hint or self._again, now)
             for flaw in flaws:
                 problems.note(connection, flaw.check.subject, flaw.text, flaw.check.hint, now, count=flaw.count)
             for entity in ("deals", "orders", "survey_responses"):
@@ -193,5 +193,11 @@ def _warnings(tally: Tally) -> list[str]:
     return [*tally.warnings, *found, *rows]
 
 
-def _sentence(error: ConnectorError | PluginError) -> str:
+def _told(error: ConnectorError | PluginError | None) -> str | None:
+    """An error for the records of runs. Until when a deferral lasts stands beside it."""
+    return None if error is None else sentence(error) if isinstance(error, DeferredError) else str(error)
+
+
+def sentence(error: ConnectorError | PluginError) -> str:
+    """What went wrong and where, without what to do."""
     return f"{error.where}: {error.what}" if error.where else error.what

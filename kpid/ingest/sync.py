@@ -13,7 +13,7 @@ from typing import Any
 
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, PluginError
-from kpid.ingest.book import Book, EntitySync
+from kpid.ingest.book import Book, EntitySync, sentence
 from kpid.ingest.completeness import compare_count
 from kpid.ingest.merging import Merges
 from kpid.ingest.passes import Passes
@@ -114,7 +114,7 @@ def sync_source(
         until = ask(name, connector, connector.server_time) or started
     except DeferredError as error:
         done = book.finish(book.start(reads[0].entity), reads[0].entity, Tally(), "deferred", error)
-        return SyncResult(name, (done,), started, clock.now(), deferred_until=error.until, deferred_why=str(error))
+        return SyncResult(name, (done,), started, clock.now(), deferred_until=error.until, deferred_why=sentence(error))
     except (ConnectorError, PluginError) as error:
         book.source_failed(error)
         return SyncResult(name, (), started, clock.now(), error=str(error))
@@ -133,7 +133,7 @@ def sync_source(
         started,
         clock.now(),
         deferred_until=deferred.until if deferred else None,
-        deferred_why=str(deferred) if deferred else None,
+        deferred_why=sentence(deferred) if deferred else None,
     )
 
 
