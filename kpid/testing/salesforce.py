@@ -18,7 +18,8 @@ from kpid.clock import Clock
 from kpid.testing.api import Answer, FakeApi, Request
 from kpid.testing.crm import Crm, Record
 from kpid.testing.salesforce_bulk import BulkJobs
-from kpid.testing.salesforce_objects import OBJECTS, field_type, made_of, records_of, sf_id, shown_value
+from kpid.testing.salesforce_fields import field_type, sf_id, shown_value
+from kpid.testing.salesforce_objects import OBJECTS, made_of, records_of
 from kpid.testing.salesforce_soql import Query, SoqlError, parse
 from kpid.testing.vendor import Daily, Tokens, VendorApi
 
@@ -57,6 +58,8 @@ class FakeSalesforce(VendorApi):
         multi_currency: records have a currency.
         metadata: of objects that are not the neutral CRM's (queues, currencies) the records, by object and id.
         own_fields: by object the company's own, whose values records have under these names.
+        offered: by record type the stages of its sales process.
+        unshared: by object ids of records that nobody has shared with the user.
         told_gone: further lines of the delete log by object: id and instant.
         log_reach: how far the delete log goes back.
         instance_url: what the login names as the organisation's address, if it is not this server's.
@@ -72,8 +75,13 @@ class FakeSalesforce(VendorApi):
         self.daily = Daily(100_000)
         self.page = page
         self.multi_currency = True
-        self.metadata: dict[str, dict[str, dict[str, Any]]] = {}
+        self.metadata: dict[str, dict[str, dict[str, Any]]] = {
+            "CaseStatus": {"1": {"name": "open", "label": "Open"}, "2": {"name": "closed", "label": "Closed", "closed": True}},
+            "UserPermissionAccess": {"1": {}},
+        }
         self.own_fields: dict[str, set[str]] = {}
+        self.offered: dict[str, list[str]] = {}
+        self.unshared: dict[str, set[str]] = {}
         self.told_gone: dict[str, list[tuple[str, datetime]]] = {}
         self.log_reach = REACH
         self.instance_url: str | None = None
@@ -84,6 +92,8 @@ class FakeSalesforce(VendorApi):
         self.route("GET", "/services/data/?", lambda _: [{"label": "Spring", "url": VERSION, "version": "66.0"}])
         self.route("GET", f"{VERSION}/", lambda _: {"query": f"{VERSION}/query", "sobjects": f"{VERSION}/sobjects"})
         self.route("GET", f"{VERSION}/limits", self._limits)
+        self.route("GET", f"{VERSION}/limits/recordCount", self._counts)
+        self.route("GET", f"{VERSION}/ui-api/object-info/Opportunity/picklist-values/(?P<type>\\w+)/StageName", self._picklist)
         self.route("GET", f"{VERSION}/(?P<way>query|queryAll)", self._query)
         self.route("GET", f"{VERSION}/query/(?P<locator>[^/]+)", self._more)
         self.route("GET", f"{VERSION}/sobjects/(?P<object>\\w+)/describe", self._describe)
@@ -170,6 +180,18 @@ class FakeSalesforce(VendorApi):
         daily = self.daily or Daily(0)
         return {"DailyApiRequests": {"Max": daily.total, "Remaining": daily.left}}
 
+    def _counts(self, request: Request) -> dict[str, Any]:
+        """About how many records there are, whoever asks."""
+        names = request.arg("sObjects").split(",")
+        counts = [{"name": name, "count": sum(1 for _ in records_of(self.crm, name, gone=False))} for name in names]
+        return {"sObjects": counts}
+
+    def _picklist(self, request: Request) -> Answer:
+        kind = request.match["type"]
+        if kind not in self.offered:
+            return refusal(404, "INVALID_RESOURCE_ID", "The requested resource does not exist")
+        return Answer(200, {"controllerValues": {}, "values": [{"label": name, "value": name} for name in self.offered[kind]]})
+
     def _query(self, request: Request) -> Answer:
         try:
             query = parse(request.arg("q"))
@@ -229,15 +251,16 @@ class FakeSalesforce(VendorApi):
             epoch = datetime(2020, 1, 1, tzinfo=UTC)
             records = [Record("", key, values, epoch, epoch) for key, values in self.metadata.get(query.object, {}).items()]
         else:
-            parent = {"OpportunityHistory": "OpportunityId", "OrderItem": "OrderId"}.get(query.object, "Id")
-            keys = query.bound(parent, "IN")
+            keys = query.bound(OBJECTS[query.object].parent, "IN")
             records = [*records_of(self.crm, query.object, gone=gone, keys=keys)]
         fields = OBJECTS[query.object].fields
         start, end = query.bound("SystemModstamp", ">="), query.bound("SystemModstamp", "<")
+        hidden = self.unshared.get(query.object, set())
         found = [
             record
             for record in records
             if (gone or not record.values.get("is_archived"))
+            and record.id not in hidden
             and (start is None or record.modified >= start)
             and (end is None or record.modified < end)
             and query.where.holds(lambda name, of=record: fields[name](of, self.crm))  # type: ignore[misc]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kpid.testing.api import Answer, Request
 from kpid.testing.crm import Record
-from kpid.testing.salesforce_objects import OBJECTS, shown_value
+from kpid.testing.salesforce_fields import shown_value
+from kpid.testing.salesforce_objects import OBJECTS
 from kpid.testing.salesforce_soql import Query, SoqlError, parse
 
 if TYPE_CHECKING:

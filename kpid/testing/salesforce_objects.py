@@ -1,56 +1,14 @@
-"""Salesforce's objects over the neutral CRM: which fields a record shows, and how they are written."""
+"""Salesforce's objects over the neutral CRM: which fields a record shows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
 
 from kpid.testing.crm import Crm, Record
-
-Field: TypeAlias = Callable[[Record, Crm], Any]
-
-PREFIX = {
-    "users": "005", "accounts": "001", "contacts": "003", "leads": "00Q", "deals": "006", "calls": "00TC", "emails": "00TE",
-    "tasks": "00TT", "meetings": "00U", "tickets": "500", "products": "01t", "lines": "00k", "orders": "801", "campaigns": "701",
-    "members": "00v", "surveys": "0Qo",
-}  # fmt: skip
-TRACKED = ("stage_id", "amount", "probability", "expected_close_date", "forecast_category")
-"""Changes of these make a row of the history."""
-
-
-def sf_id(kind: str, number: int) -> str:
-    """The 18 characters of an id; stages have names instead."""
-    if kind == "stages":
-        return f"Stage {number}"
-    short = PREFIX[kind] + "KP"
-    short += f"{number:0{15 - len(short)}d}"
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-    return short + "".join(
-        letters[sum(1 << bit for bit, letter in enumerate(short[start : start + 5]) if letter.isupper())] for start in (0, 5, 10)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class SObject:
-    """An object: the kinds of the neutral CRM that it is made of, and its fields."""
-
-    kinds: tuple[str, ...]
-    fields: Mapping[str, Field]
-    derived: Callable[[Record], list[Record]] | None = None
-    """Its records are made of records of the kind."""
-
-
-def value(name: str, default: Any = None) -> Field:
-    """A value of the neutral CRM."""
-    return lambda record, _: default if (found := record.values.get(name)) is None else found
-
-
-def _percent(record: Record, _: Crm) -> Any:
-    odds = record.values.get("probability")
-    return None if odds is None else odds * 100
+from kpid.testing.salesforce_children import CHILDREN
+from kpid.testing.salesforce_fields import COMMON, Field, SObject, percent, value
 
 
 def _is_closed(record: Record, _: Crm) -> bool:
@@ -97,40 +55,7 @@ def _due(record: Record, _: Crm) -> Any:
     return at.date() if isinstance(at, datetime) else at
 
 
-def history_of(deal: Record) -> list[Record]:
-    """The rows of a deal's history: one for each save that changed something that is tracked."""
-    rows: list[Record] = []
-    now: dict[str, Any] = {"deal": deal.id}
-    met: set[str] = set()
-    for name, new, at in deal.log:
-        if name not in TRACKED:
-            continue
-        is_new = not rows or rows[-1].created != at or name in met
-        met = {name} if is_new else met | {name}
-        now = {**now, name: new}
-        if is_new:
-            number = len(rows) + 1
-            made = Record("history", f"008{deal.id[3:15]}{number:03d}", now, at, at, deal.deleted_at)
-            rows.append(made)
-        else:
-            rows[-1] = replace(rows[-1], values=now)
-    return rows
-
-
-def items_of(order: Record) -> list[Record]:
-    """The one line of an order."""
-    values = {**order.values, "order": order.id}
-    return [Record("items", f"802{order.id[3:]}", values, order.created, order.modified, order.deleted_at)]
-
-
-_COMMON: Mapping[str, Field] = {
-    "Id": lambda record, _: record.id,
-    "CreatedDate": lambda record, _: record.created,
-    "LastModifiedDate": lambda record, _: record.modified,
-    "SystemModstamp": lambda record, _: record.modified,
-    "IsDeleted": lambda record, _: record.deleted_at is not None,
-}
-_OWNED: Mapping[str, Field] = {**_COMMON, "OwnerId": value("owner_id")}
+_OWNED: Mapping[str, Field] = {**COMMON, "OwnerId": value("owner_id")}
 _MONEY: Mapping[str, Field] = {"CurrencyIsoCode": value("currency", "EUR")}
 _RATE: Mapping[str, Field] = {"IsoCode": value("IsoCode"), "ConversionRate": value("ConversionRate")}
 _MERGEABLE: Mapping[str, Field] = {**_OWNED, "MasterRecordId": lambda record, _: record.merged_into}
@@ -140,25 +65,32 @@ _ABOUT: Mapping[str, Field] = {
 }  # fmt: skip
 
 OBJECTS: Mapping[str, SObject] = {
+    **CHILDREN,
     "User": SObject(
         ("users",),
         {
-            **_COMMON, "Name": value("name"), "Email": value("email"), "IsActive": value("is_active", True),
+            **COMMON, "Name": value("name"), "Email": value("email"), "IsActive": value("is_active", True),
             "UserRoleId": value("role"),
             "UserRole.Name": value("role"), "ManagerId": value("manager_id"), "UserType": lambda *_: "Standard",
             "TimeZoneSidKey": value("timezone", "Europe/Berlin"),
         },
     ),
-    "Group": SObject((), {**_COMMON, "Name": value("name"), "Type": lambda *_: "Queue", "Email": value("email")}),
-    "CurrencyType": SObject((), {**_COMMON, **_RATE, "IsCorporate": value("IsCorporate", False)}),
+    "UserRole": SObject((), {**COMMON, "Name": value("name"), "ParentRoleId": value("parent")}),
+    "RecordType": SObject((), {**COMMON, "Name": value("name"), "SobjectType": lambda *_: "Opportunity"}),
+    "CaseStatus": SObject(
+        (), {**COMMON, "ApiName": value("name"), "MasterLabel": value("label"), "IsClosed": value("closed", False)}
+    ),
+    "UserPermissionAccess": SObject((), {**COMMON, "PermissionsViewAllData": value("view_all", True)}),
+    "Group": SObject((), {**COMMON, "Name": value("name"), "Type": lambda *_: "Queue", "Email": value("email")}),
+    "CurrencyType": SObject((), {**COMMON, **_RATE, "IsCorporate": value("IsCorporate", False)}),
     "DatedConversionRate": SObject(
-        (), {**_COMMON, **_RATE, "StartDate": value("StartDate"), "NextStartDate": value("NextStartDate")}
+        (), {**COMMON, **_RATE, "StartDate": value("StartDate"), "NextStartDate": value("NextStartDate")}
     ),
     "OpportunityStage": SObject(
         ("stages",),
         {
-            **_COMMON, "ApiName": lambda record, _: record.id, "MasterLabel": value("name"), "SortOrder": value("sort_order"),
-            "DefaultProbability": _percent, "IsClosed": _is_closed, "IsActive": lambda *_: True,
+            **COMMON, "ApiName": lambda record, _: record.id, "MasterLabel": value("name"), "SortOrder": value("sort_order"),
+            "DefaultProbability": percent, "IsClosed": _is_closed, "IsActive": lambda *_: True,
             "IsWon": lambda record, _: record.values.get("state") == "won",
         },
     ),
@@ -192,20 +124,11 @@ OBJECTS: Mapping[str, SObject] = {
             **_OWNED, "Name": value("name"), "AccountId": value("account_id"), "ContactId": value("primary_contact_id"),
             "StageName": value("stage_id"), "IsClosed": _is_closed, "Amount": value("amount"),
             "IsWon": lambda record, _: record.values.get("state") == "won", "CurrencyIsoCode": value("currency", "EUR"),
-            "Probability": _percent, "ForecastCategory": value("forecast_category", "Pipeline"), "Type": value("type"),
+            "Probability": percent, "ForecastCategory": value("forecast_category", "Pipeline"), "Type": value("type"),
             "LeadSource": value("lead_source"), "CampaignId": value("campaign_id"), "CloseDate": _close_date,
             "LastStageChangeDate": lambda record, _: last_move(record), "LastActivityDate": value("last_activity"),
             "NextStep": value("next_step"), "RecordTypeId": value("record_type"),
         },
-    ),
-    "OpportunityHistory": SObject(
-        ("deals",),
-        {
-            **_COMMON, "OpportunityId": value("deal"), "StageName": value("stage_id"), "Amount": value("amount"),
-            "Probability": _percent, "CloseDate": value("expected_close_date"), "CreatedById": value("owner_id"),
-            "ForecastCategory": value("forecast_category", "Pipeline"),
-        },
-        history_of,
     ),
     "Task": SObject(
         ("calls", "emails", "tasks"),
@@ -231,19 +154,20 @@ OBJECTS: Mapping[str, SObject] = {
             **_OWNED, "Subject": value("subject"), "AccountId": value("account_id"), "ContactId": value("requester_id"),
             "Status": value("status"), "Priority": value("priority"), "Origin": value("channel"), "Type": value("category"),
             "ClosedDate": value("closed_at"), "IsClosed": lambda record, _: record.values.get("closed_at") is not None,
+            "BusinessHoursId": value("schedule"), "BusinessHours.Name": value("schedule"),
         },
     ),
     "Product2": SObject(
         ("products",),
         {
-            **_COMMON, "Name": value("name"), "ProductCode": value("code"), "Family": value("category"),
+            **COMMON, "Name": value("name"), "ProductCode": value("code"), "Family": value("category"),
             "IsActive": value("is_active", True),
         },
     ),
     "OpportunityLineItem": SObject(
         ("lines",),
         {
-            **_COMMON, **_MONEY, "OpportunityId": value("deal_id"), "Product2Id": value("product_id"),
+            **COMMON, **_MONEY, "OpportunityId": value("deal_id"), "Product2Id": value("product_id"),
             "TotalPrice": value("amount"), "Quantity": value("quantity"), "UnitPrice": value("unit_price"),
             "Discount": value("discount_percent"),
         },
@@ -256,14 +180,6 @@ OBJECTS: Mapping[str, SObject] = {
             "EffectiveDate": _created_day("ordered_at"),
         },
     ),
-    "OrderItem": SObject(
-        ("orders",),
-        {
-            **_COMMON, **_MONEY, "OrderId": lambda record, _: record.values["order"], "Product2Id": value("product_id"),
-            "Quantity": lambda *_: Decimal(1), "UnitPrice": value("net_amount"), "TotalPrice": value("net_amount"),
-        },
-        items_of,
-    ),
     "Campaign": SObject(
         ("campaigns",),
         {
@@ -275,7 +191,7 @@ OBJECTS: Mapping[str, SObject] = {
     "CampaignMember": SObject(
         ("members",),
         {
-            **_COMMON, "CampaignId": value("campaign_id"), "ContactId": value("person_id"), "LeadId": value("lead_id"),
+            **COMMON, "CampaignId": value("campaign_id"), "ContactId": value("person_id"), "LeadId": value("lead_id"),
             "FirstRespondedDate": _created_day("responded_at"),
         },
     ),
@@ -296,26 +212,3 @@ def records_of(crm: Crm, name: str, *, gone: bool, keys: tuple[str, ...] | None 
         for record in records:
             if gone or record.deleted_at is None:
                 yield from made_of(found, record)
-
-
-def field_type(name: str) -> str:
-    """What the description of an object says of a field's type."""
-    if name.startswith("Is") or name == "HasOptedOutOfEmail":
-        return "boolean"
-    if name in {"SortOrder", "CallDurationInSeconds"}:
-        return "int"
-    if name in {"Quantity", "UnitPrice", "TotalPrice", "Discount", "TotalAmount", "ActualCost"}:
-        return "double"
-    return {"Amount": "currency", "Probability": "percent", "DefaultProbability": "percent"}.get(name, "string")
-
-
-def shown_value(value: Any) -> Any:
-    """A value as JSON has it."""
-    match value:
-        case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}+0000"
-        case date():
-            return value.isoformat()
-        case Decimal():
-            return float(value)
-    return value

@@ -10,7 +10,7 @@ import pytest
 from kpid_salesforce.commerce_rows import rate_row
 from kpid_salesforce.history import history_rows
 from kpid_salesforce.mapping import MAPPERS, account_row, deal_row
-from kpid_salesforce.objects import literal, quoted, soql
+from kpid_salesforce.soql import literal, quoted, soql
 from kpid_salesforce.values import Place, midnight
 
 from kpid.plugin.entities import ENTITIES

@@ -6,7 +6,7 @@ import pytest
 
 from kpid.testing import Request
 from kpid.testing.salesforce import FakeSalesforce
-from kpid.testing.salesforce_objects import sf_id
+from kpid.testing.salesforce_fields import sf_id
 from kpid.testing.salesforce_soql import SoqlError, parse
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -64,7 +65,12 @@ class SalesforceBench(CrmBench):
             ("calls", "emails", "tasks", "meetings"),
             ("subject", "owner_id", "deal_id", "account_id", "duration_s", "updated_at"),
         ),
-        "tickets": (("tickets",), ("subject", "status", "account_id", "owner_id", "closed_at", "updated_at")),
+        "tickets": (
+            ("tickets",),
+            (
+                "subject", "status", "account_id", "owner_id", "closed_at", "updated_at", "first_reply_at", "reply_count_public",
+            ),
+        ),
         "products": (("products",), ("name", "code", "is_active")),
         "deal_lines": (("lines",), ("deal_id", "product_id", "quantity", "unit_price", "amount", "currency")),
         "orders": (("orders",), ("account_id", "deal_id", "owner_id", "status", "net_amount", "currency")),
@@ -104,9 +110,16 @@ class SalesforceBench(CrmBench):
     def column(self, record: Record, column: str) -> Any:
         if column == "closed_at" and record.kind == "deals":
             return None if record.values.get("state") == "open" else last_move(record)
+        if column in {"first_reply_at", "reply_count_public"}:
+            replies = self._replies(record.id)
+            return len(replies) if column == "reply_count_public" else min(replies, default=None)
         if column == "currency":
             return record.values.get("currency") or "EUR"
         return super().column(record, column)
+
+    def _replies(self, ticket: str) -> list[datetime]:
+        written = (record for record in self.crm.living("comments").values() if record.values["ticket_id"] == ticket)
+        return [record.values["at"] for record in written if record.values["author_role"] == "agent"]
 
     def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         read = SalesforceSettings(**self.options()).entities
@@ -122,6 +135,20 @@ class SalesforceBench(CrmBench):
         self.api.page = chance.choice([3, 200, 2000])
         self.chosen |= {"page_size": chance.choice([7, 40, 2000]), "bulk_above": chance.choice([0, 2000])}
 
+    def disturb(self, chance: random.Random) -> None:
+        """Now and then somebody writes on a case, which does not change it, closes or opens one, or hands a deal over."""
+        ticket = chance.choice([*sorted(self.crm.living("tickets")), None])
+        match chance.randint(0, 9):
+            case 0 if ticket:
+                values = {"author_role": chance.choice(["agent", "end_user"]), "via": chance.choice(["mail", "comment"])}
+                self.crm.create("comments", {"ticket_id": ticket, "at": self.clock.now(), **values})
+            case 1 if ticket:
+                is_open = self.crm.living("tickets")[ticket].values.get("closed_at") is None
+                closed = {"status": "closed", "closed_at": self.clock.now().replace(microsecond=0)}
+                self.crm.edit("tickets", ticket, **(closed if is_open else {"status": "open", "closed_at": None}))
+            case _:
+                super().disturb(chance)
+
     def inspect(self, walk: Walk) -> None:
         found: dict[str, list[Any]] = {}
         for row in sorted(walk.rows("deal_stage_history", where="origin = 'crm'"), key=lambda row: row["valid_from"]):
@@ -129,3 +156,19 @@ class SalesforceBench(CrmBench):
             found.setdefault(row["deal_id"].partition(":")[2], []).append(interval)
         for deal in self.crm.living("deals"):
             assert found[deal] == self.crm.intervals(deal), deal
+        self._inspect_histories(walk)
+
+    def _inspect_histories(self, walk: Walk) -> None:
+        for table, kind, key, value, name in (
+            ("owner_history", "deals", "object_id", "owner_id", "owner_id"),
+            ("ticket_status_history", "tickets", "ticket_id", "status", "status"),
+        ):
+            last: dict[str, Any] = {}
+            for row in sorted(walk.rows(table), key=lambda row: row["valid_from"]):
+                assert last.get(row[key], (0, row["valid_from"]))[1] == row["valid_from"], row  # one ends where the next begins
+                last[row[key]] = (row[value], row["valid_to"])
+            for native_id, record in self.crm.living(kind).items():
+                if any(set_to is None for field, set_to, _ in record.log if field == name):
+                    continue  # Salesforce's own records always have an owner
+                if (told := last.get(f"crm:{native_id}")) is not None:
+                    assert (str(told[0]).removeprefix("crm:"), told[1]) == (str(record.values.get(name)), None), native_id

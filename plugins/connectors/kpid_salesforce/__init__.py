@@ -38,7 +38,7 @@ from kpid.plugin import (
 from kpid_salesforce.changes import OVERLAP, REACH, Changes
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.mapping import columns_of
-from kpid_salesforce.objects import KINDS, WHOLE, Kind
+from kpid_salesforce.objects import CARRIED, HISTORY, KINDS, WHOLE, Kind
 from kpid_salesforce.settings import SalesforceSettings
 
 __all__ = ["SalesforceConnector", "SalesforceSettings", "kpid_connectors"]
@@ -61,12 +61,14 @@ class SalesforceConnector(Connector[SalesforceSettings]):
             EntityReads, deletes="pass", overlap=OVERLAP, deletes_kept=REACH, listing=True, by_id=True, counted=True
         )
         everything = [
-            EntityReads("users", mode="full"),
+            EntityReads("users", mode="full", carries=("teams",)),
             EntityReads("pipelines", mode="full", carries=("stages",)),
             EntityReads("fx_rates", mode="full"),
             *(changing(entity) for entity in ("accounts", "contacts", "leads")),
-            changing("deals", history="full", carries=("deal_stage_history", "deal_field_history")),
-            *(changing(entity) for entity in ("activities", "tickets", "products", "deal_lines", "orders", "order_lines")),
+            changing("deals", history="full", carries=("deal_stage_history", "deal_field_history", "owner_history")),
+            changing("activities", carries=("activity_links",)),
+            changing("tickets", carries=("ticket_status_history", "ticket_comments")),
+            *(changing(entity) for entity in ("products", "deal_lines", "orders", "order_lines")),
             changing("campaigns", carries=("campaign_costs",)),
             changing("campaign_members"),
         ]
@@ -90,8 +92,11 @@ class SalesforceConnector(Connector[SalesforceSettings]):
         return self._changes.deleted(entity, cursor, until)
 
     def asks(self, entity: str) -> frozenset[str]:
-        """The fields of the objects behind an entity."""
-        return frozenset(name for kind in KINDS.get(entity, ()) for name in self._changes.reading.asked(kind))
+        """The fields of the objects behind an entity, and of what hangs on them."""
+        asked = self._changes.reading.asked
+        own = {name for kind in KINDS.get(entity, ()) for name in asked(kind)}
+        carried = (kind for kind in CARRIED.get(entity, ()) if kind is not HISTORY)
+        return frozenset(own | {f"{kind.name}.{name}" for kind in carried for name in asked(kind)})
 
     def ids(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[IdPage]:
         """See :meth:`kpid_salesforce.changes.Changes.ids`."""

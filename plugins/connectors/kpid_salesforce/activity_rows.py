@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from kpid_salesforce.values import Place, Record, Row, core, custom, midnight
@@ -10,6 +11,7 @@ TYPES = {"Call": "call", "Email": "email", "ListEmail": "email"}
 DIRECTIONS = {"Inbound": "inbound", "Outbound": "outbound", "Internal": "internal"}
 OBJECTS = {"003": "contact_id", "00Q": "lead_id", "001": "account_id", "006": "deal_id"}
 """What an id refers to, by its first letters."""
+LINKED = {"003": "contacts", "00Q": "leads", "001": "accounts", "006": "deals", "005": "users"}
 
 
 def task_row(record: Record, place: Place) -> Row:
@@ -26,6 +28,7 @@ def task_row(record: Record, place: Place) -> Row:
         "status": "completed" if is_done else "planned",
         "outcome": record.get("CallDisposition"),
         "duration_s": record.get("CallDurationInSeconds"),
+        "is_automated": None,
     }
 
 
@@ -43,6 +46,7 @@ def event_row(record: Record, place: Place) -> Row:
         "status": None,
         "outcome": None,
         "duration_s": None,
+        "is_automated": None,
     }
 
 
@@ -63,3 +67,25 @@ def _activity(record: Record, place: Place) -> Row:
 
 def _column(native_id: Any) -> str | None:
     return OBJECTS.get(native_id[:3]) if isinstance(native_id, str) else None
+
+
+def directed(rows: Iterable[Row], mails: Iterable[Record]) -> None:
+    """Say of e-mails who wrote to whom, and whether a machine did: the task alone does not tell."""
+    by_task = {str(mail.get("ActivityId")): mail for mail in mails}
+    for row in rows:
+        if mail := by_task.get(row["native_id"]):
+            row["direction"] = "inbound" if mail.get("Incoming") else "outbound"
+            row["is_automated"] = mail.get("AutomationType") == "AiAutomated"
+
+
+def link_rows(rows: Iterable[Row], relations: Iterable[Record], of: str, source: str) -> list[Row]:
+    """Whom and what activities are about or who takes part, beyond their own references; who has declined does not."""
+    own = {row["native_id"]: {row.get(column) for column in (*OBJECTS.values(), "owner_id")} for row in rows}
+    found = []
+    for relation in relations:
+        activity, other = str(relation.get(of)), str(relation.get("RelationId"))
+        kind = LINKED.get(other[:3])
+        if kind and other not in own.get(activity, ()) and relation.get("Status") != "Declined":
+            row = {"activity_id": activity, "object_type": kind, "object_id": f"{source}:{other}"}
+            found.append({**core(relation), **row})
+    return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,8 +19,6 @@ from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.faults import AskAgainError
 from kpid_salesforce.values import Record
 
-CHUNK = 2000
-"""Records of one answer: what is held in memory."""
 LONGEST_PAUSE = 30.0
 LONGEST_FIELD = 1 << 24
 
@@ -51,12 +49,14 @@ class Bulk:
         api: the organisation.
         context: the clock on which jobs are waited for.
         timeout: how long a job may take.
+        chunk: records of one answer: what is held in memory.
     """
 
-    def __init__(self, api: Endpoints, context: SourceContext, timeout: timedelta) -> None:
+    def __init__(self, api: Endpoints, context: SourceContext, timeout: timedelta, chunk: int) -> None:
         self._api = api
         self._clock = context.clock
         self._timeout = timeout
+        self._chunk = chunk
 
     def read(self, text: str, types: Mapping[str, str], place: Mapping[str, Any] | None, *, everything: bool) -> Iterator[Chunk]:
         """The chunks of a job: a new one, or the one at ``place``. The first is empty: its place names the job.
@@ -77,7 +77,7 @@ class Bulk:
         job, rows = str(place["job"]), int(place["rows"])
         processed = self._wait(job)
         while True:
-            answer = self._ask("GET", f"/{job}/results", params=_params(place["locator"]), parse=False)
+            answer = self._ask("GET", f"/{job}/results", params=self._params(place["locator"]), parse=False)
             records = _records(answer, types)
             if str(len(records)) != answer.headers.get("Sforce-NumberOfRecords"):
                 raise ConnectorError("an answer of Bulk was cut short", where=self._api.http.name)
@@ -126,9 +126,8 @@ class Bulk:
                 raise
             raise NoBulkError from failure
 
-
-def _params(locator: Any) -> dict[str, Any]:
-    return {"maxRecords": CHUNK, **({"locator": locator} if locator else {})}
+    def _params(self, locator: Any) -> dict[str, Any]:
+        return {"maxRecords": self._chunk, **({"locator": locator} if locator else {})}
 
 
 def _records(answer: Response, types: Mapping[str, str]) -> list[Record]:
@@ -137,11 +136,24 @@ def _records(answer: Response, types: Mapping[str, str]) -> list[Record]:
     lines = csv.reader(io.StringIO(answer.text.replace("\0", ""), newline=""))
     names = next(lines, [])
     convert = [_KINDS.get(types.get(name, ""), _text) for name in names]
-    return [
+    found: list[dict[str, Any]] = [
         {name: to_value(value) for name, to_value, value in zip(names, convert, line, strict=True)}
         for line in lines
         if len(line) == len(names)
     ]
+    paths = [name for name in names if "." in name]
+    return [_nested(record, paths) for record in found]
+
+
+def _nested(record: dict[str, Any], paths: Sequence[str]) -> Record:
+    """What a query gives as an object within a record, Bulk gives as a column whose name is the path."""
+    for path in paths:
+        *steps, last = path.split(".")
+        inner = record
+        for step in steps:
+            inner = inner.setdefault(step, {})
+        inner[last] = record.pop(path)
+    return record
 
 
 def _text(value: str) -> str | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SchemaError, SourceContext, Tombstone
+from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
 from kpid_salesforce.bulk import Bulk
-from kpid_salesforce.commerce_rows import cost_row, rate_row
+from kpid_salesforce.carried import Carried
+from kpid_salesforce.commerce_rows import cost_row
 from kpid_salesforce.endpoints import Endpoints
-from kpid_salesforce.history import history_rows
-from kpid_salesforce.mapping import MAPPERS, PIPELINE, queue_row, stage_row, user_row
-from kpid_salesforce.objects import BY_NAME, CURRENCIES, KINDS, QUEUES, RATES, STAGES, USERS, Kind, soql
+from kpid_salesforce.families import Families
+from kpid_salesforce.history import RECORD_TYPE
+from kpid_salesforce.mapping import MAPPERS
+from kpid_salesforce.metadata import Metadata
+from kpid_salesforce.objects import BACKFILLED, BY_NAME, HISTORY, KINDS, TOUCHING, Kind
 from kpid_salesforce.reading import Reading, whole_minute
 from kpid_salesforce.settings import SalesforceSettings
-from kpid_salesforce.values import Place, Record
+from kpid_salesforce.values import Place, Record, Row
 
 OVERLAP = timedelta(minutes=10)
 """Long transactions show with the time at which they began."""
@@ -37,72 +39,87 @@ class Changes:
         self._api = api
         self._settings = settings
         self._context = context
-        own = {kind.name: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds}
-        bulk = Bulk(api, context, timedelta(seconds=settings.bulk_timeout))
-        self.reading = Reading(api, own, settings.page_size, bulk, settings.bulk_above)
+        bulk = Bulk(api, context, timedelta(seconds=settings.bulk_timeout), settings.page_size)
+        self.reading = Reading(api, _own_fields(settings), settings.page_size, bulk, settings.bulk_above)
+        self._families = Families(api, self.reading, settings.page_size)
+        self._carried = Carried(self.reading, self._families, context.source_id, settings.ticket_states)
+        self._metadata = Metadata(api, self.reading)
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """As of a connector."""
         match entity:
             case "users":
-                yield self._users(until)
+                yield self._metadata.users(until)
             case "pipelines":
-                yield self._stages(until)
+                yield self._metadata.stages(until, self._place("deals"))
             case "fx_rates":
-                yield self._rates(until)
+                yield self._metadata.rates(until)
             case _:
-                course = Course([kind.name for kind in KINDS[entity]], cursor, until, overlap=OVERLAP)
+                kinds = (*KINDS[entity], *BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ()))
+                course = Course([kind.name for kind in kinds], cursor, until, overlap=OVERLAP)
                 yield from course.still()
                 for leg in course.legs():
-                    yield from self._leg(entity, leg)
+                    yield from self._pages_of(entity, leg)
 
-    def _users(self, until: datetime) -> Page:
-        people = self._all(USERS, ["UserType = 'Standard'"])
-        queues = self._all(QUEUES, ["Type = 'Queue'"])
-        rows = [*(user_row(record) for record in people), *(queue_row(record) for record in queues)]
-        return Page({"users": rows}, through=until)
+    def _pages_of(self, entity: str, leg: Leg) -> Iterator[Page]:
+        beside = [kind for kind in (*BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ())) if kind.name == leg.kind]
+        if not beside:
+            yield from self._leg(entity, leg)
+            return
+        (kind,) = beside
+        is_first, is_touching = leg.start is None, kind in TOUCHING.get(entity, ())
+        if is_first == is_touching or not (kind is HISTORY or self.reading.is_there(kind)):
+            yield Page({}, *leg.done())  # what is carried later comes by itself at first, and the other way round
+            return
+        for batch in self.reading.leg(kind, leg) if is_touching else self._families.all(kind, leg):
+            cursor, through = leg.done() if batch.is_last else (leg.at(batch.place), None)
+            if is_touching:
+                yield Page(self._touched(entity, kind, batch.records), cursor, through)
+            else:
+                yield Page(self._carried.histories(kind, batch.records, self._place(entity)), cursor, through)
 
-    def _stages(self, until: datetime) -> Page:
-        place = self._place("deals")
-        stages = [stage_row(record, place) for record in self._all(STAGES)]
-        pipeline = {"native_id": PIPELINE, "name": "Sales", "sort_order": 0}
-        return Page({"pipelines": [pipeline], "stages": stages}, through=until)
-
-    def _rates(self, until: datetime) -> Page:
-        """Rates with their dates, if the organisation keeps such."""
-        currencies = self._all(CURRENCIES)
-        corporate = next((str(record["IsoCode"]) for record in currencies if record.get("IsCorporate")), "")
-        try:
-            rates = self._all(RATES)
-        except SchemaError:
-            rates = []
-        rows = [row for record in rates or currencies if (row := rate_row(record, corporate))]
-        return Page({"fx_rates": rows}, through=until)
-
-    def _all(self, kind: Kind, conditions: Sequence[str] = ()) -> list[Record]:
-        return self._api.query(soql(self.reading.known(kind), kind.name, conditions, ("Id",))).records
+    def _touched(self, entity: str, kind: Kind, records: Sequence[Record]) -> dict[str, list[Row]]:
+        """The records that these hang on, anew."""
+        ids = list(dict.fromkeys(str(record[kind.of]) for record in records))
+        found: dict[str, list[Row]] = {}
+        for owner in KINDS[entity]:
+            for owned in self.reading.by_id(owner, ids):
+                for name, rows in self._rows(entity, owner, owned).items():
+                    found.setdefault(name, []).extend(rows)
+        return found
 
     def _leg(self, entity: str, leg: Leg) -> Iterator[Page]:
         kind = BY_NAME[leg.kind]
         for batch in self.reading.leg(kind, leg):
             cursor, through = leg.done() if batch.is_last else (leg.at(batch.place), None)
-            yield Page(self._rows(entity, kind, batch.records), cursor, through, warnings=self._warnings(kind))
+            rows = self._rows(entity, kind, batch.records, is_first=leg.start is None)
+            yield Page(rows, cursor, through, warnings=self._warnings(kind))
 
-    def _rows(self, entity: str, kind: Kind, records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+    def _rows(self, entity: str, kind: Kind, records: Sequence[Record], *, is_first: bool = False) -> dict[str, list[Row]]:
+        """Rows with what they carry; of a first read some of that comes later, by itself."""
         to_row, place = MAPPERS[kind.name], self._place(entity)
-        rows = {entity: [to_row(record, place) for record in records]}
-        if entity == "deals" and records:
-            rows |= history_rows(self.reading.history([str(record["Id"]) for record in records]))
-        if entity == "campaigns":
-            rows["campaign_costs"] = [cost_row(record, place) for record in records]
-        return rows
+        rows = [to_row(record, place) for record in records]
+        found = {entity: rows}
+        match entity:
+            case _ if not records:
+                return found
+            case "deals" if not is_first:
+                return found | self._carried.with_deals([str(record["Id"]) for record in records], place)
+            case "tickets":
+                return found | self._carried.with_cases(records, rows)
+            case "activities":
+                return found | self._carried.with_activities(kind.name, records, rows)
+            case "campaigns":
+                return found | {"campaign_costs": [cost_row(record, place) for record in records]}
+        return found
 
     def _place(self, entity: str) -> Place:
         settings, context = self._settings, self._context
         states: Mapping[str, str] = {"tickets": settings.ticket_states, "orders": settings.order_states}.get(
             entity, settings.stages
         )
-        return Place(context.timezone, context.currency, states, settings.fields.get(entity, {}))
+        by_record_type = settings.pipelines == "record_types"
+        return Place(context.timezone, context.currency, states, settings.fields.get(entity, {}), by_record_type)
 
     def _warnings(self, kind: Kind) -> tuple[str, ...]:
         absent = ", ".join(self.reading.absent(kind))
@@ -158,6 +175,14 @@ class Changes:
         alive = self.reading.living(kind, list(told)) if told else set()
         gone = {native_id: at for native_id, at in told.items() if native_id not in alive}
         return [Tombstone(native_id, at and datetime.fromisoformat(at)) for native_id, at in gone.items()]
+
+
+def _own_fields(settings: SalesforceSettings) -> dict[str, tuple[str, ...]]:
+    """What is asked of each object besides, by the configuration."""
+    own = {kind.name: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds}
+    if settings.pipelines == "record_types":
+        own |= {"Opportunity": (*own["Opportunity"], "RecordTypeId"), HISTORY.name: (RECORD_TYPE,)}
+    return own
 
 
 def _instant(record: Record) -> datetime:

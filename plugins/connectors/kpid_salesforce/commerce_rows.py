@@ -1,4 +1,4 @@
-"""Products, lines, orders, campaigns and cases as canonical rows. Pure."""
+"""Products, lines, orders and campaigns as canonical rows. Pure."""
 
 from __future__ import annotations
 
@@ -107,26 +107,6 @@ def member_row(record: Record, place: Place) -> Row:
         "exposed_at": record.get("CreatedDate"),
         "responded_at": midnight(record.get("FirstRespondedDate"), place.zone),
         **custom(record, place, "campaign_members"),
-    }
-
-
-def case_row(record: Record, place: Place) -> Row:
-    """A support request. What its status means beyond open and closed, the configuration says."""
-    is_closed = bool(record.get("IsClosed"))
-    closed = record.get("ClosedDate") if is_closed else None
-    return {
-        **core(record),
-        "account_id": record.get("AccountId"),
-        "requester_id": record.get("ContactId"),
-        "owner_id": record.get("OwnerId"),
-        "subject": record.get("Subject"),
-        "channel": record.get("Origin"),
-        "priority": record.get("Priority"),
-        "category": record.get("Type"),
-        "status": "closed" if is_closed else place.states.get(record.get("Status") or "", "open"),
-        "last_solved_at": closed,
-        "closed_at": closed,
-        **custom(record, place, "tickets"),
     }
 
 

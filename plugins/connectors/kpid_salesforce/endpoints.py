@@ -25,8 +25,8 @@ from kpid.plugin import (
     dig,
 )  # fmt: skip
 from kpid_salesforce.faults import PAUSE, AskAgainError, codes_of, meaning, refused_login
-from kpid_salesforce.objects import literal
 from kpid_salesforce.settings import SalesforceSettings
+from kpid_salesforce.soql import literal
 
 DOMAINS = ("salesforce.com", "force.com", "salesforce.mil", "sfcrmproducts.cn")
 """Where an organisation's instance may be."""
@@ -115,6 +115,13 @@ class Endpoints:
                 raise _odd(self.http.name, f"the description of {name}")
             self._fields[name] = {str(dig(field, "name")): str(dig(field, "type")) for field in described}
         return self._fields[name]
+
+    def picklist(self, name: str, field: str, record_type: str) -> frozenset[str]:
+        """The values that records of a type are offered for a field."""
+        self._subject = name
+        path = f"{self._data}/ui-api/object-info/{name}/picklist-values/{record_type}/{field}"
+        values = dig(self.get(path).json(), "values")
+        return frozenset(str(dig(value, "value")) for value in values) if isinstance(values, list) else frozenset()
 
     def query(self, text: str, *, everything: bool = False) -> Answered:
         """All that a query finds, however many answers that takes. ``everything``: archived and deleted records too.

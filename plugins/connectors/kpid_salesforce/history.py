@@ -11,8 +11,9 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from kpid_salesforce.mapping import FORECASTS, PIPELINE
-from kpid_salesforce.values import Record, Row, share
+from kpid.plugin import dig
+from kpid_salesforce.mapping import FORECASTS
+from kpid_salesforce.values import Record, Row, pipeline_of, share, stage_in
 
 FIELDS = {
     "amount": "Amount",
@@ -20,18 +21,29 @@ FIELDS = {
     "expected_close_date": "CloseDate",
     "forecast_category": "ForecastCategory",
 }
-ORDER = ("OpportunityId", "CreatedDate", "Id")
+RECORD_TYPE = "Opportunity.RecordTypeId"
+
+OWNER_IDS = ("005", "00G")
+"""What the ids of users and of queues begin with."""
 
 
-def history_rows(records: Iterable[Record]) -> dict[str, list[Row]]:
-    """Rows of both histories from rows of ``OpportunityHistory`` in the order of :data:`ORDER`, whole deals of them."""
+def history_rows(records: Iterable[Record], *, by_record_type: bool = False) -> dict[str, list[Row]]:
+    """Rows of both histories from rows of ``OpportunityHistory`` in the order of deal and time, whole deals of them.
+
+    They do not say which record type a deal had then: all of its stages are told as of the pipeline that it is in now.
+    """
     stages, fields = list[Row](), list[Row]()
     for deal, found in groupby(records, key=lambda record: str(record["OpportunityId"])):
         instants = [*_instants(found)]
-        stages += [_stage(deal, *change) for change in _changes(instants, "StageName")]
+        pipeline = pipeline_of(_record_type(instants), by_record_type=by_record_type)
+        stages += [_stage(deal, pipeline, *change) for change in _changes(instants, "StageName")]
         for name, field in FIELDS.items():
             fields += [_field(deal, name, field, *change) for change in _changes(instants, field)]
     return {"deal_stage_history": stages, "deal_field_history": fields}
+
+
+def _record_type(instants: Sequence[list[Record]]) -> Any:
+    return dig(instants[-1][-1], RECORD_TYPE)
 
 
 def _instants(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -56,16 +68,16 @@ def _interval(deal: str, version: Record, end: Any) -> Row:
 
 
 def _id(deal: str, version: Record) -> str:
-    """Of deal and instant: what is written later for the same instant takes its place."""
-    return f"{deal}-{version.get('CreatedDate')}"
+    """Of deal and instant: what is written later for the same instant takes its place. Bulk writes instants otherwise."""
+    return f"{deal}-{version.get('CreatedDate')}".replace("Z", "+0000")
 
 
-def _stage(deal: str, version: Record, end: Any) -> Row:
+def _stage(deal: str, pipeline: str, version: Record, end: Any) -> Row:
     return {
         **_interval(deal, version, end),
         "native_id": _id(deal, version),
-        "stage_id": version.get("StageName"),
-        "pipeline_id": PIPELINE,
+        "stage_id": stage_in(pipeline, version.get("StageName")),
+        "pipeline_id": pipeline,
         "entered_by": version.get("CreatedById"),
     }
 
@@ -77,6 +89,40 @@ def _field(deal: str, name: str, field: str, version: Record, end: Any) -> Row:
         "field": name,
         "value": _text(name, version.get(field)),
         "changed_by": version.get("CreatedById"),
+    }
+
+
+def owner_rows(records: Iterable[Record], source: str) -> list[Row]:
+    """Who owned deals when, from rows of ``OpportunityFieldHistory`` in the order of deal and time.
+
+    Salesforce writes a change of owner twice: with names, and with ids, which are what counts. Deals that always had one owner
+    have no rows.
+    """
+    found = list[Row]()
+    for deal, changes in groupby(records, key=lambda record: str(record["OpportunityId"])):
+        told = [change for change in changes if _is_user(change.get("NewValue")) and _is_user(change.get("OldValue"))]
+        if told:
+            ends = [change.get("CreatedDate") for change in told]
+            spans = zip([dig(told[0], "Opportunity.CreatedDate"), *ends], [*ends, None], strict=True)
+            owners = [told[0]["OldValue"], *(change["NewValue"] for change in told)]
+            found += [_owned(f"{source}:{deal}", deal, owner, *span) for owner, span in zip(owners, spans, strict=True)]
+    return found
+
+
+def _is_user(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(OWNER_IDS) and len(value) in {15, 18}
+
+
+def _owned(object_id: str, deal: str, owner: str, start: Any, end: Any) -> Row:
+    return {
+        "native_id": f"{deal}-{start}".replace("Z", "+0000"),
+        "updated_at": end or start,
+        "object_type": "deals",
+        "object_id": object_id,
+        "owner_id": owner,
+        "valid_from": start,
+        "valid_to": end,
+        "origin": "crm",
     }
 
 

@@ -10,21 +10,18 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import dig
 from kpid_salesforce.activity_rows import event_row, task_row
+from kpid_salesforce.case_rows import case_row
 from kpid_salesforce.commerce_rows import (
     campaign_row,
-    case_row,
     deal_line_row,
     member_row,
     order_line_row,
     order_row,
     product_row,
 )
-from kpid_salesforce.values import Place, Record, Row, core, custom, midnight, share
+from kpid_salesforce.values import Place, Record, Row, core, custom, midnight, pipeline_of, share, stage_in
 
-PIPELINE = "sales"
-"""All deals are in one pipeline."""
 LIFECYCLES = {"customer": "customer", "prospect": "prospect", "competitor": "competitor"}
 DEAL_TYPES = {
     "New Business": "new", "New Customer": "new", "Existing Business": "expansion", "Existing Customer - Upgrade": "expansion",
@@ -111,15 +108,15 @@ def deal_row(record: Record, place: Place) -> Row:
     It was closed when its stage last changed.
     """
     state, day = state_of(record, place.states, record.get("StageName")), record.get("CloseDate")
-    is_open = state == "open"
+    is_open, pipeline = state == "open", pipeline_of(record.get("RecordTypeId"), by_record_type=place.by_record_type)
     return {
         **core(record),
         "name": record.get("Name"),
         "account_id": record.get("AccountId"),
         "primary_contact_id": record.get("ContactId"),
         "owner_id": record.get("OwnerId"),
-        "pipeline_id": PIPELINE,
-        "stage_id": record.get("StageName"),
+        "pipeline_id": pipeline,
+        "stage_id": stage_in(pipeline, record.get("StageName")),
         "state": state,
         "amount": record.get("Amount"),
         "currency": record.get("CurrencyIsoCode") or place.currency,
@@ -145,41 +142,6 @@ def state_of(record: Record, states: Mapping[str, str], *names: Any) -> str:
     if record.get("IsWon"):
         return "won"
     return "lost" if record.get("IsClosed") else "open"
-
-
-# -- metadata ----------------------------------------------------------------------------------------------------------------
-
-
-def user_row(record: Record) -> Row:
-    """A person; former ones too, for their deals of the past."""
-    return {
-        **core(record),
-        "name": record.get("Name"),
-        "email": record.get("Email"),
-        "team": dig(record, "UserRole.Name"),
-        "manager_id": record.get("ManagerId"),
-        "is_active": record.get("IsActive"),
-        "timezone": record.get("TimeZoneSidKey"),
-    }
-
-
-def queue_row(record: Record) -> Row:
-    """A queue: it owns what nobody has taken yet."""
-    return {**core(record), "name": record.get("Name"), "email": record.get("Email"), "is_active": True}
-
-
-def stage_row(record: Record, place: Place) -> Row:
-    """A stage; former ones too. Deals name it by its API name."""
-    name = record.get("ApiName") or record.get("MasterLabel")
-    return {
-        **core(record),
-        "native_id": name,
-        "name": record.get("MasterLabel"),
-        "pipeline_id": PIPELINE,
-        "sort_order": record.get("SortOrder"),
-        "probability": share(record.get("DefaultProbability")),
-        "state": state_of(record, place.states, name, record.get("MasterLabel")),
-    }
 
 
 MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {

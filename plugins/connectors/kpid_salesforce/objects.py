@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 CORE = ("Id", "CreatedDate", "SystemModstamp")
 CURRENCY = frozenset({"CurrencyIsoCode"})
 """Only organisations with several currencies have it."""
-CHUNK = 400
-"""Ids in one query: an address may have 16,000 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,7 @@ class Kind:
         merges: its records can be merged.
         essential: without these fields its records mean nothing.
         optional: these fields may be absent without a word: editions and features bring them.
+        of: the field that names the record which its records hang on; empty if they stand for themselves.
     """
 
     name: str
@@ -36,6 +34,7 @@ class Kind:
     merges: bool = False
     essential: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
+    of: str = ""
 
     def asked(self, own: Iterable[str] = ()) -> list[str]:
         """All fields to ask for, with the company's ``own``."""
@@ -48,6 +47,8 @@ class Kind:
 
 
 USERS = Kind("User", ("Name", "Email", "IsActive", "ManagerId", "TimeZoneSidKey", "UserRole.Name"))
+ROLES = Kind("UserRole", ("Name", "ParentRoleId"))
+RECORD_TYPES = Kind("RecordType", ("Name",))
 QUEUES = Kind("Group", ("Name", "Email"))
 STAGES = Kind("OpportunityStage", ("ApiName", "MasterLabel", "SortOrder", "DefaultProbability", "IsClosed", "IsWon", "IsActive"))
 RATES = Kind("DatedConversionRate", ("IsoCode", "ConversionRate", "StartDate", "NextStartDate"))
@@ -57,7 +58,45 @@ WHOLE: Mapping[str, Kind] = {"users": USERS, "pipelines": STAGES, "fx_rates": CU
 HISTORY = Kind(
     "OpportunityHistory",
     ("OpportunityId", "StageName", "Amount", "Probability", "CloseDate", "ForecastCategory", "CreatedById"),
+    essential=frozenset({"OpportunityId", "StageName"}),
+    of="OpportunityId",
 )
+OWNERS = Kind(
+    "OpportunityFieldHistory",
+    ("OpportunityId", "OldValue", "NewValue", "CreatedById", "Opportunity.CreatedDate"),
+    where={"Field": "Field = 'Owner'"},
+    essential=frozenset({"Field"}),
+    of="OpportunityId",
+)
+STATUSES = Kind("CaseStatus", ("ApiName", "MasterLabel", "IsClosed"))
+CASE_HISTORY = Kind(
+    "CaseHistory",
+    ("CaseId", "Field", "OldValue", "NewValue"),
+    where={"Field": "Field IN ('Status','created')"},
+    essential=frozenset({"Field"}),
+    of="CaseId",
+)
+COMMENTS = Kind("CaseComment", ("ParentId", "IsPublished", "CreatedById", "CreatedBy.UserType"), of="ParentId")
+MAILS = Kind(
+    "EmailMessage",
+    ("ParentId", "Incoming", "MessageDate", "AutomationType", "CreatedById", "CreatedBy.UserType"),
+    where={"ParentId": "ParentId != null", "Status": "Status != '5'"},  # a draft
+    essential=frozenset({"Incoming"}),
+    of="ParentId",
+)
+TASK_MAILS = Kind("EmailMessage", ("ActivityId", "Incoming", "AutomationType"), essential=MAILS.essential, of="ActivityId")
+TASK_LINKS = Kind("TaskRelation", ("TaskId", "RelationId"), archived=True, of="TaskId")
+EVENT_LINKS = Kind("EventRelation", ("EventId", "RelationId", "Status"), archived=True, of="EventId")
+BACKFILLED: Mapping[str, tuple[Kind, ...]] = {"deals": (HISTORY, OWNERS)}
+"""What of an entity's first read comes by itself, for that costs fewer calls; later it comes with the records it hangs on."""
+TOUCHING: Mapping[str, tuple[Kind, ...]] = {"tickets": (COMMENTS, MAILS)}
+"""Of an entity, objects whose changes change records of it, though Salesforce does not say so of these."""
+CARRIED: Mapping[str, tuple[Kind, ...]] = {
+    "deals": (HISTORY, OWNERS),
+    "tickets": (CASE_HISTORY, COMMENTS, MAILS),
+    "activities": (TASK_MAILS, TASK_LINKS, EVENT_LINKS),
+}
+"""What hangs on an entity's records."""
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {
     "accounts": (
@@ -94,7 +133,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "LastActivityDate", "NextStep",
             ),
             essential=frozenset({"StageName", "IsClosed", "IsWon"}),
-            optional=frozenset({"CurrencyIsoCode", "ContactId", "LastStageChangeDate"}),
+            optional=frozenset({"CurrencyIsoCode", "ContactId", "LastStageChangeDate", "RecordTypeId"}),
         ),
     ),
     "activities": (
@@ -153,40 +192,11 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "tickets": (
         Kind(
             "Case",
-            ("Subject", "AccountId", "ContactId", "OwnerId", "Status", "Priority", "Origin", "Type", "ClosedDate", "IsClosed"),
+            ("Subject", "AccountId", "ContactId", "OwnerId", "Status", "Priority", "Origin", "Type", "ClosedDate", "IsClosed",
+                "BusinessHours.Name",),
             essential=frozenset({"IsClosed"}),
+            optional=frozenset({"BusinessHours.Name"}),
         ),
     ),
 }  # fmt: skip
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kinds in KINDS.values() for kind in kinds}
-
-
-def soql(
-    fields: Sequence[str], name: str, conditions: Sequence[str] = (), order: Sequence[str] = (), limit: int | None = None
-) -> str:
-    """A query; without fields it counts."""
-    parts = [f"SELECT {','.join(fields) or 'COUNT()'} FROM {name}"]
-    if conditions:
-        parts.append(f"WHERE {' AND '.join(conditions)}")
-    if order:
-        parts.append(f"ORDER BY {','.join(order)}")
-    if limit is not None:
-        parts.append(f"LIMIT {limit}")
-    return " ".join(parts)
-
-
-def literal(at: datetime) -> str:
-    """An instant, as queries write it."""
-    text = at.astimezone(UTC).isoformat(timespec="milliseconds" if at.microsecond else "seconds")
-    return text.replace("+00:00", "Z")
-
-
-def quoted(text: str) -> str:
-    """A text, as queries write it."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def among(field: str, values: Iterable[str]) -> str:
-    """A condition that names the values that will do."""
-    return f"{field} IN ({','.join(quoted(value) for value in values)})"

@@ -15,8 +15,8 @@ from kpid.plugin import Leg, SchemaError
 from kpid_salesforce.bulk import Bulk, NoBulkError
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.faults import AskAgainError
-from kpid_salesforce.history import ORDER
-from kpid_salesforce.objects import CHUNK, HISTORY, Kind, among, literal, quoted, soql
+from kpid_salesforce.objects import BY_NAME, Kind
+from kpid_salesforce.soql import CHUNK, among, literal, quoted, soql
 from kpid_salesforce.values import Record
 
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -56,6 +56,7 @@ class Reading:
         self._page = page_size
         self._bulk = bulk
         self._bulk_above = bulk_above
+        self._absent = set[str]()
 
     def asked(self, kind: Kind) -> list[str]:
         """The fields that we want of an object."""
@@ -74,7 +75,23 @@ class Reading:
                 where=self._api.http.name,
                 hint="Give the user's permission set read access to it: without it no deal can be called won or lost",
             )
-        return [name for name in self.asked(kind) if _stem(name) in fields]
+        return [name for name in self.asked(kind) if _stem(name) in fields and self._leads_somewhere(name)]
+
+    def _leads_somewhere(self, name: str) -> bool:
+        """Of a path through an object that we read, whether that has the field; a query with one that is absent is refused."""
+        relation, is_path, rest = name.partition(".")
+        return not is_path or relation not in BY_NAME or "." in rest or rest in self._api.fields(relation)
+
+    def is_there(self, kind: Kind) -> bool:
+        """Whether we may read an object that not every organisation has."""
+        if kind.name not in self._absent:
+            try:
+                fields = self._api.fields(kind.name)
+            except SchemaError:
+                self._absent.add(kind.name)
+            else:
+                return kind.essential | ({kind.of} if kind.of else set()) <= fields.keys()
+        return False
 
     def absent(self, kind: Kind) -> list[str]:
         """Those that are not there and are missed."""
@@ -84,23 +101,25 @@ class Reading:
     def leg(self, kind: Kind, leg: Leg) -> Iterator[Batch]:
         """All records of a leg: many by Bulk, else by queries."""
         is_begun = leg.place is not None and "job" in leg.place
-        if is_begun or (leg.start is None and leg.place is None and self._is_large(kind)):
+        if is_begun or (leg.start is None and leg.place is None and self.is_large(kind)):
             try:
-                yield from self._in_bulk(kind, leg.place)
+                yield from self.in_bulk(kind, leg.place)
             except NoBulkError:
                 leg = replace(leg, place=None)
             else:
                 return
         yield from self._by_queries(kind, leg)
 
-    def _is_large(self, kind: Kind) -> bool:
+    def is_large(self, kind: Kind) -> bool:
+        """Whether a first read of it is left to Bulk."""
         try:
             return self.count(kind) > self._bulk_above
         except AskAgainError:  # so many that counting them takes too long
             return True
 
-    def _in_bulk(self, kind: Kind, place: Any) -> Iterator[Batch]:
-        text = soql(self.known(kind), kind.name, self.conditions(kind))
+    def in_bulk(self, kind: Kind, place: Any, order: Sequence[str] = ()) -> Iterator[Batch]:
+        """All records by Bulk: a new job, or the one at ``place``."""
+        text = soql(self.known(kind), kind.name, self.conditions(kind), order)
         for chunk in self._bulk.read(text, self._api.fields(kind.name), place, everything=kind.archived):
             yield Batch(chunk.records, chunk.place, chunk.is_last)
 
@@ -186,14 +205,9 @@ class Reading:
         fields = ("Id", "MasterRecordId", "SystemModstamp")
         return self._api.query(soql(fields, kind.name, conditions), everything=True).records
 
-    def history(self, deals: Sequence[str]) -> list[Record]:
-        """The history of some deals, whole deals one after the other."""
-        fields = [name for name in (*HISTORY.fields, "Id", "CreatedDate") if name in self._api.fields(HISTORY.name)]
-        found: list[Record] = []
-        for start in range(0, len(deals), CHUNK):
-            ids = among("OpportunityId", deals[start : start + CHUNK])
-            found += self._api.query(soql(fields, HISTORY.name, [ids], ORDER)).records
-        return found
+    def all(self, text: str) -> list[Record]:
+        """All that a query finds."""
+        return self._api.query(text).records
 
 
 def _stem(name: str) -> str:

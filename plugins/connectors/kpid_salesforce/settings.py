@@ -53,13 +53,16 @@ class SalesforceSettings(ApiSettings):
     stages: Mapping[str, State] = Field(
         default_factory=dict, description="What stages mean, where Salesforce's own flags do not say it: `Signed: won`."
     )
+    pipelines: Literal["one", "record_types"] = Field(
+        "one", description="`record_types`: each record type of deals is a pipeline, with the stages of its sales process."
+    )
     ticket_states: Mapping[str, TicketState] = Field(
         default_factory=dict, description="What a case's status means while it is open: `Waiting: pending`."
     )
     order_states: Mapping[str, OrderState] = Field(
         default_factory=dict, description="What an order's status means: `Paid: paid`; the others are placed or cancelled."
     )
-    page_size: int = Field(2000, ge=1, le=2000, description="Records per query.")
+    page_size: int = Field(2000, ge=1, le=2000, description="Records per query, and per answer of Bulk.")
     bulk_above: int = Field(2000, ge=0, description="First reads of more records than these are made by Bulk API 2.0.")
     bulk_timeout: float = Field(3600, gt=0, description="Seconds that a job of Bulk may take; then queries are used.")
     max_daily_share: float = Field(0.8, gt=0, le=1, description="Stop when this share of the organisation's API calls is used.")

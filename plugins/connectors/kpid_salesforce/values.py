@@ -28,12 +28,28 @@ class Place:
         currency: for organisations with a single one.
         states: what stages mean, where the configuration says it.
         fields: the user's own: canonical column or custom name to field.
+        by_record_type: each record type of deals is a pipeline.
     """
 
     zone: ZoneInfo
     currency: str | None = None
     states: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    by_record_type: bool = False
+
+
+PIPELINE = "sales"
+"""The pipeline of deals without a record type; of all, unless record types are pipelines."""
+
+
+def pipeline_of(record_type: Any, *, by_record_type: bool) -> str:
+    """The pipeline that a deal is in."""
+    return str(record_type) if by_record_type and record_type else PIPELINE
+
+
+def stage_in(pipeline: str, stage: Any) -> Any:
+    """The id of a stage, of which every pipeline has its own."""
+    return stage if stage is None or pipeline == PIPELINE else f"{pipeline}-{stage}"
 
 
 def core(record: Record) -> Row:
@@ -50,6 +66,11 @@ def midnight(day: Any, zone: ZoneInfo) -> Any:
         return datetime.combine(date.fromisoformat(day), time(), zone).isoformat()
     except ValueError:
         return day
+
+
+def instant_key(text: Any) -> tuple[bool, str]:
+    """Sorts instants that come as texts, whether Bulk or a query wrote them."""
+    return text is None, str(text).replace("Z", "+0000")
 
 
 def share(percent: Any) -> Any:
