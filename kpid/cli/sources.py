@@ -47,7 +47,7 @@ def _print(found: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> None:
         say("no source is configured")
     minute = local(zone)
     columns = {"entity": None, "state": None, "through": minute, "age": None, "rows": "{:,}".format, "gone": "{:,}".format}
-    more = {"reads": None, "reconciled": minute, "last error": None}
+    more = {"reads": None, "compared": None, "last error": None}
     for number, (_, group) in enumerate(groupby(found, key=lambda row: row["source"])):
         rows = list(group)
         say(("\n" if number else "") + _heading(rows[0], zone))
@@ -76,7 +76,7 @@ def _line(row: Mapping[str, Any], minute: Callable[[Any], str]) -> dict[str, Any
         "rows": row["rows"],
         "gone": row["deleted"],
         "reads": row["mode"],
-        "reconciled": row["reconciled_at"],
+        "compared": minute(row["reconciled_at"]) if row["compared"] == "by ids" and row["reconciled_at"] else row["compared"],
         "last_error": f"{backfill}{waits}{row['error'] or ''}",
     }
 

@@ -37,7 +37,7 @@ WORDS: Mapping[str, str] = {
 _SHARED = ("can", "observes")
 _OWN = (
     "entity", "state", "through", "age_s", "stale", "rows", "deleted", "error", "deferred_until", "mode", "deletes", "history",
-    "grain", "carried_by", "reconciled_at", "backfill",
+    "grain", "carried_by", "compared", "reconciled_at", "backfill",
 )  # fmt: skip
 
 
@@ -63,8 +63,9 @@ def list_sources(app: App, *, source: str | None = None) -> list[dict[str, Any]]
     Returns:
         Rows with ``source``, ``connector``, ``entity``, ``state`` (never, running, done, failed, deferred, carried, left),
         ``through``, ``age_s``, ``stale``, ``rows``, ``deleted``, ``error``, ``deferred_until``, ``next``, ``every``, ``mode``,
-        ``deletes``, ``history``, ``grain``, ``carried_by``, ``can``, ``observes``, ``reconciled_at``, ``reconcile`` and
-        ``backfill``. A source that cannot say what it reads has one row without entity.
+        ``deletes``, ``history``, ``grain``, ``carried_by``, ``can``, ``observes``, ``compared`` (how what is stored is compared
+        with all that the source has: each sync, by ids, with --full), ``reconciled_at``, ``reconcile`` and ``backfill``. A
+        source that cannot say what it reads has one row without entity.
 
     Raises:
         KpidError: there is no such source.
@@ -163,9 +164,17 @@ def _entity(app: App, name: str, reads: EntityReads, held: _Held, failed: str | 
         "deletes": reads.deletes,
         "history": reads.history,
         "grain": reads.grain,
+        "compared": _compared(app, name, reads),
         "reconciled_at": position.listed_at and datetime.fromisoformat(position.listed_at),
         "backfill": _backfill(position),
     }
+
+
+def _compared(app: App, name: str, reads: EntityReads) -> str:
+    """How what changes do not tell is found."""
+    if reads.mode == "full":
+        return "each sync"
+    return "by ids" if reads.listing and app.config.sources[name].reconcile_after is not None else "with --full"
 
 
 def _backfill(position: Position) -> str | None:

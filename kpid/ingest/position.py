@@ -14,7 +14,7 @@ class Side:
     """A pass beside the main read: it has a cursor of its own, and never moves the main one.
 
     Args:
-        kind: ``ids`` compares what the source lists, ``fields`` fetches old rows for fields that are new, ``reread`` reads all.
+        kind: ``ids`` compares what the source lists, ``fields`` fetches old rows for fields that are new.
         began: when it began, as ISO text: rows written since have been seen by the main read.
         cursor: where to go on.
         run: name under which it keeps what it has met.
@@ -24,7 +24,7 @@ class Side:
         example: one of these.
     """
 
-    kind: Literal["ids", "fields", "reread"]
+    kind: Literal["ids", "fields"]
     began: str
     cursor: Cursor | None = None
     run: str | None = None

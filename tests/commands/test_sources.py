@@ -137,6 +137,19 @@ def test_until_when_a_source_is_left_alone(app, bench):
     assert [row["deferred_until"] for row in list_sources(app, source="crm") if row["deferred_until"]] == []
 
 
+def test_how_what_is_stored_is_compared_with_the_whole_is_told(app, config, bench):
+    whole, found = rows(app, "shop"), rows(app)
+    assert whole["orders"]["compared"] == "each sync"
+    assert (found["users"]["compared"], found["deals"]["compared"]) == ("each sync", "by ids")
+    assert found["stages"]["compared"] is None, "its carrier says it"
+    text = json.loads(config.read_text(encoding="utf-8"))
+    text["sources"]["crm"]["reconcile"] = "off"
+    config.write_text(json.dumps(text), encoding="utf-8")
+    again = open_app(config, bench.clock)
+    assert rows(again)["deals"]["compared"] == "with --full"
+    again.close()
+
+
 def test_when_ids_were_compared_and_how_far_old_rows_are(app, bench):
     sync_sources(app, source="crm")
     (mark,) = [mark for mark in app.warehouse.watermarks() if (mark.source, mark.entity) == ("crm", "deals")]
@@ -193,7 +206,7 @@ def test_the_command_prints_a_table_for_each_source(kpid, config, bench):
     assert " Europe/Berlin, every 15m; can: deletes, merges, stage history; observed: -" in out
     assert "shop (files)  next " in out
     lines = {line.split()[0]: line.split() for line in out.splitlines() if line}
-    assert lines["entity"] == ["entity", "state", "through", "age", "rows", "gone", "reads", "reconciled", "last", "error"]
+    assert lines["entity"] == ["entity", "state", "through", "age", "rows", "gone", "reads", "compared", "last", "error"]
     assert lines["deal_stage_history"][1:3] == ["with", "deals"]
     code, out, _ = kpid("sources", "shop", "--format", "json", "--config", str(config))
     assert [row["entity"] for row in json.loads(out)] == ["orders"]
