@@ -16,12 +16,12 @@ from kpid.config.load import load_config
 from kpid.errors import ConfigError
 from kpid.registry import load_plugins
 from kpid.sample.packs import SAMPLE, Start, origin, packs, receivers, sources, write_start
+from tests.journey.nursery import nursery
 
 
-def _init(folder: Path, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kpid", "init", *arguments]
+def _init(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name != "KPID_CONFIG"}
-    return subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, timeout=120, check=False, **more)
+    return nursery().run(["init", *arguments], folder, environ)
 
 
 def test_choices_are_the_pieces_that_there_are():
@@ -99,7 +99,7 @@ def test_options_say_it_all(tmp_path):
 
 
 def test_without_a_terminal_every_question_needs_its_option(tmp_path):
-    done = _init(tmp_path, "--crm", "files", stdin=subprocess.DEVNULL)
+    done = _init(tmp_path, "--crm", "files")
     assert done.returncode == 2
     assert "--receiver" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
+from tests.journey.nursery import nursery
 from tests.runtime.world import CONFIG, NOW, make_world
 
 REFUSED = CONFIG.replace(
@@ -103,12 +102,6 @@ def test_paths_with_blanks_and_umlauts_work_from_anywhere(tmp_path):
 
 
 def _plain(shell, folder, *arguments):
-
-    return subprocess.run(
-        [sys.executable, "-m", "kpid", *arguments],
-        cwd=folder,
-        env=os.environ | shell.env,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = nursery().run(arguments, folder, os.environ | shell.env)
+    assert done.returncode == 0, done.stderr
+    return done

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.journey.nursery import nursery
+
 
 def _heed_interrupts() -> None:
     """Ctrl-C must reach kpid even where the tests run in the background of a shell, which switches it off."""
@@ -26,22 +28,16 @@ class Shell:
     env: dict[str, str]
 
     def run(self, *arguments: str, now: str | None = None, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments, now=now),
-            cwd=self.folder,
-            env=os.environ | self.env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = nursery().run(self.arguments(*arguments, now=now), self.folder, os.environ | self.env)
         if ok:
             assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def arguments(self, *arguments: str, now: str | None = None) -> list[str]:
+        return [*(["--now", now] if now else []), *arguments, "--config", str(self.config)]
+
     def command(self, *arguments: str, now: str | None = None) -> list[str]:
-        clock = ["--now", now] if now else []
-        return [sys.executable, "-m", "kpid", *clock, *arguments, "--config", str(self.config)]
+        return [sys.executable, "-m", "kpid", *self.arguments(*arguments, now=now)]
 
     def start(self, *arguments: str, now: str | None = None, log: Path | None = None) -> subprocess.Popen[bytes]:
         with (log or self.folder / "kpid.log").open("ab") as out:
