@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from kpid.clock import Clock
 from kpid.testing.api import Answer, FakeApi, Request
 from kpid.testing.crm import Crm, Record
+from kpid.testing.salesforce_beside import Beside
 from kpid.testing.salesforce_bulk import BulkJobs
 from kpid.testing.salesforce_fields import field_type, sf_id, shown_value
 from kpid.testing.salesforce_objects import OBJECTS, made_of, records_of
@@ -27,6 +29,7 @@ CLIENT_ID, CLIENT_SECRET = "consumer-key-fake-1", "consumer-secret-fake-1"
 VERSION = "/services/data/v66.0"
 REACH = timedelta(days=15)
 LOCATOR_LIFE = timedelta(days=2)
+LONGEST = 16_000
 STATUSES = {"token": 401, "daily": 403}
 CODES = {
     "token": ("INVALID_SESSION_ID", "Session expired or invalid"),
@@ -88,12 +91,11 @@ class FakeSalesforce(VendorApi):
         self.issuer = (CLIENT_ID, "robot@example.com", "https://login.salesforce.com")
         self._cursors: dict[str, _Cursor] = {}
         self.bulk = BulkJobs(self, VERSION)
+        Beside(self, VERSION)
         self.route("POST", "/services/oauth2/token", self._token)
         self.route("GET", "/services/data/?", lambda _: [{"label": "Spring", "url": VERSION, "version": "66.0"}])
         self.route("GET", f"{VERSION}/", lambda _: {"query": f"{VERSION}/query", "sobjects": f"{VERSION}/sobjects"})
         self.route("GET", f"{VERSION}/limits", self._limits)
-        self.route("GET", f"{VERSION}/limits/recordCount", self._counts)
-        self.route("GET", f"{VERSION}/ui-api/object-info/Opportunity/picklist-values/(?P<type>\\w+)/StageName", self._picklist)
         self.route("GET", f"{VERSION}/(?P<way>query|queryAll)", self._query)
         self.route("GET", f"{VERSION}/query/(?P<locator>[^/]+)", self._more)
         self.route("GET", f"{VERSION}/sobjects/(?P<object>\\w+)/describe", self._describe)
@@ -180,19 +182,13 @@ class FakeSalesforce(VendorApi):
         daily = self.daily or Daily(0)
         return {"DailyApiRequests": {"Max": daily.total, "Remaining": daily.left}}
 
-    def _counts(self, request: Request) -> dict[str, Any]:
-        """About how many records there are, whoever asks."""
-        names = request.arg("sObjects").split(",")
-        counts = [{"name": name, "count": sum(1 for _ in records_of(self.crm, name, gone=False))} for name in names]
-        return {"sObjects": counts}
-
-    def _picklist(self, request: Request) -> Answer:
-        kind = request.match["type"]
-        if kind not in self.offered:
-            return refusal(404, "INVALID_RESOURCE_ID", "The requested resource does not exist")
-        return Answer(200, {"controllerValues": {}, "values": [{"label": name, "value": name} for name in self.offered[kind]]})
-
     def _query(self, request: Request) -> Answer:
+        if len(quote(request.arg("q"))) > LONGEST:
+            return Answer(414, "URI Too Long")
+        return self.asked(request)
+
+    def asked(self, request: Request) -> Answer:
+        """The answer to a query, however long."""
         try:
             query = parse(request.arg("q"))
         except SoqlError as error:

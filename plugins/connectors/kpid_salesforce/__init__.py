@@ -39,6 +39,7 @@ from kpid_salesforce.changes import OVERLAP, REACH, Changes
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.mapping import columns_of
 from kpid_salesforce.objects import CARRIED, HISTORY, KINDS, WHOLE, Kind
+from kpid_salesforce.rights import Rights
 from kpid_salesforce.settings import SalesforceSettings
 
 __all__ = ["SalesforceConnector", "SalesforceSettings", "kpid_connectors"]
@@ -122,7 +123,9 @@ class SalesforceConnector(Connector[SalesforceSettings]):
         """Log in, look for the version, and try every entity and its fields."""
         found = [*self._check_version()]
         if all(finding.ok for finding in found):
-            found += [finding for reads in self.reads() for finding in self._check(reads.entity)]
+            rights, counts = Rights(self._api, self._changes.reading, self.context.source_id), dict[str, int]()
+            found += [finding for reads in self.reads() for finding in self._check(reads.entity, rights, counts)]
+            found += rights.seen(counts)
         return found
 
     def _check_version(self) -> Iterator[Finding]:
@@ -138,13 +141,15 @@ class SalesforceConnector(Connector[SalesforceSettings]):
         else:
             yield Finding(subject, True, "accepted")
 
-    def _check(self, entity: str) -> Iterator[Finding]:
+    def _check(self, entity: str, rights: Rights, counts: dict[str, int]) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
             for kind in KINDS.get(entity) or (WHOLE[entity],):
                 yield from self._check_fields(subject, kind)
                 if entity in KINDS:
-                    self._changes.reading.count(kind)
+                    counted = self._changes.reading.count(kind)
+                    counts |= {} if kind.where or kind.archived else {kind.name: counted}
+            yield from rights.beside(entity)
         except ConnectorError as error:
             yield Finding(subject, False, error.what, error.hint or "")
         else:

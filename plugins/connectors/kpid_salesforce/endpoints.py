@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from kpid.plugin import (
     Budget,
@@ -24,7 +24,7 @@ from kpid.plugin import (
     SourceContext,
     dig,
 )  # fmt: skip
-from kpid_salesforce.faults import PAUSE, AskAgainError, codes_of, meaning, refused_login
+from kpid_salesforce.faults import PAUSE, AskAgainError, codes_of, meaning, refusal, refused_login
 from kpid_salesforce.settings import SalesforceSettings
 from kpid_salesforce.soql import literal
 
@@ -33,6 +33,8 @@ DOMAINS = ("salesforce.com", "force.com", "salesforce.mil", "sfcrmproducts.cn")
 SMALLEST_BATCH = 200
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105  an address
 TIMES = 3
+LONGEST = 14_000
+"""Address and headers may have 16,384 bytes together; a header holds the token."""
 _USED = re.compile(r"api-usage=(\d+)/(\d+)")
 
 
@@ -64,6 +66,7 @@ class Endpoints:
         self._login = settings.client(
             context, vendor="salesforce login", account=settings.client_id, base_url=settings.login_url or settings.base_url
         )
+        self._where, self._clock = context.source_id, context.clock
         where = context.source_id
         grant = _grant(settings, context)
         refused = partial(refused_login, where=where)
@@ -123,6 +126,13 @@ class Endpoints:
         values = dig(self.get(path).json(), "values")
         return frozenset(str(dig(value, "value")) for value in values) if isinstance(values, list) else frozenset()
 
+    def record_counts(self, names: Iterable[str]) -> Mapping[str, int]:
+        """About how many records of objects there are, whoever may see them."""
+        self._subject = "the counts of records"
+        listed = dig(self.get(f"{self._data}/limits/recordCount", params={"sObjects": ",".join(names)}).json(), "sObjects")
+        counts = {str(dig(one, "name")): dig(one, "count") for one in listed} if isinstance(listed, list) else {}
+        return {name: count for name, count in counts.items() if isinstance(count, int)}
+
     def query(self, text: str, *, everything: bool = False) -> Answered:
         """All that a query finds, however many answers that takes. ``everything``: archived and deleted records too.
 
@@ -159,7 +169,7 @@ class Endpoints:
         self._subject = text.partition(" FROM ")[2].partition(" ")[0]
         options = {"Sforce-Query-Options": f"batchSize={self._batch}"}
         path = f"{self._data}/{'queryAll' if everything else 'query'}"
-        body = self.get(path, params={"q": text}, headers=options).json()
+        body = self._first(path, text, options)
         records, total = self._records(body), dig(body, "totalSize")
         met = set[str]()
         while not dig(body, "done"):
@@ -170,6 +180,23 @@ class Endpoints:
             body = self.get(following, headers=options).json()
             records += self._records(body)
         return Answered(records, int(total) if isinstance(total, int) else len(records))
+
+    def _first(self, path: str, text: str, headers: Mapping[str, str]) -> Any:
+        if len(address := f"{path}?q={quote(text)}") > LONGEST:
+            return self._in_a_body(address)
+        return self.get(path, params={"q": text}, headers=headers).json()
+
+    def _in_a_body(self, address: str) -> Any:
+        """The answer to a question that is too long for an address: as Salesforce advises, a composite request of that alone."""
+        asked = {"method": "GET", "url": address, "referenceId": "query"}
+        found = dig(self.send("POST", f"{self._data}/composite", json={"compositeRequest": [asked]}).json(), "compositeResponse")
+        answer = found[0] if isinstance(found, list) and found else None
+        status, body = dig(answer, "httpStatusCode"), dig(answer, "body")
+        if not isinstance(status, int):
+            raise _odd(self.http.name, f"a query of {self._subject}")
+        if status >= 400:
+            raise refusal(status, body, self._subject, self._where, self._clock.now())
+        return body
 
     def _records(self, body: Any) -> list[Mapping[str, Any]]:
         records = dig(body, "records")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from kpid.plugin import AuthError, ConnectorError, DeferredError, HttpFailure, KpidError, Response, SchemaError, dig
 
@@ -26,7 +27,10 @@ class AskAgainError(ConnectorError):
 
 def codes_of(response: Response | None) -> set[str]:
     """The codes of an error, which is a list of objects."""
-    body = response.json() if response is not None and response.is_json() else None
+    return _codes(response.json() if response is not None and response.is_json() else None)
+
+
+def _codes(body: Any) -> set[str]:
     return {str(dig(error, "errorCode")) for error in body} if isinstance(body, list) else set()
 
 
@@ -46,15 +50,24 @@ def meaning(response: Response, subject: str, where: str, now: datetime) -> Kpid
         where: the source's name.
         now: for pauses.
     """
-    codes = codes_of(response)
+    return _meant(response.status, codes_of(response), subject, where, now, response)
+
+
+def refusal(status: int, body: Any, subject: str, where: str, now: datetime) -> KpidError:
+    """What the error of one request in a composite one means."""
+    found = _meant(status, _codes(body), subject, where, now, None)
+    return found or HttpFailure(f"a query of {subject} was answered {status}", status=status, where=where)
+
+
+def _meant(status: int, codes: set[str], subject: str, where: str, now: datetime, response: Response | None) -> KpidError | None:
     if "REQUEST_LIMIT_EXCEEDED" in codes:
         return DeferredError("the organisation's API calls are used up", now + PAUSE, where=where)
     if codes & _BROKEN_OFF:
         return AskAgainError(f"a query of {subject} was broken off", where=where)
     if codes & _PASSING:
         text = f"{subject} is locked for the moment"
-        return HttpFailure(text, status=response.status, response=response, where=where)
-    return _for_a_person(response.status, codes, subject, where)
+        return HttpFailure(text, status=status, response=response, where=where)
+    return _for_a_person(status, codes, subject, where)
 
 
 def _for_a_person(status: int, codes: set[str], subject: str, where: str) -> KpidError | None:
