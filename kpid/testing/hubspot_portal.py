@@ -211,7 +211,7 @@ def _moved_over(record: Record, kind: str, winner: int, loser: int) -> Record:
 
 
 def fill(portal: HubSpotPortal, deals: int) -> None:
-    """A believable portal: companies, contacts, deals with stage changes, calls, meetings, tickets."""
+    """A believable portal: companies, contacts, deals with stage changes, activities, tickets."""
     companies = [add_company(portal, number) for number in range(max(1, deals // 4))]
     for number in range(deals):
         add_deal(portal, number, company=portal.random.choice(companies))
@@ -238,7 +238,7 @@ def add_company(portal: HubSpotPortal, number: int, *, at: datetime | None = Non
 
 
 def add_deal(portal: HubSpotPortal, number: int, *, company: int, at: datetime | None = None) -> int:
-    """A deal with a life: open, then perhaps won or lost, with a call and a meeting."""
+    """A deal with a life: open, then perhaps won or lost, with activities."""
     choose, changed = portal.random.choice, at or _some_time_ago(portal, 200)
     properties = {
         "dealname": f"Example deal {number}", "amount": choose(["", None, "12900.50", f"{portal.random.randint(1, 90)}000"]),
@@ -256,7 +256,7 @@ def add_deal(portal: HubSpotPortal, number: int, *, company: int, at: datetime |
 
 
 def add_activities(portal: HubSpotPortal, *, deal: int, company: int, at: datetime) -> None:
-    """A call and a meeting about a deal."""
+    """A call, a meeting, an e-mail and a task about a deal."""
     choose, links = portal.random.choice, {"deals": [deal], "companies": [company]}
     call = {
         "hs_call_title": "Call", "hs_timestamp": stamp(at), "hs_call_direction": choose(["OUTBOUND", "INBOUND", None]),
@@ -269,6 +269,16 @@ def add_activities(portal: HubSpotPortal, *, deal: int, company: int, at: dateti
         "hs_meeting_outcome": choose(["SCHEDULED", "COMPLETED", "NO_SHOW", "CANCELED", None]),
     }  # fmt: skip
     portal.create("meetings", meeting, at=at, links=links)
+    email = {
+        "hs_timestamp": stamp(at), "hs_email_direction": choose(["EMAIL", "INCOMING_EMAIL", "FORWARDED_EMAIL"]),
+        "hs_email_status": choose(["SENT", "BOUNCED", None]), "hs_email_subject": "Offer", "hubspot_owner_id": some_owner(portal),
+    }  # fmt: skip
+    portal.create("emails", email, at=at, links=links)
+    task = {
+        "hs_timestamp": stamp(at + timedelta(days=1)), "hs_task_status": choose(["NOT_STARTED", "COMPLETED"]),
+        "hs_task_subject": "Call back", "hs_task_type": "CALL", "hubspot_owner_id": some_owner(portal),
+    }  # fmt: skip
+    portal.create("tasks", task, at=at, links=links)
 
 
 def add_ticket(portal: HubSpotPortal, number: int, *, company: int) -> int:

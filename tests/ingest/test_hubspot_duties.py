@@ -8,6 +8,7 @@ from kpid.store import problems
 from kpid.testing import faults
 from kpid.testing.hubspot_portal import add_deal, stamp
 from tests.ingest.test_hubspot_sync import Office, office
+from tests.vendors.hubspot import ACTIVITIES
 
 
 def trouble(crm: Office) -> dict[str, str]:
@@ -189,9 +190,7 @@ def test_a_sync_cut_off_among_the_deletes_goes_on_there(tmp_path: Path) -> None:
         assert "meetings" in trouble(crm)["source:crm/activities"]
         crm.api.forgive()
         assert crm.sync().ok
-        assert crm.living("activities") == {
-            f"{kind[:-1]}-{number}" for kind in ("calls", "meetings") for number in portal.live(kind)
-        }
+        assert crm.living("activities") == {f"{kind[:-1]}-{number}" for kind in ACTIVITIES for number in portal.live(kind)}
 
 
 def test_errors_say_what_where_and_what_to_do(tmp_path: Path) -> None:

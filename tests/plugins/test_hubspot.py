@@ -15,7 +15,7 @@ from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError
 from kpid.testing import ConnectorContract, MemorySync, faults
 from kpid.testing.hubspot import TOKEN, policy
 from kpid.testing.hubspot_portal import add_company, add_deal, fill, stamp
-from tests.vendors.hubspot import HubSpotBench
+from tests.vendors.hubspot import ACTIVITIES, HubSpotBench
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_whole_portal_is_read(bench):
     for entity, kinds in {
         "accounts": ["companies"],
         "contacts": ["contacts"],
-        "activities": ["calls", "meetings"],
+        "activities": ["calls", "meetings", "emails", "tasks"],
         "tickets": ["tickets"],
     }.items():
         assert len(synced.live(entity)) == sum(len(portal.live(kind)) for kind in kinds)
@@ -226,6 +226,104 @@ def test_calls_and_meetings_become_activities(bench):
     assert (row["deal_id"], row["account_id"], row["contact_id"]) == ("11", "22", "33")
     row = rows[f"meeting-{meeting}"]
     assert (row["type"], row["status"], row["scheduled_end"]) == ("meeting", "no_show", at + timedelta(hours=1))
+
+
+def test_emails_and_tasks_become_activities(bench):
+    portal, at = bench.portal, bench.clock.now() - timedelta(hours=3)
+    links = {"deals": [11], "companies": [22], "contacts": [33]}
+    mails = [
+        portal.create("emails", {"hs_timestamp": stamp(at), "hs_email_direction": way, "hs_email_status": state}, links=links)
+        for way, state in (("EMAIL", "SENT"), ("INCOMING_EMAIL", None), ("FORWARDED_EMAIL", "BOUNCED"), ("EMAIL", "SCHEDULED"))
+    ]
+    done = {"hs_timestamp": stamp(at), "hs_task_status": "COMPLETED"}
+    tasks = [
+        portal.create("tasks", {**done, "hs_task_completion_date": stamp(at + timedelta(hours=1))}, links=links),
+        portal.create("tasks", done),
+        portal.create("tasks", {"hs_timestamp": stamp(at), "hs_task_status": "WAITING", "hs_task_completion_date": stamp(at)}),
+    ]
+    rows = bench.sync(MemorySync()).live("activities")
+    found = [rows[f"email-{mail}"] for mail in mails]
+    assert [(row["type"], row["direction"], row["status"], row["outcome"]) for row in found] == [
+        ("email", "outbound", "completed", "SENT"), ("email", "inbound", "completed", None),
+        ("email", "unknown", "completed", "BOUNCED"), ("email", "outbound", "planned", "SCHEDULED"),
+    ]  # fmt: skip
+    found = [rows[f"task-{task}"] for task in tasks]
+    assert [(row["type"], row["status"], row["occurred_at"], row["scheduled_end"]) for row in found] == [
+        ("task", "completed", at + timedelta(hours=1), at), ("task", "completed", at, at), ("task", "planned", None, at),
+    ]  # fmt: skip
+    assert (found[0]["deal_id"], found[0]["account_id"], found[0]["contact_id"]) == ("11", "22", "33")
+
+
+def test_only_the_named_types_are_activities(bench):
+    bench.add(2)
+    bench.api.missing_scopes = {"emails", "tasks"}
+    with bench.connected() as connector:
+        (finding,) = [finding for finding in connector.check() if not finding.ok]
+    assert finding.subject == "crm: activities"
+    assert "crm.objects.emails.read" in finding.text
+    rows = bench.sync(MemorySync(), activity_types=("calls", "meetings")).live("activities")
+    assert {row["type"] for row in rows.values()} == {"call", "meeting"}
+
+
+def test_a_tickets_history_tells_when_it_was_solved_and_opened_again(bench):
+    portal, start = bench.portal, bench.clock.now()
+    portal.pipelines["tickets"][0]["stages"][0]["label"] = "Waiting on contact"
+    ticket = portal.create("tickets", {"hs_pipeline_stage": "1", "closed_date": ""})
+    synced = bench.sync(MemorySync(), ticket_states={"Waiting on contact": "pending"})
+    instants = [start]
+    for stage in ("4", "1", "4"):
+        bench.later(60)
+        instants.append(bench.clock.now())
+        portal.edit("tickets", ticket, hs_pipeline_stage=stage)
+    bench.later()
+    bench.sync(synced, ticket_states={"Waiting on contact": "pending"})
+    row = synced.live("tickets")[str(ticket)]
+    assert (row["status"], row["reopen_count"], row["first_solved_at"], row["closed_at"]) == (
+        "closed",
+        1,
+        instants[1],
+        instants[3],
+    )
+    history = sorted(synced.rows["ticket_status_history"].values(), key=lambda row: row["valid_from"])
+    assert [(row["status"], row["valid_from"], row["valid_to"]) for row in history] == [
+        ("pending", start, instants[1]), ("closed", instants[1], instants[2]),
+        ("pending", instants[2], instants[3]), ("closed", instants[3], None),
+    ]  # fmt: skip
+
+
+def test_what_a_deals_fields_were_is_told_with_its_owners(bench):
+    portal, start = bench.portal, bench.clock.now()
+    deal = portal.create(
+        "deals",
+        {"dealstage": "contractsent", "amount": "100.50", "closedate": "2026-12-15T23:30:00Z", "hubspot_owner_id": "70114500"},
+    )
+    bench.later()
+    changed = bench.clock.now()
+    portal.edit("deals", deal, amount="", hubspot_owner_id="70114501", dealname="No news")
+    bench.later()
+    synced = bench.sync(MemorySync())
+    fields = {
+        (row["field"], row["valid_from"]): (row["value"], row["valid_to"]) for row in synced.rows["deal_field_history"].values()
+    }
+    assert fields == {
+        ("amount", start): ("100.5", changed), ("amount", changed): (None, None),
+        ("expected_close_date", start): ("2026-12-16", None),
+        ("owner_id", start): ("crm:70114500", changed), ("owner_id", changed): ("crm:70114501", None),
+    }  # fmt: skip
+    owners = sorted(synced.rows["owner_history"].values(), key=lambda row: row["valid_from"])
+    assert [(row["object_type"], row["object_id"], row["owner_id"], row["valid_to"]) for row in owners] == [
+        ("deals", f"crm:{deal}", "70114500", changed), ("deals", f"crm:{deal}", "70114501", None),
+    ]  # fmt: skip
+
+
+def test_stages_mean_what_the_configuration_says(bench):
+    deal = str(bench.portal.create("deals", {"dealstage": "contractsent"}))
+    stages = {"Angebot verschickt": "won", "closedlost": "open"}
+    synced = bench.sync(MemorySync(), stages=stages)
+    assert synced.live("deals")[deal]["state"] == "won"
+    assert {row["native_id"]: row["state"] for row in synced.rows["stages"].values()} == {
+        "appointmentscheduled": "open", "contractsent": "won", "closedwon": "won", "closedlost": "open",
+    }  # fmt: skip
 
 
 def test_tickets_are_closed_where_their_stage_is(bench):
@@ -488,7 +586,7 @@ def test_quiet_syncs_are_cheap(bench):
     before = len(bench.api.requests)
     bench.sync(synced)
     # a token, a clock, two of owners, one of pipelines; per type a search, its archived list and its merges
-    assert len(bench.api.requests) - before <= 5 + 3 * 6
+    assert len(bench.api.requests) - before <= 5 + 3 * 8
 
 
 @pytest.mark.parametrize(
@@ -548,7 +646,7 @@ def test_whatever_happens_the_result_is_the_portal(seed):
             assert {name: held[native_id][name] for name in columns} == columns
         assert held_intervals(synced) == bench.intervals()
         assert synced.live("accounts").keys() == {str(number) for number in bench.portal.live("companies")}
-        activities = {f"{kind[:-1]}-{number}" for kind in ("calls", "meetings") for number in bench.portal.live(kind)}
+        activities = {f"{kind[:-1]}-{number}" for kind in ACTIVITIES for number in bench.portal.live(kind)}
         assert synced.live("activities").keys() == activities
         before = {entity: {key: dict(row) for key, row in rows.items()} for entity, rows in synced.rows.items()}
         bench.later()

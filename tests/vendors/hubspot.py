@@ -23,6 +23,7 @@ STAGES = ("appointmentscheduled", "contractsent", "closedwon", "closedlost")
 STATES = {"closedwon": "won", "closedlost": "lost"}
 KINDS = {"accounts": "companies", "contacts": "contacts", "deals": "deals", "tickets": "tickets"}
 """Of entities whose records can be merged."""
+ACTIVITIES = ("calls", "meetings", "emails", "tasks")
 
 
 class HubSpotBench(SourceBench):
@@ -37,6 +38,7 @@ class HubSpotBench(SourceBench):
         }
     )  # fmt: skip
     cap = 10_000
+    quiet_calls = 35
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
         self.clock = clock or FakeClock()
@@ -176,9 +178,7 @@ class HubSpotBench(SourceBench):
             "contacts": {str(n): {"account_id": r.properties["associatedcompanyid"]} for n, r in live("contacts").items()},
             "accounts": {str(n): {"name": r.properties["name"]} for n, r in live("companies").items()},
             "tickets": {str(n): {"subject": r.properties["subject"]} for n, r in live("tickets").items()},
-            "activities": {
-                f"{kind[:-1]}-{n}": {"updated_at": r.updated} for kind in ("calls", "meetings") for n, r in live(kind).items()
-            },
+            "activities": {f"{kind[:-1]}-{n}": {"updated_at": r.updated} for kind in ACTIVITIES for n, r in live(kind).items()},
         }
         return {entity: truth for entity, truth in truths.items() if entity in self.chosen.get("entities", truths)}
 
@@ -204,7 +204,7 @@ class HubSpotBench(SourceBench):
 
     def disturb(self, chance: random.Random) -> None:
         portal = self.portal
-        kind = chance.choice(["deals", "deals", "companies", "contacts", "calls", "meetings", "tickets"])
+        kind = chance.choice(["deals", "deals", "companies", "contacts", "tickets", *ACTIVITIES])
         live, archived = sorted(portal.live(kind)), sorted(n for n in portal.archived(kind) if (kind, n) not in portal.merged)
         match chance.choice(["edit", "move", "move", "add", "archive", "restore", "merge", "import", "bulk", "purge"]):
             case "edit" if live:
@@ -212,6 +212,8 @@ class HubSpotBench(SourceBench):
                 portal.edit(kind, chance.choice(live), dealname=f"Edited {chance.random()}", hubspot_owner_id=owner)
             case "move" if portal.live("deals"):
                 portal.edit("deals", chance.choice(sorted(portal.live("deals"))), dealstage=chance.choice(STAGES))
+                if portal.live("tickets"):
+                    portal.edit("tickets", chance.choice(sorted(portal.live("tickets"))), hs_pipeline_stage=chance.choice("14"))
             case "add" if portal.live("companies"):
                 company = chance.choice(sorted(portal.live("companies")))
                 add_deal(portal, chance.randint(1000, 9999), company=company, at=self.clock.now())
@@ -250,6 +252,9 @@ class HubSpotBench(SourceBench):
         entities = self.chosen.get("entities", ())
         if "deals" in entities:
             self._inspect_history(walk)
+            self._inspect_fields(walk)
+        if "tickets" in entities:
+            self._inspect_tickets(walk)
         for entity, kind in KINDS.items():
             stored = {row["native_id"]: row["merged_into_id"] for row in walk.rows(entity, "native_id, merged_into_id")}
             for (where, loser), winner in self.merged.items():
@@ -263,6 +268,26 @@ class HubSpotBench(SourceBench):
             found.setdefault(row["deal_id"].partition(":")[2], []).append(interval)
         for number, expected in self.intervals().items():
             assert found[number] == expected, number
+
+    def _inspect_fields(self, walk: Walk) -> None:
+        """The last amount and owner that the histories tell are the present ones."""
+        now = {
+            row["deal_id"]: row["value"] for row in walk.rows("deal_field_history", where="field = 'amount' AND valid_to IS NULL")
+        }
+        owners = {row["object_id"]: row["owner_id"] for row in walk.rows("owner_history", where="valid_to IS NULL")}
+        for number, record in self.portal.live("deals").items():
+            amount, owner = record.properties.get("amount"), record.properties.get("hubspot_owner_id")
+            assert Decimal(now.get(f"crm:{number}") or 0) == Decimal(amount or 0), number
+            assert owners.get(f"crm:{number}") == (f"crm:{owner}" if owner else None), number
+
+    def _inspect_tickets(self, walk: Walk) -> None:
+        states = {"1": "open", "4": "closed"}
+        found: dict[str, list[Any]] = {}
+        for row in sorted(walk.rows("ticket_status_history"), key=lambda row: row["valid_from"]):
+            found.setdefault(row["ticket_id"], []).append((row["status"], row["valid_from"]))
+        for number, record in self.portal.live("tickets").items():
+            moves = {at: states[stage] for stage, at in record.history["hs_pipeline_stage"]}
+            assert found[f"crm:{number}"] == [(moves[at], at) for at in sorted(moves)], number
 
 
 def _first(record: Record, kind: str) -> str | None:

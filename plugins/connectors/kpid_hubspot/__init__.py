@@ -65,8 +65,10 @@ class HubSpotConnector(Connector[HubSpotSettings]):
             EntityReads("users", mode="full"),
             EntityReads("pipelines", mode="full", carries=("stages",)),
             *(changing(entity) for entity in ("accounts", "contacts")),
-            changing("deals", history="full", carries=("deal_stage_history",)),
-            *(changing(entity) for entity in ("activities", "tickets", "leads")),
+            changing("deals", history="full", carries=("deal_stage_history", "deal_field_history", "owner_history")),
+            changing("activities"),
+            changing("tickets", history="full", carries=("ticket_status_history",)),
+            changing("leads"),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
 from kpid_hubspot.endpoints import Batch, Endpoints, changed_since
-from kpid_hubspot.history import stage_rows
+from kpid_hubspot.history import deal_history
 from kpid_hubspot.mapping import MAPPERS
 from kpid_hubspot.objects import BY_NAME, Kind, kinds_of
 from kpid_hubspot.pipelines import Pipelines
+from kpid_hubspot.service_rows import status_rows
 from kpid_hubspot.settings import HubSpotSettings
 from kpid_hubspot.values import Place, Record, Row, instant, text
 
@@ -60,11 +61,16 @@ class Changes:
     def _rows(self, entity: str, kind: Kind, batch: Batch) -> dict[str, list[Row]]:
         records = [record for record in batch.records if self._counts(kind, record)]
         stages = self.pipelines.stages_for(kind, records)
-        place = Place(self._context.timezone, self._context.currency, stages, self._settings.fields.get(entity, {}))
+        own, context = self._settings.fields.get(entity, {}), self._context
+        place = Place(context.timezone, context.currency, stages, own, context.source_id)
         to_row = MAPPERS[kind.name]
         rows = {entity: [to_row(record, batch.links.get(str(record["id"]), {}), place) for record in records]}
         if kind.name == "deals":
-            rows["deal_stage_history"] = [row for record in records for row in stage_rows(record, place)]
+            for record in records:
+                for name, past in deal_history(record, place).items():
+                    rows.setdefault(name, []).extend(past)
+        if kind.name == "tickets":
+            rows["ticket_status_history"] = [row for record in records for row in status_rows(record, place)]
         return rows
 
     def _only(self, kind: Kind) -> tuple[str, Sequence[str]] | None:

@@ -7,11 +7,19 @@ last interval gets its end when the value changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from kpid_hubspot.values import Place, Record, Row, instant
+from kpid_hubspot.values import Place, Record, Row, instant, local_date, number
 
+FIELDS: Mapping[str, str] = {
+    "amount": "amount",
+    "currency": "deal_currency_code",
+    "expected_close_date": "closedate",
+    "owner_id": "hubspot_owner_id",
+}
+"""Fields of deals whose former values are told, with HubSpot's names."""
 Interval = tuple[datetime, datetime | None, str]
 """From when, until when (None: still), and the value."""
 
@@ -33,26 +41,59 @@ def intervals(record: Record, name: str, place: Place) -> Iterator[Interval]:
         yield start, end, held[start]
 
 
-def stage_rows(record: Record, place: Place) -> list[Row]:
-    """The stages that a deal went through."""
-    return [
-        {
-            **_row("deal_id", record, start, end),
-            "stage_id": stage,
-            "pipeline_id": place.stages[stage].pipeline if stage in place.stages else None,
-        }
-        for start, end, stage in intervals(record, "dealstage", place)
-        if stage
-    ]
-
-
-def _row(column: str, record: Record, start: datetime, end: datetime | None) -> Row:
+def row_of(column: str, record: Record, start: datetime, end: datetime | None, suffix: str = "") -> Row:
+    """What every row of a history has; ``column`` refers to the record."""
     owner = str(record["id"])
     return {
-        "native_id": f"{owner}-{round(start.timestamp() * 1000)}",
+        "native_id": f"{owner}-{round(start.timestamp() * 1000)}{suffix}",
         column: owner,
         "valid_from": start,
         "valid_to": end,
         "origin": "crm",
         "updated_at": end or start,
     }
+
+
+def deal_history(record: Record, place: Place) -> dict[str, list[Row]]:
+    """The stages that a deal went through, what its fields were when, and whose it was."""
+    return {
+        "deal_stage_history": [*_stages(record, place)],
+        "deal_field_history": [*_fields(record, place)],
+        "owner_history": [*_owners(record, place)],
+    }
+
+
+def _stages(record: Record, place: Place) -> Iterator[Row]:
+    for start, end, stage in intervals(record, "dealstage", place):
+        if stage:
+            pipeline = place.stages[stage].pipeline if stage in place.stages else None
+            yield {**row_of("deal_id", record, start, end), "stage_id": stage, "pipeline_id": pipeline}
+
+
+def _fields(record: Record, place: Place) -> Iterator[Row]:
+    for field, name in FIELDS.items():
+        for start, end, value in intervals(record, name, place):
+            yield {
+                **row_of("deal_id", record, start, end, f"-{field}"),
+                "field": field,
+                "value": _text(field, value, place),
+            }
+
+
+def _owners(record: Record, place: Place) -> Iterator[Row]:
+    for start, end, owner in intervals(record, "hubspot_owner_id", place):
+        row = row_of("object_id", record, start, end, "-deal")
+        yield {**row, "object_type": "deals", "object_id": f"{place.source}:{record['id']}", "owner_id": owner or None}
+
+
+def _text(field: str, value: str, place: Place) -> str | None:
+    """A value as histories write it: a decimal with a point, a local date, an id with its source."""
+    if not value:
+        return None
+    if field == "owner_id":
+        return f"{place.source}:{value}"
+    if field == "expected_close_date":
+        at = local_date(instant(value, place.zone), place.zone)
+        return at.isoformat() if isinstance(at, date) else value
+    amount = number(value) if field == "amount" else None
+    return f"{amount.normalize():f}" if isinstance(amount, Decimal) and amount.is_finite() else value

@@ -10,10 +10,11 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from kpid.plugin import SchemaError
+from kpid_hubspot.activity_rows import call_row, email_row, meeting_row, task_row
 from kpid_hubspot.history import versions
 from kpid_hubspot.marketing_rows import contact_row, lead_row
 from kpid_hubspot.objects import Kind
-from kpid_hubspot.service_rows import call_row, meeting_row, ticket_row
+from kpid_hubspot.service_rows import ticket_row
 from kpid_hubspot.values import Links, Place, Record, Row, core, custom, instant, local_date, number, text
 
 DEAL_TYPES = {"newbusiness": "new", "existingbusiness": "expansion", "renewal": "renewal"}
@@ -90,6 +91,8 @@ MAPPERS: Mapping[str, Callable[[Record, Links, Place], Row]] = {
     "deals": deal_row,
     "calls": call_row,
     "meetings": meeting_row,
+    "emails": email_row,
+    "tasks": task_row,
     "tickets": ticket_row,
     "leads": lead_row,
 }

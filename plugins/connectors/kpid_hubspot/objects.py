@@ -74,7 +74,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "hs_is_closed_won", "hs_deal_stage_probability", "dealtype", "closed_lost_reason", "hs_analytics_source",
                 "notes_last_updated", "createdate", "hubspot_owner_id",
             ),
-            history=("dealstage",),
+            history=("dealstage", "amount", "deal_currency_code", "closedate", "hubspot_owner_id"),
             links=("companies", "contacts"),
             stage="dealstage",
             merges=True,
@@ -100,6 +100,20 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             links=("deals", "companies", "contacts"),
             prefix="meeting-",
         ),
+        Kind(
+            "emails",
+            ("hs_timestamp", "hs_email_direction", "hs_email_status", "hs_email_subject", "hubspot_owner_id"),
+            links=("deals", "companies", "contacts"),
+            prefix="email-",
+            optional=frozenset({"hs_email_subject"}),
+        ),
+        Kind(
+            "tasks",
+            ("hs_timestamp", "hs_task_status", "hs_task_subject", "hs_task_completion_date", "hubspot_owner_id"),
+            links=("deals", "companies", "contacts"),
+            prefix="task-",
+            optional=frozenset({"hs_task_completion_date"}),
+        ),
     ),
     "tickets": (
         Kind(
@@ -108,6 +122,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "subject", "hs_pipeline", "hs_pipeline_stage", "closed_date", "first_agent_reply_date", "hs_ticket_priority",
                 "hs_ticket_category", "source_type", "createdate", "hubspot_owner_id",
             ),
+            history=("hs_pipeline_stage",),
             links=("companies", "contacts"),
             stage="hs_pipeline_stage",
             merges=True,
@@ -122,4 +137,5 @@ BY_NAME: Mapping[str, Kind] = {kind.name: kind for kinds in KINDS.values() for k
 
 def kinds_of(settings: HubSpotSettings) -> Mapping[str, tuple[Kind, ...]]:
     """By entity the types that the settings want."""
-    return KINDS
+    activities = tuple(kind for kind in KINDS["activities"] if kind.name in settings.activity_types)
+    return {**KINDS, "activities": activities}

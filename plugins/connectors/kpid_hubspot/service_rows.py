@@ -1,69 +1,22 @@
-"""Calls, meetings and tickets as canonical rows. Pure."""
+"""Tickets as canonical rows. Pure."""
 
 from __future__ import annotations
 
-from kpid_hubspot.values import Links, Place, Record, Row, core, custom, instant, seconds, text
+from datetime import datetime
 
-DIRECTIONS = {"OUTBOUND": "outbound", "INBOUND": "inbound"}
-CALL_STATES = {"FAILED": "cancelled", "CANCELED": "cancelled"} | dict.fromkeys(
-    ("QUEUED", "CONNECTING", "RINGING", "IN_PROGRESS", "CALLING_CRM_USER"), "planned"
-)
-"""Everything else was a call, answered or not (NO_ANSWER, BUSY, or logged by hand without a status)."""
-MEETING_STATES = {
-    "SCHEDULED": "planned", "RESCHEDULED": "planned", "COMPLETED": "completed", "NO_SHOW": "no_show",
-    "CANCELED": "cancelled", "CANCELLED": "cancelled",
-}  # fmt: skip
+from kpid_hubspot.history import Interval, intervals, row_of
+from kpid_hubspot.values import Links, Place, Record, Row, core, custom, instant, text
 
-
-def call_row(record: Record, links: Links, place: Place) -> Row:
-    """A call, answered or not. HubSpot counts milliseconds."""
-    return {
-        **_activity(record, links, place, "call"),
-        "direction": DIRECTIONS.get(text(record, "hs_call_direction") or "", "unknown"),
-        "subject": text(record, "hs_call_title"),
-        "status": CALL_STATES.get(text(record, "hs_call_status") or "", "completed"),
-        "outcome": text(record, "hs_call_disposition") or text(record, "hs_call_status"),
-        "duration_s": seconds(text(record, "hs_call_duration")),
-    }
-
-
-def meeting_row(record: Record, links: Links, place: Place) -> Row:
-    """A meeting, held or not."""
-    start = instant(text(record, "hs_meeting_start_time") or text(record, "hs_timestamp"), place.zone)
-    end = instant(text(record, "hs_meeting_end_time"), place.zone)
-    status = MEETING_STATES.get(text(record, "hs_meeting_outcome") or "")
-    return {
-        **_activity(record, links, place, "meeting"),
-        "direction": "unknown",
-        "subject": text(record, "hs_meeting_title"),
-        "scheduled_start": start,
-        "scheduled_end": end,
-        "occurred_at": start,
-        "ended_at": end if status == "completed" else None,
-        "status": status,
-        "outcome": text(record, "hs_meeting_outcome"),
-    }
-
-
-def _activity(record: Record, links: Links, place: Place, kind: str) -> Row:
-    row = core(record, place)
-    return {
-        **row,
-        "native_id": f"{kind}-{row['native_id']}",
-        "type": kind,
-        "deal_id": links.get("deals"),
-        "account_id": links.get("companies"),
-        "contact_id": links.get("contacts"),
-        "occurred_at": instant(text(record, "hs_timestamp"), place.zone),
-        **custom(record, place, "activities"),
-    }
+SOLVED = {"solved", "closed"}
 
 
 def ticket_row(record: Record, links: Links, place: Place) -> Row:
-    """A ticket: closed where its stage is."""
+    """A ticket: closed where its stage is. When it was solved first, and how often it was opened again, its history tells."""
     stage = place.stages.get(text(record, "hs_pipeline_stage") or "")
-    closed = instant(text(record, "closed_date"), place.zone)
-    is_closed = stage.state == "closed" if stage else closed is not None
+    told = instant(text(record, "closed_date"), place.zone)
+    status = stage.state if stage else "closed" if told is not None else "open"
+    solved = [start for start, _ in _solvings(record, place)]
+    last = told or (solved[-1] if solved else None)
     return {
         **core(record, place),
         "account_id": links.get("companies"),
@@ -72,9 +25,33 @@ def ticket_row(record: Record, links: Links, place: Place) -> Row:
         "channel": text(record, "source_type"),
         "priority": text(record, "hs_ticket_priority"),
         "category": text(record, "hs_ticket_category"),
-        "status": "closed" if is_closed else "open",
+        "status": status,
         "first_reply_at": instant(text(record, "first_agent_reply_date"), place.zone),
-        "last_solved_at": closed,
-        "closed_at": closed if is_closed else None,
+        "first_solved_at": solved[0] if solved else told,
+        "last_solved_at": last,
+        "closed_at": last if status in SOLVED else None,
+        "reopen_count": sum(end is not None for _, end in _solvings(record, place)),
         **custom(record, place, "tickets"),
     }
+
+
+def _states(record: Record, place: Place) -> list[Interval]:
+    """What a ticket's stages meant; a stage that no pipeline knows any more means nothing."""
+    held = intervals(record, "hs_pipeline_stage", place)
+    return [(start, end, place.stages[stage].state) for start, end, stage in held if stage in place.stages]
+
+
+def _solvings(record: Record, place: Place) -> list[tuple[datetime, datetime | None]]:
+    """From when until when a ticket was solved; one that went from a solved stage to another stayed so."""
+    found: list[tuple[datetime, datetime | None]] = []
+    for start, end, status in _states(record, place):
+        if status in SOLVED and found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        elif status in SOLVED:
+            found.append((start, end))
+    return found
+
+
+def status_rows(record: Record, place: Place) -> list[Row]:
+    """What state a ticket was in when."""
+    return [{**row_of("ticket_id", record, start, end), "status": status} for start, end, status in _states(record, place)]

@@ -11,6 +11,7 @@ from kpid.plugin import ApiSettings, Secret, known_zone
 from kpid_hubspot.objects import KINDS
 
 Entity = Literal["users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets", "leads"]
+ActivityType = Literal["calls", "meetings", "emails", "tasks"]
 State = Literal["open", "won", "lost"]
 TicketState = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
 
@@ -32,6 +33,9 @@ class HubSpotSettings(ApiSettings):
         ("users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets"),
         min_length=1,
         description="What to read. `leads` needs the Sales Hub and is off unless named.",
+    )
+    activity_types: tuple[ActivityType, ...] = Field(
+        ("calls", "meetings", "emails", "tasks"), min_length=1, description="Which types of records are activities."
     )
     pipelines: tuple[str, ...] = Field((), description="Only deals of these pipelines (ids or names); empty = all.")
     stages: Mapping[str, State] = Field(

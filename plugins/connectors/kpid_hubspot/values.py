@@ -41,12 +41,16 @@ class Place:
         currency: for deals that name none.
         stages: of all pipelines of the type, by id.
         fields: the user's own: canonical column or custom name to property.
+        source: name of the configured source, which ids that are no references begin with.
+        states: what the texts of a state mean by configuration.
     """
 
     zone: ZoneInfo
     currency: str | None = None
     stages: Mapping[str, Stage] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 def text(record: Record, name: str) -> str | None:
