@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kpid.alerting.outcomes import Outcome
 from kpid.alerting.rules import RulePlan
@@ -127,6 +127,8 @@ class Track:
     restated: bool = False
     segment: str = ""
     """``segment_key`` of ``dims``."""
+    last: Mapping[str, Any] = field(default_factory=dict)
+    """The last outcome that is stored."""
 
     def __post_init__(self) -> None:
         if not self.segment:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kpid.alerting.asking import looks_further
@@ -21,6 +22,7 @@ from kpid.alerting.slots import slot_of
 from kpid.alerting.state import restate, step
 from kpid.alerting.walk import HealthEvent, SlotResult, Walk
 from kpid.analysis.periods import Calendar
+from kpid.analysis.wording import value_text
 from kpid.model import Measurement, Period
 from kpid.store.alerts import EvaluationRow
 
@@ -29,6 +31,7 @@ __all__ = [
     "series_key_of", "with_thread",
 ]  # fmt: skip
 
+RESTATED = "restated from "
 _DECISIVE = {OutcomeKind.BREACH, OutcomeKind.HOLD, OutcomeKind.CLEAR, OutcomeKind.INSUFFICIENT}
 
 
@@ -89,27 +92,55 @@ class _Replay:
 
 
 def _recheck(walk: Walk) -> None:
-    """Replay the newest slots of those series of which what is known now says otherwise than what was found then."""
+    """Replay the newest slots of those series of which what is known now says otherwise than what was found then.
+
+    What has changed is written down beside the verdict. A rule may want no more than that, or not even that.
+    """
     facts, plan = walk.facts, walk.plan
+    if plan.rule.on_restate == "ignore":
+        return
     known = [track for track in walk.tracks if track.known and facts.series[track.key].meaning == plan.meaning]
     replays: dict[str, _Replay] = {}
     for period in facts.recheck:
         rows = {track.key: row for track in known if (row := _judged(walk, track, period)) is not None}
         found = _anew(walk, period, [track for track in known if track.key in rows], rows, replays)
-        for key, new in found.items():
-            old = outcome_from_dump(rows[key].outcome)
-            outcome = new if new.kind in _DECISIVE else old
-            if key not in replays:
-                if outcome.is_same_as(old):
-                    continue
-                before = state_from_dump(rows[key].before)
-                replays[key] = _Replay(before, before)
-            one = replays[key]
-            one.slots.append((slot_of(period), outcome))
-            one.state = step(walk.policy, one.state, outcome, slot_of(period)).state
+        for track in known:
+            if track.key in found:
+                _replayed(walk, track, period, rows[track.key], found[track.key], replays)
     for track in known:
         if track.key in replays:
             _restated(walk, track, replays[track.key])
+
+
+def _replayed(walk: Walk, track: Track, period: Period, row: EvaluationRow, new: Outcome, replays: dict[str, _Replay]) -> None:
+    """Take one series through one slot again, or write down what has changed where that is all."""
+    old, slot = outcome_from_dump(row.outcome), slot_of(period)
+    outcome = _noted(walk, track, period, old, new) if new.kind in _DECISIVE else old
+    if track.key not in replays:
+        before = state_from_dump(row.before)
+        if walk.plan.rule.on_restate == "note" or outcome.is_same_as(old):
+            if not outcome.is_same_as(old) or outcome.warnings != old.warnings:
+                track.evaluations.append(Evaluation(slot, outcome, before))
+            return
+        replays[track.key] = _Replay(before, before)
+    one = replays[track.key]
+    one.slots.append((slot, outcome))
+    one.state = step(walk.policy, one.state, outcome, slot).state
+
+
+def _noted(walk: Walk, track: Track, period: Period, old: Outcome, new: Outcome) -> Outcome:
+    """What is found now, with a word on what it was: where the verdict is another one, and of what had been bad."""
+    figure, flips = walk.figure_of(track, period), not new.is_same_as(old)
+    text = partial(value_text, unit=walk.plan.conditions.kpi_unit, currency=figure.currency if figure else None)
+    notes = []
+    if (was := text(old.value)) != (now := text(new.value)):
+        notes = [f"{RESTATED}{was} to {now}"]
+    elif flips and (was := text(old.previous)) != (now := text(new.previous)):
+        notes = [f"{new.previous_label} {RESTATED}{was} to {now}"]
+    if not flips and (not notes or old.kind is not OutcomeKind.BREACH):
+        return replace(new, warnings=old.warnings)
+    earlier = [warning for warning in old.warnings if RESTATED in warning]
+    return replace(new, warnings=(*earlier, *notes, *new.warnings))
 
 
 def _judged(walk: Walk, track: Track, period: Period) -> EvaluationRow | None:

@@ -35,7 +35,9 @@ def judged_rows(plan: RulePlan, found: Round, now: datetime) -> tuple[list[Serie
             )
         if track.evaluations:
             last = track.evaluations[-1].slot
-            more = {"last": {**outcome, "period": last.label, "slot": last.at.isoformat()}}
+            newest = {**outcome, "period": last.label, "slot": last.at.isoformat()}
+            was_later = track.last and datetime.fromisoformat(track.last["slot"]) > last.at
+            more = {"last": track.last if was_later else newest}
             series.append(series_row(plan.uid, plan.meaning, track, now, more))
     return series, evaluations
 

@@ -211,7 +211,9 @@ def _tracks(plan: RulePlan, facts: Facts) -> list[Track]:
         state = start = state_from_dump(row.state)
         if row.meaning != plan.meaning:
             state = mark_changed(start)
-        tracks.append(Track(key, facts.dims.get(key) or row.dims, True, start, state, segment=row.segment))
+        tracks.append(
+            Track(key, facts.dims.get(key) or row.dims, True, start, state, segment=row.segment, last=row.state.get("last", {}))
+        )
     fresh = (key for key in facts.figures if key not in facts.series)
     tracks.extend(Track(key, facts.dims[key], False, SeriesState(), SeriesState()) for key in fresh)
     return sorted(tracks, key=lambda track: track.segment)

@@ -110,7 +110,7 @@ def _story(story: dict[str, Any]) -> list[dict[str, str]]:
 def _found(outcome: dict[str, Any]) -> str:
     """What was found of a period, with what it was compared with and how sure that is, where the reason does not say so."""
     text = str(outcome.get("reason") or "")
-    more = []
+    more = [str(warning) for warning in outcome.get("warnings", ()) if "restated from " in warning]
     if outcome.get("baseline") is not None and outcome.get("baseline_label"):
         more.append(f"{outcome['baseline_label']} {outcome['baseline']}")
     if outcome.get("p") is not None:

@@ -163,6 +163,11 @@ class Rule(Model):
         "20%", description="Pace and forecast: not judged before this part of the period, or so long after its start (2w)."
     )
     recheck: SpanText = Field("2x", description="So far back, figures that have changed are judged anew.")
+    on_restate: Literal["note", "resend", "ignore"] = Field(
+        "resend",
+        description="What a figure that changed does to its alert: `note`: it is written down; `resend`: it is, and people are"
+        " told where the verdict is another one; `ignore`: nothing.",
+    )
     no_data: NoData = NoData()
     expire_after: SpanText = Field(
         "3x", description="A segment that is no longer reported for so long ends its alert as expired."

@@ -351,7 +351,7 @@ def test_late_alert_has_the_figures_of_the_bad_period_though_a_later_one_says_no
     world.evaluate(week(3).end + 5 * HOUR)
     (item,) = notices[0].items
     assert (notices[0].period_label, item.kind, item.value, item.since) == ("2026-W02", "fired", Decimal("0.24"), "2026-W02")
-    assert item.warnings == ("2026-W03: n = 3, below the rule's minimum of 20",)
+    assert item.warnings == ("restated from 30.0% to 24.0%", "2026-W03: n = 3, below the rule's minimum of 20")
 
 
 def test_restated_level_is_told_as_what_it_means(world: World) -> None:
