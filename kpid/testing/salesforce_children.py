@@ -148,10 +148,17 @@ CHILDREN: Mapping[str, SObject] = {
         {
             **COMMON, "CurrencyIsoCode": value("currency", "EUR"), "OrderId": lambda record, _: record.values["order"],
             "Product2Id": value("product_id"), "Quantity": lambda *_: Decimal(1), "UnitPrice": value("net_amount"),
-            "TotalPrice": value("net_amount"),
+            "TotalPrice": value("net_amount"), "Order.IsReductionOrder": value("is_reduction", False),
         },
         items_of,
         "OrderId",
+    ),
+    "SurveyQuestionResponse": SObject(
+        ("surveys",),
+        {
+            **COMMON, "NumberValue": value("score"), "QuestionId": value("question"), "InvitationId": value("send_id"),
+            "Invitation.ContactId": value("respondent_id"),
+        },
     ),
     "CaseHistory": SObject(("tickets",), {**_CHANGE, "CaseId": value("case")}, statuses_of, "CaseId"),
     "CaseComment": SObject(("comments",), {**_WRITTEN, "IsPublished": value("is_public", True)}, comments_of),

@@ -177,8 +177,23 @@ OBJECTS: Mapping[str, SObject] = {
         {
             **_OWNED, **_MONEY, "AccountId": value("account_id"), "OpportunityId": value("deal_id"), "Status": value("status"),
             "StatusCode": value("status_code", "Activated"), "TotalAmount": value("net_amount"),
-            "EffectiveDate": _created_day("ordered_at"),
+            "EffectiveDate": _created_day("ordered_at"), "IsReductionOrder": value("is_reduction", False),
+            "OriginalOrderId": value("order_id"),
         },
+    ),
+    "Contract": SObject(
+        (),
+        {
+            **_OWNED, **_MONEY,
+            **{name: value(name) for name in ("AccountId", "Name", "StartDate", "EndDate", "StatusCode", "Monthly__c")},
+        },
+    ),
+    "SurveyInvitation": SObject(
+        (),
+        {**COMMON, **{name: value(name) for name in ("SurveyId", "IsDefault", "ContactId", "LeadId", "InviteExpiryDateTime")}},
+    ),
+    "Feedback__c": SObject(
+        (), {**COMMON, **{name: value(name) for name in ("Stars__c", "Case__c", "Case__r.AccountId", "Given_On__c")}}
     ),
     "Campaign": SObject(
         ("campaigns",),

@@ -38,7 +38,7 @@ from kpid.plugin import (
 from kpid_salesforce.changes import OVERLAP, REACH, Changes
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.mapping import columns_of
-from kpid_salesforce.objects import CARRIED, HISTORY, KINDS, WHOLE, Kind
+from kpid_salesforce.objects import CARRIED, HISTORY, WHOLE, Kind
 from kpid_salesforce.rights import Rights
 from kpid_salesforce.settings import SalesforceSettings
 
@@ -69,9 +69,9 @@ class SalesforceConnector(Connector[SalesforceSettings]):
             changing("deals", history="full", carries=("deal_stage_history", "deal_field_history", "owner_history")),
             changing("activities", carries=("activity_links",)),
             changing("tickets", carries=("ticket_status_history", "ticket_comments")),
-            *(changing(entity) for entity in ("products", "deal_lines", "orders", "order_lines")),
+            *(changing(entity) for entity in ("products", "deal_lines", "orders", "order_lines", "refunds", "subscriptions")),
             changing("campaigns", carries=("campaign_costs",)),
-            changing("campaign_members"),
+            *(changing(entity) for entity in ("campaign_members", "survey_sends", "survey_responses")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -81,8 +81,9 @@ class SalesforceConnector(Connector[SalesforceSettings]):
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
-        own, kinds = self.settings.fields, {entity: [kind.name for kind in kinds] for entity, kinds in KINDS.items()}
-        return {name: columns_of(kinds[name], own.get(name, {})) for name in self.settings.entities if name in kinds}
+        own, changes = self.settings.fields, self._changes
+        mappers = {entity: [changes.mappers[kind.title] for kind in kinds] for entity, kinds in changes.kinds.items()}
+        return {name: columns_of(mappers[name], own.get(name, {})) for name in self.settings.entities if name in mappers}
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """See :meth:`kpid_salesforce.changes.Changes.pages`."""
@@ -95,7 +96,7 @@ class SalesforceConnector(Connector[SalesforceSettings]):
     def asks(self, entity: str) -> frozenset[str]:
         """The fields of the objects behind an entity, and of what hangs on them."""
         asked = self._changes.reading.asked
-        own = {name for kind in KINDS.get(entity, ()) for name in asked(kind)}
+        own = {name for kind in self._changes.kinds.get(entity, ()) for name in asked(kind)}
         carried = (kind for kind in CARRIED.get(entity, ()) if kind is not HISTORY)
         return frozenset(own | {f"{kind.name}.{name}" for kind in carried for name in asked(kind)})
 
@@ -109,11 +110,11 @@ class SalesforceConnector(Connector[SalesforceSettings]):
 
     def count(self, entity: str) -> int | None:
         """As the user sees them, like all that we read."""
-        return self._changes.count(entity) if entity in KINDS else None
+        return self._changes.count(entity) if entity not in WHOLE else None
 
     def since(self, entity: str, at: datetime) -> Cursor | None:
         """Of what is read by time of change."""
-        return cursor_since(at) if entity in KINDS else None
+        return cursor_since(at) if entity not in WHOLE else None
 
     def server_time(self) -> datetime | None:
         """Salesforce's clock, from the ``Date`` of a small answer."""
@@ -144,9 +145,9 @@ class SalesforceConnector(Connector[SalesforceSettings]):
     def _check(self, entity: str, rights: Rights, counts: dict[str, int]) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
-            for kind in KINDS.get(entity) or (WHOLE[entity],):
+            for kind in self._changes.kinds.get(entity, ()) if entity not in WHOLE else (WHOLE[entity],):
                 yield from self._check_fields(subject, kind)
-                if entity in KINDS:
+                if entity not in WHOLE:
                     counted = self._changes.reading.count(kind)
                     counts |= {} if kind.where or kind.archived else {kind.name: counted}
             yield from rights.beside(entity)

@@ -14,9 +14,10 @@ from kpid_salesforce.families import Families
 from kpid_salesforce.history import RECORD_TYPE
 from kpid_salesforce.mapping import MAPPERS
 from kpid_salesforce.metadata import Metadata
-from kpid_salesforce.objects import BACKFILLED, BY_NAME, HISTORY, KINDS, TOUCHING, Kind
+from kpid_salesforce.objects import BACKFILLED, HISTORY, KINDS, TOUCHING, Kind, without_reductions
 from kpid_salesforce.reading import Reading, whole_minute
 from kpid_salesforce.settings import SalesforceSettings
+from kpid_salesforce.surveys import survey_kinds, survey_mappers
 from kpid_salesforce.values import Place, Record, Row
 
 OVERLAP = timedelta(minutes=10)
@@ -40,6 +41,9 @@ class Changes:
         self._settings = settings
         self._context = context
         bulk = Bulk(api, context, timedelta(seconds=settings.bulk_timeout), settings.page_size)
+        self.kinds = kinds_of(settings)
+        self._by_title = {kind.title: kind for kinds in self.kinds.values() for kind in kinds}
+        self.mappers = {**MAPPERS, **survey_mappers(settings.surveys)}
         self.reading = Reading(api, _own_fields(settings), settings.page_size, bulk, settings.bulk_above)
         self._families = Families(api, self.reading, settings.page_size)
         self._carried = Carried(self.reading, self._families, context.source_id, settings.ticket_states)
@@ -55,8 +59,8 @@ class Changes:
             case "fx_rates":
                 yield self._metadata.rates(until)
             case _:
-                kinds = (*KINDS[entity], *BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ()))
-                course = Course([kind.name for kind in kinds], cursor, until, overlap=OVERLAP)
+                kinds = (*self.kinds[entity], *BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ()))
+                course = Course([kind.title for kind in kinds], cursor, until, overlap=OVERLAP)
                 yield from course.still()
                 for leg in course.legs():
                     yield from self._pages_of(entity, leg)
@@ -82,14 +86,14 @@ class Changes:
         """The records that these hang on, anew."""
         ids = list(dict.fromkeys(str(record[kind.of]) for record in records))
         found: dict[str, list[Row]] = {}
-        for owner in KINDS[entity]:
+        for owner in self.kinds[entity]:
             for owned in self.reading.by_id(owner, ids):
                 for name, rows in self._rows(entity, owner, owned).items():
                     found.setdefault(name, []).extend(rows)
         return found
 
     def _leg(self, entity: str, leg: Leg) -> Iterator[Page]:
-        kind = BY_NAME[leg.kind]
+        kind = self._by_title[leg.kind]
         for batch in self.reading.leg(kind, leg):
             cursor, through = leg.done() if batch.is_last else (leg.at(batch.place), None)
             rows = self._rows(entity, kind, batch.records, is_first=leg.start is None)
@@ -97,7 +101,7 @@ class Changes:
 
     def _rows(self, entity: str, kind: Kind, records: Sequence[Record], *, is_first: bool = False) -> dict[str, list[Row]]:
         """Rows with what they carry; of a first read some of that comes later, by itself."""
-        to_row, place = MAPPERS[kind.name], self._place(entity)
+        to_row, place = self.mappers[kind.title], self._place(entity)
         rows = [to_row(record, place) for record in records]
         found = {entity: rows}
         match entity:
@@ -130,25 +134,25 @@ class Changes:
 
     def ids(self, entity: str, cursor: Cursor | None) -> Iterator[IdPage]:
         """Every living record by id. Cursors are the object and the last id."""
-        kinds, place = KINDS[entity], dict(cursor or {})
-        first = next((number for number, kind in enumerate(kinds) if kind.name == place.get("kind")), 0)
+        kinds, place = self.kinds[entity], dict(cursor or {})
+        first = next((number for number, kind in enumerate(kinds) if kind.title == place.get("kind")), 0)
         for kind in kinds[first:]:
-            after = place.get("after") if kind.name == place.get("kind") else None
+            after = place.get("after") if kind.title == place.get("kind") else None
             for batch in self.reading.listed(kind, after):
                 told = [(str(record["Id"]), datetime.fromisoformat(record["SystemModstamp"])) for record in batch.records]
                 last = told[-1][0] if told else after
-                yield IdPage(told, {"kind": kind.name, "after": last})
+                yield IdPage(told, {"kind": kind.title, "after": last})
 
     def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
         """Living records by id, with what they carry."""
-        for kind in KINDS[entity]:
+        for kind in self.kinds[entity]:
             if mine := [native_id for native_id in ids if native_id.startswith(kind.prefix)]:
                 for records in self.reading.by_id(kind, mine):
                     yield Page(self._rows(entity, kind, records))
 
     def count(self, entity: str) -> int:
         """How many records live."""
-        return sum(self.reading.count(kind) for kind in KINDS[entity])
+        return sum(self.reading.count(kind) for kind in self.kinds[entity])
 
     # -- what has gone -------------------------------------------------------------------------------------------------------
 
@@ -160,7 +164,7 @@ class Changes:
         known = datetime.fromisoformat(cursor["since"]) if cursor else None
         start = whole_minute(max(until - REACH, known - OVERLAP) if known else until - REACH)
         end = max(whole_minute(until), start + MINUTE)
-        for kind in KINDS[entity]:
+        for kind in self.kinds[entity]:
             if kind.merges:
                 losers = self.reading.merged(kind, known - OVERLAP if known else None)
                 stones = [Tombstone(str(one["Id"]), _instant(one), "merged", str(one["MasterRecordId"])) for one in losers]
@@ -177,9 +181,15 @@ class Changes:
         return [Tombstone(native_id, at and datetime.fromisoformat(at)) for native_id, at in gone.items()]
 
 
+def kinds_of(settings: SalesforceSettings) -> Mapping[str, tuple[Kind, ...]]:
+    """Which objects fill which entity, as the configuration wants it."""
+    kinds = {**KINDS, **survey_kinds(settings.surveys)}
+    return without_reductions(kinds) if "refunds" in settings.entities else kinds
+
+
 def _own_fields(settings: SalesforceSettings) -> dict[str, tuple[str, ...]]:
     """What is asked of each object besides, by the configuration."""
-    own = {kind.name: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds}
+    own = {kind.title: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds}
     if settings.pipelines == "record_types":
         own |= {"Opportunity": (*own["Opportunity"], "RecordTypeId"), HISTORY.name: (RECORD_TYPE,)}
     return own

@@ -1,7 +1,8 @@
-"""Products, lines, orders and campaigns as canonical rows. Pure."""
+"""Products, lines, orders, contracts and campaigns as canonical rows. Pure."""
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +54,45 @@ def order_row(record: Record, place: Place) -> Row:
         "currency": record.get("CurrencyIsoCode") or place.currency,
         **custom(record, place, "orders"),
     }
+
+
+def refund_row(record: Record, place: Place) -> Row:
+    """A reduction of an order: its total is negative."""
+    total = _number(record.get("TotalAmount"))
+    return {
+        **core(record),
+        "order_id": record.get("OriginalOrderId"),
+        "account_id": record.get("AccountId"),
+        "refunded_at": midnight(record.get("EffectiveDate"), place.zone),
+        "amount": None if total is None else abs(total),
+        "currency": record.get("CurrencyIsoCode") or place.currency,
+        **custom(record, place, "refunds"),
+    }
+
+
+def contract_row(record: Record, place: Place) -> Row:
+    """A contract that is or was in force. What it brings a month, or by another `interval`, only own fields say."""
+    is_over = record.get("StatusCode") in {"Terminated", "Expired"}
+    return {
+        **core(record),
+        "account_id": record.get("AccountId"),
+        "owner_id": record.get("OwnerId"),
+        "plan": record.get("Name"),
+        "started_at": midnight(record.get("StartDate"), place.zone),
+        "ended_at": midnight(_day_after(record.get("EndDate")), place.zone),
+        "status": "ended" if is_over else "active",
+        "interval": "month",
+        "currency": record.get("CurrencyIsoCode") or place.currency,
+        **custom(record, place, "subscriptions"),
+    }
+
+
+def _day_after(day: Any) -> Any:
+    """The last day of a contract is a whole one; what is no day stays as it is."""
+    try:
+        return (date.fromisoformat(day) + timedelta(days=1)).isoformat() if isinstance(day, str) else day
+    except ValueError:
+        return day
 
 
 def order_line_row(record: Record, place: Place) -> Row:

@@ -14,11 +14,13 @@ from kpid_salesforce.activity_rows import event_row, task_row
 from kpid_salesforce.case_rows import case_row
 from kpid_salesforce.commerce_rows import (
     campaign_row,
+    contract_row,
     deal_line_row,
     member_row,
     order_line_row,
     order_row,
     product_row,
+    refund_row,
 )
 from kpid_salesforce.values import Place, Record, Row, core, custom, midnight, pipeline_of, share, stage_in
 
@@ -156,13 +158,15 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "OpportunityLineItem": deal_line_row,
     "Order": order_row,
     "OrderItem": order_line_row,
+    "reductions": refund_row,
+    "Contract": contract_row,
     "Campaign": campaign_row,
     "CampaignMember": member_row,
 }
 """How a record of each object becomes a row."""
 
 
-def columns_of(kinds: Iterable[str], fields: Mapping[str, str]) -> frozenset[str]:
-    """The canonical columns that records of some objects fill, as far as Salesforce has a value."""
+def columns_of(mappers: Iterable[Callable[[Record, Place], Row]], fields: Mapping[str, str]) -> frozenset[str]:
+    """The canonical columns that some mappers fill, as far as Salesforce has a value."""
     place = Place(ZoneInfo("UTC"), fields=fields)
-    return frozenset(name for kind in kinds for name in MAPPERS[kind]({"Id": "0"}, place))
+    return frozenset(name for to_row in mappers for name in to_row({"Id": "0"}, place))

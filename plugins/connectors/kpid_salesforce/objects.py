@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CORE = ("Id", "CreatedDate", "SystemModstamp")
 CURRENCY = frozenset({"CurrencyIsoCode"})
@@ -24,6 +24,7 @@ class Kind:
         essential: without these fields its records mean nothing.
         optional: these fields may be absent without a word: editions and features bring them.
         of: the field that names the record which its records hang on; empty if they stand for themselves.
+        key: its name in cursors, if several kinds are of one object.
     """
 
     name: str
@@ -35,6 +36,12 @@ class Kind:
     essential: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     of: str = ""
+    key: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name in cursors: what it is told apart by."""
+        return self.key or self.name
 
     def asked(self, own: Iterable[str] = ()) -> list[str]:
         """All fields to ask for, with the company's ``own``."""
@@ -174,6 +181,24 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             optional=CURRENCY | {"OpportunityId"},
         ),
     ),
+    "refunds": (
+        Kind(
+            "Order",
+            ("AccountId", "OriginalOrderId", "EffectiveDate", "TotalAmount", "CurrencyIsoCode"),
+            where={"StatusCode": "StatusCode != 'Draft'", "IsReductionOrder": "IsReductionOrder = true"},
+            essential=frozenset({"IsReductionOrder"}),
+            optional=CURRENCY,
+            key="reductions",
+        ),
+    ),
+    "subscriptions": (
+        Kind(
+            "Contract",
+            ("AccountId", "OwnerId", "Name", "StartDate", "EndDate", "StatusCode", "CurrencyIsoCode"),
+            where={"StatusCode": "StatusCode IN ('Activated','Terminated','Expired')"},
+            optional=CURRENCY,
+        ),
+    ),
     "order_lines": (
         Kind(
             "OrderItem",
@@ -199,4 +224,18 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
         ),
     ),
 }  # fmt: skip
-BY_NAME: Mapping[str, Kind] = {kind.name: kind for kinds in KINDS.values() for kind in kinds}
+OBJECTS = frozenset(kind.name for kinds in KINDS.values() for kind in kinds)
+"""The names of all of them."""
+_NO_REDUCTIONS: Mapping[str, Mapping[str, str]] = {
+    "orders": {"IsReductionOrder": "IsReductionOrder = false"},
+    "order_lines": {"OrderId": "Order.IsReductionOrder = false"},
+}
+
+
+def without_reductions(kinds: Mapping[str, tuple[Kind, ...]]) -> dict[str, tuple[Kind, ...]]:
+    """The same, where reductions of orders are told as refunds: they are no orders then."""
+    changed = {
+        entity: tuple(replace(kind, where={**(kind.where or {}), **_NO_REDUCTIONS[entity]}) for kind in kinds[entity])
+        for entity in _NO_REDUCTIONS
+    }
+    return {**kinds, **changed}

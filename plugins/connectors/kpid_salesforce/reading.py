@@ -15,8 +15,8 @@ from kpid.plugin import Leg, SchemaError
 from kpid_salesforce.bulk import Bulk, NoBulkError
 from kpid_salesforce.endpoints import Endpoints
 from kpid_salesforce.faults import AskAgainError
-from kpid_salesforce.objects import BY_NAME, Kind
-from kpid_salesforce.soql import CHUNK, among, literal, quoted, soql
+from kpid_salesforce.objects import OBJECTS, Kind
+from kpid_salesforce.soql import CHUNK, among, literal, quoted, soql, stem
 from kpid_salesforce.values import Record
 
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ class Reading:
 
     def asked(self, kind: Kind) -> list[str]:
         """The fields that we want of an object."""
-        return kind.asked(self._own.get(kind.name, ()))
+        return kind.asked(self._own.get(kind.title, ()))
 
     def known(self, kind: Kind) -> list[str]:
         """Those of them that are there.
@@ -73,14 +73,14 @@ class Reading:
             raise SchemaError(
                 f"{kind.name} has no field {', '.join(sorted(lacking))} that the user may see",
                 where=self._api.http.name,
-                hint="Give the user's permission set read access to it: without it no deal can be called won or lost",
+                hint="Give the user's permission set read access to it: without it these records mean nothing",
             )
-        return [name for name in self.asked(kind) if _stem(name) in fields and self._leads_somewhere(name)]
+        return [name for name in self.asked(kind) if stem(name) in fields and self._leads_somewhere(name)]
 
     def _leads_somewhere(self, name: str) -> bool:
         """Of a path through an object that we read, whether that has the field; a query with one that is absent is refused."""
         relation, is_path, rest = name.partition(".")
-        return not is_path or relation not in BY_NAME or "." in rest or rest in self._api.fields(relation)
+        return not is_path or relation not in OBJECTS or "." in rest or rest in self._api.fields(relation)
 
     def is_there(self, kind: Kind) -> bool:
         """Whether we may read an object that not every organisation has."""
@@ -208,12 +208,6 @@ class Reading:
     def all(self, text: str) -> list[Record]:
         """All that a query finds."""
         return self._api.query(text).records
-
-
-def _stem(name: str) -> str:
-    """The field that a path begins with: of ``UserRole.Name`` it is ``UserRoleId``."""
-    relation, is_path, _ = name.partition(".")
-    return f"{relation}Id" if is_path else name
 
 
 def _behind(leg: Leg, records: Sequence[Record], place: Any) -> Any:

@@ -8,10 +8,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from kpid.plugin import ApiSettings, Secret
+from kpid_salesforce.surveys import Survey
 
 Entity = Literal[
     "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
-    "order_lines", "campaigns", "campaign_members", "fx_rates",
+    "order_lines", "refunds", "subscriptions", "campaigns", "campaign_members", "survey_sends", "survey_responses", "fx_rates",
 ]  # fmt: skip
 State = Literal["open", "won", "lost"]
 TicketState = Literal["new", "open", "pending", "on_hold", "solved"]
@@ -30,7 +31,7 @@ class SalesforceSettings(ApiSettings):
 
     with_fields = (
         "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders", "order_lines",
-        "campaigns", "campaign_members",
+        "refunds", "subscriptions", "campaigns", "campaign_members",
     )  # fmt: skip
 
     base_url: str = Field(description="The organisation's own address: https://acme.my.salesforce.com.")
@@ -62,6 +63,9 @@ class SalesforceSettings(ApiSettings):
     order_states: Mapping[str, OrderState] = Field(
         default_factory=dict, description="What an order's status means: `Paid: paid`; the others are placed or cancelled."
     )
+    surveys: Mapping[str, Survey] = Field(
+        default_factory=dict, description="Questions of surveys, by a name of yours, for `survey_responses` and `survey_sends`."
+    )
     page_size: int = Field(2000, ge=1, le=2000, description="Records per query, and per answer of Bulk.")
     bulk_above: int = Field(2000, ge=0, description="First reads of more records than these are made by Bulk API 2.0.")
     bulk_timeout: float = Field(3600, gt=0, description="Seconds that a job of Bulk may take; then queries are used.")
@@ -71,4 +75,8 @@ class SalesforceSettings(ApiSettings):
     def _complete(self) -> Self:
         if lacking := [name for name in NEEDS[self.auth] if not getattr(self, name)]:
             raise ValueError(f"`auth: {self.auth}` needs {' and '.join(lacking)}")
+        if {"survey_responses", "survey_sends"} & set(self.entities) and not self.surveys:
+            raise ValueError("`surveys` says which question is what: without it there are no survey_responses and survey_sends")
+        if lacking := [name for name, survey in self.surveys.items() if "score" not in survey.columns]:
+            raise ValueError(f"surveys {', '.join(lacking)}: `fields` must say where the `score` is")
         return self

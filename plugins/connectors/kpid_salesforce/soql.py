@@ -38,3 +38,11 @@ def quoted(text: str) -> str:
 def among(field: str, values: Iterable[str]) -> str:
     """A condition that names the values that will do."""
     return f"{field} IN ({','.join(quoted(value) for value in values)})"
+
+
+def stem(name: str) -> str:
+    """The field that a path begins with: of ``UserRole.Name`` it is ``UserRoleId``, of ``Plan__r.Name`` it is ``Plan__c``."""
+    relation, is_path, _ = name.partition(".")
+    if not is_path:
+        return name
+    return f"{relation.removesuffix('__r')}__c" if relation.endswith("__r") else f"{relation}Id"
