@@ -19,7 +19,8 @@ BERLIN = Place(ZoneInfo("Europe/Berlin"), "EUR")
 TABLES = {
     "Account": "accounts", "Contact": "contacts", "Lead": "leads", "Opportunity": "deals", "Task": "activities",
     "Event": "activities", "Case": "tickets", "Product2": "products", "OpportunityLineItem": "deal_lines", "Order": "orders",
-    "OrderItem": "order_lines", "reductions": "refunds", "Contract": "subscriptions", "Campaign": "campaigns", "CampaignMember": "campaign_members",
+    "OrderItem": "order_lines", "reductions": "refunds", "Contract": "subscriptions",
+    "Campaign": "campaigns", "CampaignMember": "campaign_members",
 }  # fmt: skip
 
 
