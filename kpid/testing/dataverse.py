@@ -13,24 +13,22 @@ from kpid.clock import Clock
 from kpid.testing.api import Answer, Request
 from kpid.testing.crm import Crm, Record
 from kpid.testing.dataverse_batch import answered, asked
+from kpid.testing.dataverse_login import Proofs
 from kpid.testing.dataverse_query import RefusedError, page_size, query_of, refusal, wanted_ids, window_of
-from kpid.testing.dataverse_shapes import BASE, CURRENCIES, Currencies, attribute, rendered, sales_stages, stamp, vendor_id
-from kpid.testing.dataverse_tables import TABLES, TableOf, closings
+from kpid.testing.dataverse_shapes import Currencies, attribute, rendered, sales_stages, vendor_id
+from kpid.testing.dataverse_side import SIDE, side_rows
+from kpid.testing.dataverse_tables import TABLES, TableOf
 from kpid.testing.vendor import Limit, Tokens, VendorApi, shown
 
 ROOT = "/api/data/v9.2"
 TENANT = "0e5a7a00-0000-4000-8000-00000000feed"
 CLIENT_SECRET = "client-secret-fake-d365"  # noqa: S105  opens nothing
 TEAM = "7ea30000-0000-4000-8000-000000000001"
-_DEFINITION = rf"{ROOT}/EntityDefinitions\(LogicalName='(?P<name>[a-z]+)'\)"
+_DEFINITION = rf"{ROOT}/EntityDefinitions\(LogicalName='(?P<name>[a-z_]+)'\)"
 _CHOICE = _DEFINITION + r"/Attributes\(LogicalName='salesstage'\)/Microsoft\.Dynamics\.CRM\.PicklistAttributeMetadata"
-_SET = rf"{ROOT}/(?P<set>[A-Za-z]+)(\((?P<key>[^)]*)\))?"
+_SET = rf"{ROOT}/(?P<set>[A-Za-z_]+)(\((?P<key>[^)]*)\))?"
 _COOKIE = r'<cookie pagenumber="(\d+)" pagingcookie="([^"]*)" istracking="False" />'
 _LIMITS = {"requests": "0x80072322", "time": "0x80072321", "concurrent": "0x80072326"}
-_CLOSES = {
-    "opportunitycloses": ("activityid", "_opportunityid_value", "deals"),
-    "incidentresolutions": ("activityid", "_incidentid_value", "tickets"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,7 @@ class FakeDataverse(VendorApi):
         teams: names of teams by id.
         currencies: with their rates.
         own: the company's own columns: by kind and column, values by id.
+        proofs: takes claims that are signed with the key of a certificate; None of them without one.
     """
 
     def __init__(
@@ -89,6 +88,7 @@ class FakeDataverse(VendorApi):
         self.teams = {TEAM: "Vertrieb Nord"}
         self.currencies = Currencies(self._true_clock.now() - timedelta(days=900))
         self.own: dict[str, dict[str, dict[str, Any]]] = {}
+        self.proofs = Proofs(lambda: f"{self.url}/{TENANT}/oauth2/v2.0/token", self._true_clock)
         self._tokens: list[_Token] = []
         self._reads: list[_Read] = []
         self.route("POST", f"/{TENANT}/oauth2/v2.0/token", self._token)
@@ -124,7 +124,8 @@ class FakeDataverse(VendorApi):
 
     def _token(self, request: Request) -> Answer:
         form = request.form()
-        token = self.tokens.exchange() if self.tokens and form.get("client_secret") == CLIENT_SECRET else None
+        is_known = form.get("client_secret") == CLIENT_SECRET or self.proofs.accepts(form)
+        token = self.tokens.exchange() if self.tokens and is_known else None
         if token is None or not form.get("scope", "").endswith("/.default"):
             told = "AADSTS7000215: Invalid client secret provided."
             return Answer(401, {"error": "invalid_client", "error_description": told, "error_codes": [7000215]})
@@ -166,31 +167,15 @@ class FakeDataverse(VendorApi):
         try:
             if name in self.absent:
                 raise refusal(404, "0x8006088a", f"Resource not found for the segment '{name}'.")
-            if name in _CLOSES:
-                return self._closings(name, request)
             if name == Currencies.set:
                 return Answer(200, {"value": self.currencies.rows(*window_of(request.arg("$filter")))})
-            if name == "organizations":
-                base = next(key for key, (iso, _) in CURRENCIES.items() if iso == BASE)
-                return Answer(200, {"value": [{"_basecurrencyid_value": base}]})
-            if name == "teams":
-                return Answer(200, {"value": [{"teamid": key, "name": team} for key, team in self.teams.items()]})
+            if name in SIDE:
+                return Answer(200, {"value": side_rows(name, request, self.crm, self.teams)})
             if name not in TABLES:
                 raise refusal(404, "0x8006088a", f"Resource not found for the segment '{name}'.")
             return Answer(200, self._table(TABLES[name], request))
         except RefusedError as refused:
             return refused.answer
-
-    def _closings(self, name: str, request: Request) -> Answer:
-        key, reference, kind = _CLOSES[name]
-        wanted = wanted_ids(request.arg("$filter"), reference) or ()
-        rows = [
-            {key: f"{found}-{number}", reference: found, "actualend": stamp(at)}
-            for found in wanted
-            if (record := self.crm.kinds[kind].get(found)) is not None
-            for number, at in enumerate(closings(kind, record))
-        ]
-        return Answer(200, {"value": rows})
 
     # -- tables --------------------------------------------------------------------------------------------------------------
 

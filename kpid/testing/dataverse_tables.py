@@ -10,7 +10,9 @@ from typing import Any
 
 from kpid.testing.crm import Crm, Record
 from kpid.testing.dataverse_shapes import CURRENCIES, ZONE, Lookup, Option, stamp
+from kpid.testing.dataverse_side import KPI
 
+_FORECASTS = {"pipeline": 100000001, "best_case": 100000002, "commit": 100000003, "omitted": 100000004}
 _STATES = {"open": (0, "Offen"), "won": (1, "Gewonnen"), "lost": (2, "Verloren")}
 
 
@@ -118,6 +120,7 @@ def _deal(record: Record, crm: Crm) -> dict[str, Any]:
         "salesstage": Option(1, "Entwickeln"),
         "statecode": Option(code, label),
         "statuscode": Option(4, "Preis") if state == "lost" else Option(1, "In Bearbeitung"),
+        "msdyn_forecastcategory": Option(_FORECASTS.get(values.get("forecast_category", "pipeline")), "Pipeline"),
     }
 
 
@@ -192,6 +195,8 @@ def _ticket(record: Record, crm: Crm) -> dict[str, Any]:
         "caseorigincode": Option(2, "E-Mail"),
         "casetypecode": Option(1, "Frage"),
         "statecode": Option(1, "Gelöst") if values.get("status") == "closed" else Option(0, "Aktiv"),
+        "customersatisfactioncode": Option(values.get("satisfaction")),
+        "_firstresponsebykpiid_value": Lookup(f"{KPI}{record.id}" if values.get("first_reply_at") else None, "slakpiinstance"),
     }
 
 
@@ -205,21 +210,37 @@ def _product(record: Record, crm: Crm) -> dict[str, Any]:
     }
 
 
-def _line(record: Record, crm: Crm) -> dict[str, Any]:
+def _item(record: Record, amount: Any, price: Any) -> dict[str, Any]:
     values, tax = record.values, Decimal("1.90")
     return {
-        "_opportunityid_value": Lookup(values.get("deal_id"), "opportunity"),
         "_productid_value": Lookup(values.get("product_id"), "product"),
         "quantity": values.get("quantity"),
-        "priceperunit": values.get("unit_price"),
+        "priceperunit": price,
         "manualdiscountamount": None,
         "tax": tax,
-        "extendedamount": values["amount"] + tax if values.get("amount") is not None else None,
+        "extendedamount": amount + tax if amount is not None else None,
         "_transactioncurrencyid_value": Lookup(_currency(values.get("currency")), "transactioncurrency"),
     }
 
 
-def _order(record: Record, crm: Crm) -> dict[str, Any]:
+def _line(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    deal = Lookup(values.get("deal_id"), "opportunity")
+    return {"_opportunityid_value": deal, **_item(record, values.get("amount"), values.get("unit_price"))}
+
+
+def _order_line(record: Record, crm: Crm) -> dict[str, Any]:
+    """The one line of an order: it has the order's id, and goes with it."""
+    net = record.values.get("net_amount")
+    return {"_salesorderid_value": Lookup(record.id, "salesorder"), **_item(record, net, net), "quantity": Decimal(1)}
+
+
+def _invoice_line(record: Record, crm: Crm) -> dict[str, Any]:
+    net = record.values.get("net_amount")
+    return {"_invoiceid_value": Lookup(record.id, "invoice"), **_item(record, net, net), "quantity": Decimal(1)}
+
+
+def _paper(record: Record, states: Mapping[str, int], usual: int) -> dict[str, Any]:
     values = record.values
     return {
         "_customerid_value": Lookup(values.get("account_id"), "account"),
@@ -227,8 +248,50 @@ def _order(record: Record, crm: Crm) -> dict[str, Any]:
         "_ownerid_value": _owner(record),
         "totalamountlessfreight": values.get("net_amount"),
         "totaltax": Decimal("0.00"),
-        "statecode": Option(2 if values.get("status") == "cancelled" else 1),
+        "statecode": Option(states.get(str(values.get("status")), usual)),
         "_transactioncurrencyid_value": Lookup(_currency(values.get("currency")), "transactioncurrency"),
+    }
+
+
+def _order(record: Record, crm: Crm) -> dict[str, Any]:
+    return _paper(record, {"cancelled": 2, "paid": 4}, 1)
+
+
+def _invoice(record: Record, crm: Crm) -> dict[str, Any]:
+    """The orders of the neutral CRM, billed."""
+    return _paper(record, {"cancelled": 3, "paid": 2}, 0)
+
+
+def _response(record: Record, crm: Crm) -> dict[str, Any]:
+    return {
+        "_regardingobjectid_value": Lookup(record.values.get("campaign_id"), "campaign"),
+        "receivedon": stamp(record.created),
+        "emailaddress": "somebody@example.com",
+        "statecode": Option(0, "Offen"),
+    }
+
+
+def _answer(record: Record, crm: Crm) -> dict[str, Any]:
+    values = record.values
+    return {
+        "_regardingobjectid_value": Lookup(values.get("respondent_id"), "contact"),
+        "_msfp_surveyid_value": Lookup("5a7e0000-0000-4000-8000-000000000001", "msfp_survey"),
+        "_msfp_surveyinviteid_value": Lookup(record.id, "msfp_surveyinvite"),
+        "msfp_submitdate": stamp(values.get("submitted_at")),
+        "msfp_respondentemailaddress": "somebody@example.com",
+        "msfp_npsscore": values.get("score"),
+    }
+
+
+def _invitation(record: Record, crm: Crm) -> dict[str, Any]:
+    """Each answer was asked for, with its own id."""
+    values = record.values
+    return {
+        "_regardingobjectid_value": Lookup(values.get("respondent_id"), "contact"),
+        "_msfp_surveyid_value": Lookup("5a7e0000-0000-4000-8000-000000000001", "msfp_survey"),
+        "msfp_inviteemailaddress": "somebody@example.com",
+        "msfp_invitesentdate": record.created.astimezone(ZONE).date(),
+        "msfp_invitebouncecategory": Option(None),
     }
 
 
@@ -265,17 +328,14 @@ TABLES = {
         TableOf("product", "products", "productid", "products", _product),
         TableOf("opportunityproduct", "opportunityproducts", "opportunityproductid", "lines", _line),
         TableOf("salesorder", "salesorders", "salesorderid", "orders", _order),
+        TableOf("salesorderdetail", "salesorderdetails", "salesorderdetailid", "orders", _order_line),
+        TableOf("invoice", "invoices", "invoiceid", "orders", _invoice),
+        TableOf("invoicedetail", "invoicedetails", "invoicedetailid", "orders", _invoice_line),
+        TableOf("campaignresponse", "campaignresponses", "activityid", "members", _response),
+        TableOf("msfp_surveyinvite", "msfp_surveyinvites", "activityid", "surveys", _invitation),
+        TableOf("msfp_surveyresponse", "msfp_surveyresponses", "activityid", "surveys", _answer),
         TableOf("campaign", "campaigns", "campaignid", "campaigns", _campaign),
         TableOf("incident", "incidents", "incidentid", "tickets", _ticket, merges=True),
     )
 }
 """Tables with records of the neutral CRM, by the name of their set."""
-
-
-def closings(kind: str, record: Record) -> list[datetime]:
-    """The instants at which a deal or ticket was closed, of which the last one holds."""
-    now = record.values.get("closed_at")
-    if now is None:
-        return []
-    earlier = {value for name, value, _ in record.log if name == "closed_at" and value is not None and value < now}
-    return [*sorted(earlier), now]

@@ -40,7 +40,10 @@ class DynamicsBench(CrmBench):
         "products": (("products",), ("name", "code", "is_active")),
         "deal_lines": (("lines",), ("deal_id", "product_id", "quantity", "unit_price", "amount", "currency")),
         "orders": (("orders",), ("account_id", "deal_id", "net_amount", "status", "ordered_at", "currency")),
+        "order_lines": (("orders",), ("net_amount", "currency")),
         "campaigns": (("campaigns",), ("name", "updated_at")),
+        "campaign_members": (("members",), ("campaign_id", "person_id")),
+        "survey_sends": (("surveys",), ("kind", "respondent_id")),
         "campaign_costs": (("campaigns",), ("amount", "currency")),
         "tickets": (("tickets",), ("subject", "account_id", "closed_at", "updated_at")),
     }
@@ -54,7 +57,7 @@ class DynamicsBench(CrmBench):
     def __init__(self) -> None:
         clock = FakeClock()
         super().__init__(FakeDataverse(clock=clock), clock)
-        self.entities = tuple(self.compared)
+        self.entities = (*self.compared, "survey_responses")
         self.more: dict[str, Any] = {}
         """Further options of every connector."""
 
@@ -78,6 +81,8 @@ class DynamicsBench(CrmBench):
         is_open = record.kind == "deals" and record.values.get("state") == "open"  # some open deals hold an old closing
         if (record.kind, column) == ("campaigns", "amount"):
             return record.values.get("cost")
+        if column in {"person_id", "respondent_id"}:
+            return record.values.get(column) or "somebody@example.com"
         return None if column == "closed_at" and is_open else super().column(record, column)
 
     def lose_scope(self, entity: str) -> None:
@@ -96,15 +101,32 @@ class DynamicsBench(CrmBench):
         return self.connector(fields={"deals": {"region": "new_regoin"}})
 
     def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        return {entity: truth for entity, truth in super().truths().items() if entity in self.entities}
+        told = {**super().truths(), "survey_responses": self._answers()}
+        return {entity: truth for entity, truth in told.items() if entity in self.entities}
+
+    def _answers(self) -> dict[str, dict[str, Any]]:
+        """Answers in Customer Voice, and the satisfaction noted on cases."""
+        voice = {
+            record.id: {"kind": "nps", "score": record.values["score"], "respondent_id": self.column(record, "respondent_id")}
+            for record in self.crm.living("surveys").values()
+        }
+        cases = {
+            f"case-{record.id}": {"kind": "csat", "score": record.values["satisfaction"], "ticket_id": record.id}
+            for record in self.crm.living("tickets").values()
+            if record.values.get("satisfaction") is not None
+        }
+        return {**voice, **cases}
 
     def prepare(self, folder: Path, chance: random.Random) -> None:
         """Some of the entities, on tables some of which are not tracked."""
         super().prepare(folder, chance)
-        self.entities = tuple(dict.fromkeys(["accounts", *chance.sample([*self.compared, "deals"], 2)]))
+        self.entities = tuple(dict.fromkeys(["accounts", *chance.sample([*self.compared, "survey_responses", "deals"], 2)]))
         self.api.token_at_end = chance.random() < 0.5
         self.api.deleted_as_url = chance.random() < 0.5
 
     def disturb(self, chance: random.Random) -> None:
         """One thing that people do; nothing vanishes without a word, for that is only found by comparing ids."""
         Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self.lived_in).do_something()
+        tickets = sorted(self.crm.living("tickets"))
+        if tickets and chance.random() < 0.1:
+            self.crm.edit("tickets", chance.choice(tickets), satisfaction=chance.choice([None, 1, 5]))

@@ -1,14 +1,22 @@
-"""Dynamics 365, by the Dataverse Web API 9.2: opportunities, accounts, contacts, leads, activities, cases, orders.
+"""Dynamics 365, by the Dataverse Web API 9.2: opportunities, accounts, contacts, leads, activities, cases, orders, surveys.
 
-Needs an app registration in Entra ID with a client secret, and in the environment an *application user* of it whose security role
-has Read for the whole organisation on the tables in use. Tables with change tracking are read by delta links: new, changed
-and deleted rows come alike; a link is good for seven days, after which all rows are read again and ids are compared. Tables
-without tracking, or of which the user sees only a part, are read by ``modifiedon``: there, deletions are found by comparing ids.
-A row that was merged into another stays as an inactive one that names the winner. A first read asks for pages of 5,000 rows;
-links are sent back as they came, with the same ``Prefer``. Limits: 6,000 requests and 20 minutes of work in five minutes.
+Needs an app registration in Entra ID with a client secret or a certificate, and in the environment an *application user* of it
+whose security role has Read for the whole organisation on the tables in use. Tables with change tracking are read by delta links:
+new, changed and deleted rows come alike; a link is good for seven days, after which all rows are read again and ids are compared.
+Tables without tracking, or of which the user sees only a part, are read by ``modifiedon``: there, deletions are found by
+comparing ids. To go back to an instant takes a new link, which takes reading the table; what changed before is not stored again,
+and what was deleted since the old link is found by comparing ids. A row that was merged into another stays as an inactive one
+that names the winner. A first read asks for pages of 5,000 rows; links are sent back as they came, with the same ``Prefer``.
+Limits: 6,000 requests and 20 minutes of work in five minutes.
 
 Dataverse keeps no history of stages: kpid observes it. A won or lost deal is in the stage ``won`` or ``lost``; it was closed when
-the newest of its ``opportunitycloses`` says. A lead's qualification is dated by its deal.
+the newest of its ``opportunitycloses`` says. A lead's qualification is dated by its deal, a case's first reply by its service
+level (``slakpiinstances``). Of campaigns only who responded is told (``campaignresponses``, the person by ``activityparties``),
+not who was shown them. Survey answers are those of Customer Voice (``msfp_surveyresponses``; which column is the score can be
+set, for satisfaction metrics are a text of its own making), and the satisfaction 1 to 5 that is noted on cases, dated by the
+case's closing. Not sure, since no document says: which states of orders mean paid (``order_states``); with
+which status an expired link is refused (400, 404, 410 and 412 are taken for it); whether a link stands for the beginning or the
+end of a first read (both are provided for).
 """
 
 from __future__ import annotations
@@ -35,7 +43,7 @@ from kpid_dynamics365.changes import Changes
 from kpid_dynamics365.endpoints import Endpoints
 from kpid_dynamics365.mapping import columns_of
 from kpid_dynamics365.settings import DynamicsSettings
-from kpid_dynamics365.tables import KINDS, TIMES, USERS, Kind
+from kpid_dynamics365.tables import TIMES, USERS, VOICE, Kind
 from kpid_dynamics365.tracking import OVERLAP
 
 __all__ = ["DynamicsConnector", "DynamicsSettings", "kpid_connectors"]
@@ -67,7 +75,8 @@ class DynamicsConnector(Connector[DynamicsSettings]):
             *(changing(entity) for entity in ("accounts", "contacts", "leads")),
             changing("deals", history="since_sync", counted=True),
             *(changing(entity) for entity in ("products", "deal_lines", "activities", "tickets")),
-            *(changing(entity) for entity in ("orders", "campaigns", "campaign_costs")),
+            *(changing(entity) for entity in ("orders", "order_lines", "campaigns", "campaign_costs", "campaign_members")),
+            *(changing(entity) for entity in ("survey_sends", "survey_responses")),
             EntityReads("fx_rates", overlap=OVERLAP),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
@@ -81,8 +90,8 @@ class DynamicsConnector(Connector[DynamicsSettings]):
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
-        own = self.settings.fields
-        return {name: columns_of(name, KINDS[name], own.get(name, {})) for name in self.settings.entities if name in KINDS}
+        kinds = {name: self.settings.kinds(name) for name in self.settings.entities}
+        return {name: columns_of(name, tables, self.settings.fields.get(name, {})) for name, tables in kinds.items() if tables}
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """See :meth:`kpid_dynamics365.changes.Changes.pages`."""
@@ -90,8 +99,8 @@ class DynamicsConnector(Connector[DynamicsSettings]):
 
     def asks(self, entity: str) -> frozenset[str]:
         """The columns by name."""
-        own = self.settings.fields.get(entity, {}).values()
-        return frozenset((*TIMES, *(name for kind in KINDS[entity] for name in kind.columns), *own) if entity in KINDS else ())
+        kinds, own = self.settings.kinds(entity), self.settings.fields.get(entity, {}).values()
+        return frozenset((*TIMES, *(name for kind in kinds for name in (*kind.columns, *kind.perhaps)), *own) if kinds else ())
 
     def ids(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[IdPage]:
         """See :meth:`kpid_dynamics365.changes.Changes.ids`."""
@@ -103,7 +112,12 @@ class DynamicsConnector(Connector[DynamicsSettings]):
 
     def count(self, entity: str) -> int | None:
         """Up to 5,000, of tables whose rows cannot be merged."""
-        return self._api.count(KINDS[entity][0]) if entity == "deals" else None
+        return self._api.count(self.settings.kinds(entity)[0]) if entity == "deals" else None
+
+    def since(self, entity: str, at: datetime) -> Cursor | None:
+        """See :mod:`kpid_dynamics365.tracking`."""
+        kinds = self.settings.kinds(entity)
+        return {"kinds": {kind.logical: {"again": at.isoformat()} for kind in kinds}} if kinds else None
 
     def server_time(self) -> datetime | None:
         """The service's clock, from the ``Date`` of the answer about the metadata."""
@@ -117,7 +131,7 @@ class DynamicsConnector(Connector[DynamicsSettings]):
         entity = reads.entity
         subject = f"{self.context.source_id}: {entity}"
         try:
-            for kind in KINDS.get(entity, (USERS,) if entity == "users" else ()):
+            for kind in self.settings.kinds(entity) or ((USERS,) if entity == "users" else ()):
                 found = self._api.found(kind)
                 next(self._api.read(self._api.address(kind, (kind.key,), top="1")))
                 yield from self._check_columns(subject, entity, kind)
@@ -129,13 +143,16 @@ class DynamicsConnector(Connector[DynamicsSettings]):
                 self._changes.stages()
             if entity == "deals":
                 self._changes.check_stages()
+            for text, error in self._changes.beside.readable(entity):
+                yield Finding(subject, False, text, error.hint or "", warning=True)
         except ConnectorError as error:
             yield Finding(subject, False, error.what, error.hint or "")
         else:
             yield Finding(subject, True, "can be read")
 
     def _check_columns(self, subject: str, entity: str, kind: Kind) -> Iterator[Finding]:
-        own = set(self.settings.fields.get(entity, {}).values()) & set(self._api.found(kind).absent)
+        chosen = {self.settings.survey_score, self.settings.survey_submitted} if kind.logical == VOICE else set()
+        own = {*self.settings.fields.get(entity, {}).values(), *chosen} & set(self._api.found(kind).absent)
         if own:
             known = self._api.attributes(kind)
             near = [match for name in sorted(own) for match in difflib.get_close_matches(name, known, 1)]
@@ -153,7 +170,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             DynamicsConnector,
-            "Dynamics 365 (Dataverse): opportunities, accounts, contacts, leads, activities, cases",
+            "Dynamics 365 (Dataverse): opportunities, accounts, contacts, leads, activities, cases, orders, campaigns, surveys",
             example={
                 "base_url": "https://example.api.crm4.dynamics.com",
                 "tenant": "example.onmicrosoft.com",

@@ -6,19 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kpid.plugin import Cursor, IdPage, Page, SchemaError, SourceContext, dig
+from kpid.plugin import Cursor, IdPage, Page, SchemaError, SourceContext, Tombstone, dig
+from kpid_dynamics365.beside import Beside
 from kpid_dynamics365.endpoints import ROOT, Endpoints
 from kpid_dynamics365.mapping import PIPELINE, closed_stages, mapper_of, stage_row, team_row, user_row
 from kpid_dynamics365.settings import DynamicsSettings
-from kpid_dynamics365.tables import KINDS, STAGES, TIMES, USERS, WITH_MONEY, Kind
+from kpid_dynamics365.tables import RATING, STAGES, TIMES, USERS, WITH_MONEY, Kind
 from kpid_dynamics365.tracking import Step, Tracking
-from kpid_dynamics365.values import Place, Record, Row
-
-_CLOSINGS = {
-    "opportunity": ("opportunitycloses", "_opportunityid_value"),
-    "incident": ("incidentresolutions", "_incidentid_value"),
-}
-"""Where the instant of closing is kept: the row itself has a day, or nothing."""
+from kpid_dynamics365.values import Place, Record, Row, Survey
 
 
 class Changes:
@@ -34,6 +29,7 @@ class Changes:
         self._api = api
         self._settings = settings
         self._context = context
+        self.beside = Beside(api)
         self._currencies: Mapping[str, str] | None = None
         self._meanings: Mapping[str, str] | None = None
 
@@ -48,7 +44,7 @@ class Changes:
             rows = {"pipelines": [{"native_id": PIPELINE, "name": "Sales", "sort_order": 0}], "stages": self.stages()}
             yield Page(rows, through=until)
             return
-        kinds, kept = KINDS[entity], dict((cursor or {}).get("kinds", {}))
+        kinds, kept = self._settings.kinds(entity), dict((cursor or {}).get("kinds", {}))
         through: dict[str, datetime] = {}
         for kind in kinds:
             for step in Tracking(self._api, kind, until).steps(kept.get(kind.logical)):
@@ -64,8 +60,12 @@ class Changes:
         records = step.records
         if entity == "fx_rates":
             records = [record for record in records if record.get("isocurrencycode") != place.base]
-        rows = [to_row(record, place) for record in records]
-        return Page({entity: rows}, cursor, through, warnings=(*self._absent(kind), *warnings), gone=step.gone)
+        told = [(record, to_row(record, place)) for record in records]
+        rows = [row for _, row in told if row is not None]
+        # of a first read nobody knows what it leaves out
+        void = [] if "pull" in step.state else [str(record[kind.key]) for record, row in told if row is None]
+        gone = [*step.gone, *(Tombstone(kind.prefix + native_id) for native_id in void)]
+        return Page({entity: rows}, cursor, through, warnings=(*self._absent(kind), *warnings), gone=gone)
 
     def _absent(self, kind: Kind) -> tuple[str, ...]:
         absent = ", ".join(self._api.found(kind).absent)
@@ -73,46 +73,24 @@ class Changes:
 
     def _place(self, entity: str, kind: Kind, records: Sequence[Record]) -> tuple[Place, tuple[str, ...]]:
         """What the rows need from other tables, and what of it may not be read."""
-        warnings: tuple[str, ...] = ()
-        closed: Mapping[str, str] = {}
-        if kind.logical in _CLOSINGS:
-            ids = [str(record[kind.key]) for record in records if record.get("statecode")]
-            try:
-                closed = self._closings(kind, ids)
-            except SchemaError as error:
-                told = f"{_CLOSINGS[kind.logical][0]} may not be read: closings are known by day at best"
-                warnings = (f"Dynamics' {told}. {error.hint or ''}".rstrip(),)
+        settings, known = self._settings, self.beside.of(kind, records)
         place = Place(
             self._context.timezone,
             self._context.currency,
             self.currencies() if kind.logical in WITH_MONEY and records else {},
             self._base() if entity == "fx_rates" and records else None,
             self._meaning() if kind.logical == "opportunity" else {},
-            self._settings.stage_field,
-            self._settings.fields.get(entity, {}),
-            closed,
-            self._made(records) if kind.logical == "lead" else {},
+            settings.stage_field,
+            settings.fields.get(entity, {}),
+            known.closed,
+            known.made,
+            known.rivals,
+            known.replies,
+            known.people,
+            settings.states_of_orders,
+            Survey(settings.survey_score, settings.survey_kind, settings.survey_scale, settings.survey_submitted),
         )
-        return place, warnings
-
-    def _closings(self, kind: Kind, ids: Sequence[str]) -> dict[str, str]:
-        """The last closing of each; a deal may have been opened again."""
-        path, reference = _CLOSINGS[kind.logical]
-        found: dict[str, str] = {}
-        for row in self._api.belonging(path, reference, ids, f"{reference},actualend") if ids else ():
-            at, key = row.get("actualend"), str(row.get(reference))
-            if at and at > found.get(key, ""):
-                found[key] = at
-        return found
-
-    def _made(self, leads: Sequence[Record]) -> dict[str, str]:
-        """When the deals came to be that leads became; none, if deals may not be read."""
-        ids = [str(deal) for lead in leads if (deal := lead.get("_qualifyingopportunityid_value"))]
-        try:
-            rows = list(self._api.belonging("opportunities", "opportunityid", ids, "opportunityid,createdon") if ids else ())
-        except SchemaError:
-            return {}
-        return {str(row["opportunityid"]): row["createdon"] for row in rows}
+        return place, known.warnings
 
     # -- small tables --------------------------------------------------------------------------------------------------------
 
@@ -197,23 +175,24 @@ class Changes:
 
     def ids(self, entity: str, cursor: Cursor | None) -> Iterator[IdPage]:
         """Every row by id; rows that were merged into others are none."""
-        kinds, place = KINDS[entity], cursor or {}
+        kinds, place = self._settings.kinds(entity), cursor or {}
         names = [kind.logical for kind in kinds]
         first = names.index(place["kind"]) if place.get("kind") in names else 0
         for number, kind in enumerate(kinds[first:], start=first):
-            select = (kind.key, "modifiedon", *(("merged",) if kind.merges else ()))
+            rated = (RATING,) if entity == "survey_responses" and RATING in kind.columns else ()
+            select = (kind.key, "modifiedon", *(("merged",) if kind.merges else ()), *rated)
             begin = place.get("next") if number == first else None
             for batch in self._api.read(begin or self._api.address(kind, select, orderby=kind.key)):
                 told = [
                     (kind.prefix + str(record[kind.key]), datetime.fromisoformat(record["modifiedon"]))
                     for record in batch.records
-                    if not record.get("merged")
+                    if not record.get("merged") and all(record.get(name) is not None for name in rated)
                 ]
                 yield IdPage(told, {"kind": kind.logical, "next": batch.next} if batch.next else _following(names, number))
 
     def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
         """Rows by id, complete."""
-        for kind in KINDS[entity]:
+        for kind in self._settings.kinds(entity):
             own = [id_.removeprefix(kind.prefix) for id_ in ids if id_.startswith(kind.prefix)]
             if own:
                 yield self._page(entity, kind, Step(list(self._api.by_id(kind, own)), {}), {}, None)

@@ -7,9 +7,6 @@ from typing import Any
 
 from kpid_dynamics365.values import FORMATTED, Place, Record, Row, core, custom, points_to
 
-CANCELLED = 2
-"""Of ``statecode``: the others (active, submitted, fulfilled, invoiced) say nothing of a payment."""
-
 
 def product_row(record: Record, place: Place) -> Row:
     """A product."""
@@ -33,29 +30,63 @@ def points_to_name(record: Record, column: str) -> str | None:
 
 def line_row(record: Record, place: Place) -> Row:
     """A product line of an opportunity; a written-in product is no product of the catalogue."""
-    row = core(record, "opportunityproductid")
+    return {
+        **_line(record, place, "opportunityproductid"),
+        "deal_id": record.get("_opportunityid_value"),
+        "discount": record.get("manualdiscountamount"),
+        "amount": _less(record.get("extendedamount"), record.get("tax")),
+        **custom(record, place, "deal_lines"),
+    }
+
+
+def order_line_row(record: Record, place: Place) -> Row:
+    """A product line of an order."""
+    return _order_line(record, place, "salesorderdetailid", "_salesorderid_value")
+
+
+def invoice_line_row(record: Record, place: Place) -> Row:
+    """A product line of an invoice."""
+    return _order_line(record, place, "invoicedetailid", "_invoiceid_value")
+
+
+def _order_line(record: Record, place: Place, key: str, of: str) -> Row:
+    return {
+        **_line(record, place, key),
+        "order_id": record.get(of),
+        "net_amount": _less(record.get("extendedamount"), record.get("tax")),
+        **custom(record, place, "order_lines"),
+    }
+
+
+def _line(record: Record, place: Place, key: str) -> Row:
+    row = core(record, key)
     del row["owner_id"]
     return {
         **row,
-        "deal_id": record.get("_opportunityid_value"),
         "product_id": record.get("_productid_value"),
         "quantity": record.get("quantity"),
         "unit_price": record.get("priceperunit"),
-        "discount": record.get("manualdiscountamount"),
-        "amount": _less(record.get("extendedamount"), record.get("tax")),
         "currency": _currency(record, place),
-        **custom(record, place, "deal_lines"),
     }
 
 
 def order_row(record: Record, place: Place) -> Row:
     """An order, without freight and tax."""
+    return _paper(record, place, "salesorderid")
+
+
+def invoice_row(record: Record, place: Place) -> Row:
+    """An invoice, without freight and tax."""
+    return _paper(record, place, "invoiceid")
+
+
+def _paper(record: Record, place: Place, key: str) -> Row:
     return {
-        **core(record, "salesorderid"),
+        **core(record, key),
         "account_id": points_to(record, "_customerid_value", "account"),
         "deal_id": record.get("_opportunityid_value"),
         "ordered_at": record.get("createdon"),
-        "status": "cancelled" if record.get("statecode") == CANCELLED else "placed",
+        "status": place.order_states.get(record.get("statecode") or 0, "placed"),
         "net_amount": record.get("totalamountlessfreight"),
         "tax": record.get("totaltax"),
         "currency": _currency(record, place),

@@ -11,18 +11,17 @@ from urllib.parse import quote, urlsplit
 
 from kpid.plugin import (
     AuthError,
-    ClientCredentials,
     ConnectorError,
     HttpFailure,
     KpidError,
     OAuth,
     RateLimit,
     Response,
-    SchemaError,
     SourceContext,
     dig,
 )  # fmt: skip
 from kpid_dynamics365.batch import CONTENT_TYPE, Part, parts_of, request_body
+from kpid_dynamics365.faults import meaning, no_table, refusal, refused_login
 from kpid_dynamics365.settings import DynamicsSettings
 from kpid_dynamics365.tables import KINDS, STAGES, TIMES, USERS, Kind, attribute
 
@@ -34,8 +33,6 @@ PER_FILTER = 30
 ANNOTATIONS = "OData.Community.Display.V1.FormattedValue,Microsoft.Dynamics.CRM.lookuplogicalname"
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 BATCH_TRIES = 5
-NO_MEMBER, NO_PRIVILEGE = "0x80072560", "0x80040220"
-LAPSED = 7000222
 LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
 FORMATTED = "OData.Community.Display.V1.FormattedValue"
 
@@ -47,7 +44,7 @@ class Found:
     Args:
         tracked: its changes are tracked.
         select: the columns of ours that it has.
-        absent: the columns of ours that it does not have.
+        absent: the columns of ours that it does not have, though every environment should.
     """
 
     tracked: bool
@@ -80,19 +77,25 @@ class Endpoints:
         self._date: datetime | None = None
         base = settings.base_url.rstrip("/").removesuffix(ROOT)
         self._prefix = urlsplit(base).path
-        grant = ClientCredentials(settings.client_id, settings.client_secret, scope=settings.scope)
         self._login = settings.client(context, vendor="entra", account=settings.client_id, base_url=settings.login_url)
-        path = f"/{settings.tenant}/oauth2/v2.0/token"
+        path, grant = f"/{settings.tenant}/oauth2/v2.0/token", settings.grant(context)
+        auth = OAuth(self._login, path, grant, clock=context.clock, refused=self._refused)
         self.http = settings.client(
             context,
             vendor="dynamics365",
             account=base,
             base_url=base,
-            auth=OAuth(self._login, path, grant, clock=context.clock, refused=self._refused),
+            auth=auth,
             limits=[RateLimit(settings.requests_per_minute, 60.0)],
             headers={"OData-Version": "4.0", "OData-MaxVersion": "4.0", "Accept": "application/json"},
-            error_hook=self._error,
+            error_hook=self._meaning,
         )
+
+    def _refused(self, response: Response) -> AuthError | None:
+        return refused_login(response, self._login.name)
+
+    def _meaning(self, response: Response) -> KpidError | None:
+        return meaning(response, self._asked, self.http.name)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -127,6 +130,14 @@ class Endpoints:
         """All rows of a small table."""
         for batch in self.read(f"{ROOT}/{path}"):
             yield from batch.records
+
+    def try_out(self, path: str) -> None:
+        """Read a single row of a table.
+
+        Raises:
+            SchemaError: it may not be read, or is not there.
+        """
+        next(self.read(f"{ROOT}/{path}?$top=1"))
 
     def count(self, kind: Kind) -> int | None:
         """How many rows a table has; above 5,000 the service does not count."""
@@ -180,8 +191,10 @@ class Endpoints:
             yield from part.body.get("value", ())
 
     def _part_error(self, part: Part, name: str) -> KpidError:
-        if part.status in {403, 404}:
-            return self._no_right(name) if part.status == 403 else self._no_table(name)
+        if part.status == 404:
+            return no_table(name, self.http.name)
+        if part.status == 403:
+            return refusal(dig(part.body, "error.code"), name, self.http.name)
         return HttpFailure(f"a read of {name} in a batch was answered {part.status}", status=part.status, where=self.http.name)
 
     # -- metadata ------------------------------------------------------------------------------------------------------------
@@ -199,13 +212,13 @@ class Endpoints:
         """
         self._look_up()
         if kind.logical not in self._found:
-            raise self._no_table(kind.logical)
+            raise no_table(kind.logical, self.http.name)
         return self._found[kind.logical]
 
     def _look_up(self) -> None:
         if self._date is not None or self._found:
             return
-        kinds = [(entity, kind) for entity, kinds in KINDS.items() if entity in self._settings.entities for kind in kinds]
+        kinds = [(entity, kind) for entity in KINDS if entity in self._settings.entities for kind in self._settings.kinds(entity)]
         kinds += [("users", USERS), ("pipelines", STAGES)]
         expand = quote("Attributes($select=LogicalName)", safe="$(),=")
         definitions = [
@@ -217,12 +230,14 @@ class Endpoints:
                 continue
             before = self._found.get(kind.logical, Found(True, (), ()))  # campaigns fill two entities
             own = self._settings.fields.get(entity, {}).values()
-            wanted = tuple(dict.fromkeys((*kind.columns, *TIMES, *own, *before.select, *before.absent)))
+            wanted = tuple(dict.fromkeys((*kind.columns, *TIMES, *own, *before.select, *before.absent, *kind.perhaps)))
             told = part.body if part.status == 200 and isinstance(part.body, dict) else {}
             known = {str(found.get("LogicalName")) for found in told.get("Attributes", ())}
             absent = tuple(name for name in wanted if known and attribute(name) not in known)
-            select = tuple(name for name in wanted if name not in absent)
-            self._found[kind.logical] = Found(told.get("ChangeTrackingEnabled", True) is True, select, absent)
+            unsure = set() if known else set(kind.perhaps)  # what is there was not told
+            select = tuple(name for name in wanted if name not in absent and name not in unsure)
+            missed = tuple(name for name in absent if name not in kind.perhaps)
+            self._found[kind.logical] = Found(told.get("ChangeTrackingEnabled", True) is True, select, missed)
 
     def attributes(self, kind: Kind) -> list[str]:
         """The names of all columns of a table."""
@@ -230,51 +245,10 @@ class Endpoints:
         part = next(self.batch([path]))
         return [str(dig(found, "LogicalName")) for found in dig(part.body, "Attributes") or ()]
 
-    # -- errors --------------------------------------------------------------------------------------------------------------
-
-    def _error(self, response: Response) -> KpidError | None:
-        """A privilege that is missing ends this table, a user that is missing ends the source."""
-        if response.status == 404:
-            code = dig(response.json(), "error.code") if response.is_json() else None
-            return self._no_table(self._asked) if code == "0x8006088a" else None
-        if response.status != 403:
-            return None
-        if response.is_json() and dig(response.json(), "error.code") == NO_MEMBER:
-            return AuthError(
-                "the application is no user of the environment",
-                where=self.http.name,
-                hint="Power Platform admin center > environment > Settings > Application users: add it, with a security role",
-            )
-        return self._no_right(self._asked)
-
-    def _no_right(self, name: str) -> SchemaError:
-        return SchemaError(
-            f"the application may not read {name}",
-            where=self.http.name,
-            hint=f"Give the security role of the application user Read on the table of {name}, for the whole organisation",
-        )
-
-    def _no_table(self, name: str) -> SchemaError:
-        return SchemaError(
-            f"the environment has no table {name}",
-            where=self.http.name,
-            hint="The app that brings it is not installed: leave the entity out of `entities`",
-        )
-
-    def _refused(self, response: Response) -> AuthError | None:
-        codes = dig(response.json(), "error_codes") if response.is_json() else None
-        if isinstance(codes, list) and LAPSED in codes:
-            return AuthError(
-                "the client secret has expired",
-                where=self.http.name,
-                hint="Make a new client secret: Entra admin center > App registrations > Certificates & secrets",
-            )
-        return None
-
 
 def _set_of(link: str) -> str:
     """The table that an address leads to."""
-    found = re.search(r"/v\d+\.\d+/([A-Za-z]+)", link)
+    found = re.search(r"/v\d+\.\d+/([A-Za-z_]+)", link)
     return found[1] if found else "a table"
 
 

@@ -7,19 +7,34 @@ is in the stage ``won`` or ``lost``: its process keeps the stage in which it was
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid_dynamics365.commerce_rows import campaign_row, cost_row, line_row, order_row, product_row, rate_row
-from kpid_dynamics365.tables import Kind
-from kpid_dynamics365.values import FORMATTED, Place, Record, Row, core, custom, domain, label, points_to, share
+from kpid_dynamics365.commerce_rows import (
+    campaign_row,
+    cost_row,
+    invoice_line_row,
+    invoice_row,
+    line_row,
+    order_line_row,
+    order_row,
+    product_row,
+    rate_row,
+)
+from kpid_dynamics365.survey_rows import answer_row, member_row, rating_row, send_row
+from kpid_dynamics365.tables import RATING, VOICE, Kind
+from kpid_dynamics365.values import FORMATTED, Place, Record, Row, core, custom, domain, label, midnight, points_to, share
 
 PIPELINE = "sales"
 STATES = {0: "open", 1: "won", 2: "lost"}
 DONE = {0: "planned", 1: "completed", 2: "cancelled", 3: "planned"}
 LEADS = {0: "new", 1: "qualified", 2: "disqualified"}
 TICKETS = {0: "open", 1: "solved", 2: "closed"}
+FORECASTS = {
+    100000001: "pipeline", 100000002: "best_case", 100000003: "commit", 100000004: "omitted", 100000005: "closed",
+    100000006: "omitted",
+}  # fmt: skip
+"""Of ``msdyn_forecastcategory``."""
 CUSTOMER = {3: "customer", 1: "competitor", 5: "partner", 8: "prospect"}
 """Of ``customertypecode``, as delivered: labels are translated, numbers are not."""
 
@@ -95,11 +110,13 @@ def deal_row(record: Record, place: Place) -> Row:
         "amount": actual if state == "won" and actual is not None else record.get("estimatedvalue"),
         "currency": currency or place.currency,
         "probability": share(record.get("closeprobability")),
+        "forecast_category": FORECASTS.get(record.get("msdyn_forecastcategory") or 0),
         "campaign_id": record.get("_campaignid_value"),
         "expected_close_date": expected if state == "open" else None,
         "crm_close_date": record.get("actualclosedate") or expected,
         "closed_at": None if state == "open" else place.closed.get(str(record["opportunityid"])) or _closed(record, place),
         "loss_reason": record.get(f"statuscode@{FORMATTED}") if state == "lost" else None,
+        "loss_competitor": place.rivals.get(str(record["opportunityid"])) if state == "lost" else None,
         **custom(record, place, "deals"),
     }
 
@@ -115,12 +132,7 @@ def stage_id(record: Record, stage_field: str) -> str | None:
 def _closed(record: Record, place: Place) -> Any:
     """A deal's closing where only its day is known: midnight there; of one without even that, its last change."""
     day = record.get("actualclosedate")
-    if not isinstance(day, str):
-        return record.get("modifiedon")
-    try:
-        return datetime.combine(date.fromisoformat(day), datetime.min.time(), place.zone)
-    except ValueError:
-        return day
+    return midnight(day, place.zone) if isinstance(day, str) else record.get("modifiedon")
 
 
 # -- activities and cases ----------------------------------------------------------------------------------------------------
@@ -192,6 +204,7 @@ def ticket_row(record: Record, place: Place) -> Row:
         "priority": label(record, "prioritycode"),
         "category": label(record, "casetypecode"),
         "status": status,
+        "first_reply_at": place.replies.get(str(record.get("_firstresponsebykpiid_value"))),
         "last_solved_at": closed,
         "closed_at": closed,
         **custom(record, place, "tickets"),
@@ -236,7 +249,7 @@ def closed_stages(order: int) -> list[Row]:
     ]
 
 
-MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
+MAPPERS: Mapping[str, Callable[[Record, Place], Row | None]] = {
     "account": account_row,
     "contact": contact_row,
     "lead": lead_row,
@@ -249,18 +262,26 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "product": product_row,
     "opportunityproduct": line_row,
     "salesorder": order_row,
+    "salesorderdetail": order_line_row,
+    "invoice": invoice_row,
+    "invoicedetail": invoice_line_row,
     "campaign": campaign_row,
+    "campaignresponse": member_row,
+    "msfp_surveyinvite": send_row,
+    VOICE: answer_row,
     "transactioncurrency": rate_row,
 }
 """How a row of each table becomes a canonical one, by the table's logical name."""
 
 
-def mapper_of(entity: str, kind: Kind) -> Callable[[Record, Place], Row]:
-    """How a row of a table becomes one of an entity: campaigns fill two."""
-    return cost_row if entity == "campaign_costs" else MAPPERS[kind.logical]
+def mapper_of(entity: str, kind: Kind) -> Callable[[Record, Place], Row | None]:
+    """How a row of a table becomes one of an entity: campaigns and cases fill two."""
+    others = {"campaign_costs": cost_row, "survey_responses": rating_row}
+    is_other = kind.logical in {"campaign", "incident"}
+    return others.get(entity, MAPPERS[kind.logical]) if is_other else MAPPERS[kind.logical]
 
 
 def columns_of(entity: str, kinds: Iterable[Kind], fields: Mapping[str, str]) -> frozenset[str]:
     """The canonical columns that tables fill, as far as Dynamics has a value."""
     place = Place(ZoneInfo("UTC"), fields=fields)
-    return frozenset(name for kind in kinds for name in mapper_of(entity, kind)({kind.key: "0"}, place))
+    return frozenset(name for kind in kinds for name in mapper_of(entity, kind)({kind.key: "0", RATING: 5}, place) or ())

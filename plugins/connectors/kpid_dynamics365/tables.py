@@ -17,6 +17,7 @@ class Kind:
         columns: what we read beside id and times.
         prefix: of native ids, where several tables fill one entity.
         merges: its rows can be merged: a loser stays as an inactive row that names the winner.
+        perhaps: columns that not every environment has: they are asked for where they are, and nobody is told where not.
     """
 
     logical: str
@@ -25,6 +26,7 @@ class Kind:
     columns: tuple[str, ...]
     prefix: str = ""
     merges: bool = False
+    perhaps: tuple[str, ...] = ()
 
 
 _ACTIVITY = (
@@ -36,6 +38,15 @@ _CAMPAIGN = (
     "totalactualcost", "othercost", "_transactioncurrencyid_value",
 )  # fmt: skip
 _MERGED = ("merged", "_masterid_value")
+_LINE = (
+    "_productid_value", "quantity", "priceperunit", "manualdiscountamount", "extendedamount", "tax",
+    "_transactioncurrencyid_value",
+)  # fmt: skip
+_PAPER = (
+    "_customerid_value", "_opportunityid_value", "_ownerid_value", "totalamountlessfreight", "totaltax", "statecode",
+    "_transactioncurrencyid_value",
+)  # fmt: skip
+VOICE, RATING = "msfp_surveyresponse", "customersatisfactioncode"
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {
     "accounts": (
@@ -74,6 +85,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "_originatingleadid_value", "_campaignid_value", "_transactioncurrencyid_value", "estimatedvalue", "actualvalue",
                 "estimatedclosedate", "actualclosedate", "closeprobability", "stageid", "salesstage", "statecode", "statuscode",
             ),
+            perhaps=("msdyn_forecastcategory",),
         ),
     ),
     "activities": (
@@ -90,34 +102,54 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 *_MERGED,
             ),
             merges=True,
+            perhaps=("_firstresponsebykpiid_value",),
         ),
     ),
     "products": (Kind("product", "products", "productid", ("name", "productnumber", "_parentproductid_value", "statecode")),),
     "deal_lines": (
-        Kind(
-            "opportunityproduct", "opportunityproducts", "opportunityproductid",
-            (
-                "_opportunityid_value", "_productid_value", "quantity", "priceperunit", "manualdiscountamount", "extendedamount",
-                "tax", "_transactioncurrencyid_value",
-            ),
-        ),
+        Kind("opportunityproduct", "opportunityproducts", "opportunityproductid", ("_opportunityid_value", *_LINE)),
     ),
-    "orders": (
-        Kind(
-            "salesorder", "salesorders", "salesorderid",
-            (
-                "_customerid_value", "_opportunityid_value", "_ownerid_value", "totalamountlessfreight", "totaltax", "statecode",
-                "_transactioncurrencyid_value",
-            ),
-        ),
-    ),
+    "orders": (Kind("salesorder", "salesorders", "salesorderid", _PAPER),),
+    "order_lines": (Kind("salesorderdetail", "salesorderdetails", "salesorderdetailid", ("_salesorderid_value", *_LINE)),),
     "fx_rates": (
         Kind("transactioncurrency", "transactioncurrencies", "transactioncurrencyid", ("isocurrencycode", "exchangerate")),
     ),
     "campaigns": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
     "campaign_costs": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
+    "campaign_members": (
+        Kind(
+            "campaignresponse", "campaignresponses", "activityid",
+            ("_regardingobjectid_value", "receivedon", "emailaddress", "statecode"),
+        ),
+    ),
+    "survey_sends": (
+        Kind(
+            "msfp_surveyinvite", "msfp_surveyinvites", "activityid",
+            ("_regardingobjectid_value", "_msfp_surveyid_value", "msfp_inviteemailaddress", "msfp_invitesentdate"),
+            perhaps=("msfp_invitebouncecategory",),
+        ),
+    ),
+    "survey_responses": (
+        Kind(
+            VOICE, "msfp_surveyresponses", "activityid",
+            (
+                "_regardingobjectid_value", "_msfp_surveyid_value", "_msfp_surveyinviteid_value", "msfp_submitdate",
+                "msfp_respondentemailaddress", "msfp_npsscore",
+            ),
+        ),
+        Kind(
+            "incident", "incidents", "incidentid", (RATING, "_customerid_value", "_ownerid_value", "statecode", *_MERGED),
+            "case-", merges=True,
+        ),
+    ),
 }  # fmt: skip
 """The tables that are read by what changed."""
+
+INVOICES: Mapping[str, tuple[Kind, ...]] = {
+    "orders": (Kind("invoice", "invoices", "invoiceid", _PAPER),),
+    "order_lines": (Kind("invoicedetail", "invoicedetails", "invoicedetailid", ("_invoiceid_value", *_LINE)),),
+}
+"""Read instead of orders, where the settings say so."""
 
 USERS = Kind(
     "systemuser", "systemusers", "systemuserid",
@@ -126,7 +158,9 @@ USERS = Kind(
 STAGES = Kind(
     "processstage", "processstages", "processstageid", ("stagename", "stagecategory", "primaryentitytypecode", "_processid_value")
 )
-WITH_MONEY = {"opportunity", "opportunityproduct", "salesorder", "campaign"}
+WITH_MONEY = {
+    "opportunity", "opportunityproduct", "salesorder", "salesorderdetail", "invoice", "invoicedetail", "campaign",
+}  # fmt: skip
 TIMES = ("createdon", "modifiedon")
 
 

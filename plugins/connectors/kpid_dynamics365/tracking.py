@@ -4,14 +4,16 @@ What is kept of a table between runs is one of
 
 * ``{"delta": link, "select": columns}``: the link to what changes next; ``next`` within a long answer, and ``since`` while a read
   by time still has to cover the time of the first read;
-* ``{"pull": link or null, "select": columns, "started": instant}``: within the first read, of all rows;
+* ``{"pull": link or null, "select": columns, "started": instant}``: within the first read, of all rows; ``least`` leaves out
+  what did not change since then: for who wants that again has to have a new link, too;
+* ``{"again": instant}``: what changed since then is wanted again;
 * ``{"course": cursor}``: a read by time, see :class:`kpid.plugin.Course`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -53,8 +55,8 @@ class Tracking:
 
     def steps(self, state: State | None) -> Iterator[Step]:
         """All that came since ``state``; the last step says through when."""
-        if state is None:
-            state = self._beginning()
+        if state is None or "again" in state:
+            state = self._beginning((state or {}).get("again"))
         while "delta" in state:
             try:
                 yield from self._changes(state)
@@ -70,10 +72,11 @@ class Tracking:
         else:
             yield from self._by_time(state.get("course"))
 
-    def _beginning(self) -> State:
+    def _beginning(self, least: str | None = None) -> State:
         if not self._api.found(self._kind).tracked:
-            return {"course": None}
-        return {"pull": None, "select": self._select, "started": self._until.isoformat()}
+            return {"course": None if least is None else {"since": least}}
+        fresh = {"pull": None, "select": self._select, "started": self._until.isoformat()}
+        return fresh if least is None else {**fresh, "least": least}
 
     @property
     def _select(self) -> list[str]:
@@ -90,16 +93,17 @@ class Tracking:
         try:
             for batch in self._api.read(link or self._api.address(self._kind, state["select"]), tracked=True):
                 pages += 1
+                records = _since(batch.records, state.get("least"))
                 if batch.next is not None:
                     state = {**state, "pull": batch.next}
-                    yield Step(batch.records, state)
+                    yield Step(records, state)
                     continue
-                yield from self._last_pulled(batch, state, is_only=pages == 1 and link is None)
+                yield from self._last_pulled(replace(batch, records=records), state, is_only=pages == 1 and link is None)
         except (HttpFailure, SchemaError) as error:
             if isinstance(error, HttpFailure) and error.status not in REFUSED:
                 raise
             if link is None and pages == 0:  # our user sees only a part of the table: then its changes are not told
-                yield from self._by_time(None)
+                yield from self._by_time({"since": state["least"]} if "least" in state else None)
             elif pages == 0:  # where a killed run broke off is not remembered any more
                 yield from self._pulled(self._beginning()) if self._api.found(self._kind).tracked else self._by_time(None)
             else:
@@ -174,6 +178,14 @@ class Tracking:
                     raise
         if not pages:
             yield from self._api.read(fresh)
+
+
+def _since(records: Sequence[Record], least: str | None) -> Sequence[Record]:
+    """Of rows of all times those that changed at ``least`` or later, an overlap earlier for certain."""
+    if least is None:
+        return records
+    start = datetime.fromisoformat(least) - OVERLAP
+    return [row for row in records if not row.get("modifiedon") or datetime.fromisoformat(row["modifiedon"]) >= start]
 
 
 def _is_deleted(row: Record) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -16,6 +17,16 @@ Record: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = dict[str, Any]
 LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
 FORMATTED = "OData.Community.Display.V1.FormattedValue"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What answers to surveys are: the column of the score, what it is, its scale, the column that says when it was given."""
+
+    score: str = "msfp_npsscore"
+    kind: str = "nps"
+    scale: tuple[int, int] = (0, 10)
+    submitted: str = "msfp_submitdate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,11 @@ class Place:
         fields: the user's own: canonical column or custom name to column.
         closed: when closed deals and tickets were closed, by id.
         made: when the deals came to be that leads became, by id.
+        rivals: to whom deals were lost, by id.
+        replies: when tickets were first replied to, by the id of their service-level KPI.
+        people: who responded to campaigns, by id of the response.
+        order_states: what the states of orders mean that are not simply placed.
+        survey: what answers to surveys are.
     """
 
     zone: ZoneInfo
@@ -43,6 +59,11 @@ class Place:
     fields: Mapping[str, str] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    replies: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
+    order_states: Mapping[int, str] = field(default_factory=dict)
+    survey: Survey = field(default_factory=Survey)
 
 
 def label(record: Record, column: str) -> str | None:
@@ -63,6 +84,16 @@ def points_to(record: Record, column: str, *tables: str) -> str | None:
 def share(value: Any) -> Decimal | None:
     """A percentage as a share of one."""
     return None if value is None else Decimal(str(value)) / 100
+
+
+def midnight(day: Any, zone: ZoneInfo) -> Any:
+    """A date as the instant at which it begins; what is none stays as it is."""
+    if not isinstance(day, str) or len(day) > len("2026-01-31"):
+        return day
+    try:
+        return datetime.combine(date.fromisoformat(day), datetime.min.time(), zone)
+    except ValueError:
+        return day
 
 
 def domain(address: str | None) -> str | None:
