@@ -14,7 +14,11 @@ def measure(
     context: typer.Context,
     kpi: Annotated[str, typer.Option("--kpi", help="Id of the KPI.")],
     period: Annotated[
-        str, typer.Option("--period", help="day, week, month ...; last_complete_month; or one: 2017-12, 2017-01-15..2017-02-10.")
+        str,
+        typer.Option(
+            "--period",
+            help="day, week, month ...; last_complete_month; or one: 2017-12, 2017-01-15..2017-02-10; campaign_to_date.",
+        ),
     ] = "month",
     by: Annotated[list[str] | None, typer.Option("--by", help="Dimension; may be repeated, or `owner,team`.")] = None,
     where: Annotated[list[str] | None, typer.Option("--where", metavar="DIM=VALUE", help="Only this segment.")] = None,

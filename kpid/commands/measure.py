@@ -15,6 +15,7 @@ from kpid.commands.plain import number
 from kpid.commands.reported import reported
 from kpid.config.problems import near_miss
 from kpid.errors import ConfigError, KpidError
+from kpid.metrics.campaigns import CAMPAIGN_TO_DATE, campaign_figures
 from kpid.metrics.measure import figures
 from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.kpi import EVERYWHERE, Kpi
@@ -46,7 +47,8 @@ def measure(
     Args:
         app: everything.
         kpi: its id.
-        period: kind of period; ``last_complete_month`` and its like; or one period: ``2017-12``, ``2017-01-15..2017-02-10``.
+        period: kind of period; ``last_complete_month`` and its like; or one period: ``2017-12``, ``2017-01-15..2017-02-10``;
+            ``campaign_to_date``: each campaign from its start to the end of yesterday, or to ``end``.
         by: dimensions.
         where: dimension -> ids or names to restrict to.
         params: parameters of the KPI.
@@ -69,11 +71,15 @@ def measure(
     check_words(app, kpi, kind, [*by, *(where or {})], params or {})
     need = need_of(kpi, kind, by, where, params)
     now = app.clock.now()
+    if kind == CAMPAIGN_TO_DATE:
+        _refuse_beside(vs=vs, as_reported=as_reported, **{"from": start, "per-working-day": per_working_day or None})
     first, last = _range(app, kind, only, start, end)
     if as_reported is not None:
         if vs is not None:
             raise KpidError("--vs compares by the data of today", hint="Leave one of --vs and --as-reported out")
         found = reported(app, need, start=first, end=last, then=_then(as_reported, app.calendar))
+    elif kind == CAMPAIGN_TO_DATE:
+        found = campaign_figures(need, app.metrics_setup(), end=last, now=now)
     else:
         found = figures(need, app.metrics_setup(), start=first, end=last, now=now, fill=fill)
     defaults = app.plugins.kpis[kpi].params_from({})
@@ -108,6 +114,8 @@ def _elsewhere(app: App, timezone: str, as_reported: str | None) -> App:
 
 def _period_meant(app: App, text: str) -> tuple[str, Period | None]:
     """A kind of period, and the one period that is meant, if it is one. What is none at all, :func:`check_words` refuses."""
+    if text == CAMPAIGN_TO_DATE:
+        return text, None
     kind = text.removeprefix(_LAST_COMPLETE)
     if kind != text and is_kind(kind):
         return kind, next(iter(last_complete(kind, app.clock.now(), app.calendar)), None)
@@ -123,6 +131,9 @@ def _period_meant(app: App, text: str) -> tuple[str, Period | None]:
 def _range(app: App, kind: str, only: Period | None, start: str | None, end: str | None) -> tuple[datetime, datetime]:
     """From when to when to measure."""
     now = app.clock.now()
+    if kind == CAMPAIGN_TO_DATE:  # to the end of yesterday, or of the day before the one that is given
+        last = app.calendar.day_of(instant_from_text(end, app.calendar)) if end else app.calendar.day_of(now)
+        return app.calendar.midnight(last), app.calendar.midnight(last)
     if only is not None:
         return (only.end - timedelta(microseconds=1) if is_daily(kind) else only.start), only.end
     first = instant_from_text(start, app.calendar) if start else last_complete(kind, now, app.calendar, PERIODS)[0].start
@@ -130,6 +141,16 @@ def _range(app: App, kind: str, only: Period | None, start: str | None, end: str
     if last <= first:
         raise KpidError(f"--to ({last.isoformat()}) is not after --from ({first.isoformat()})")
     return first, last
+
+
+def _refuse_beside(**options: object) -> None:
+    """Options that make no sense where each campaign has a period of its own."""
+    given = next((name for name, value in options.items() if value is not None), None)
+    if given is not None:
+        name = given.replace("_", "-")
+        raise KpidError(
+            f"--{name} does not go with {CAMPAIGN_TO_DATE}", hint=f"Leave --{name} out: each campaign starts by itself"
+        )
 
 
 def _then(text: str, calendar: Calendar) -> datetime | None:
@@ -155,8 +176,8 @@ def check_words(app: App, name: str, period: str, dimensions: Sequence[str], par
     kpi = app.plugins.kpis.get(name)
     if kpi is None:
         raise KpidError(f"there is no KPI {name!r}", hint=near_miss(name, app.plugins.kpis, what="`kpid kpis` lists"))
-    if not is_kind(period):
-        known = [kind.replace("_Nd", "_90d") for kind in KINDS]
+    if not is_kind(period) and period != CAMPAIGN_TO_DATE:
+        known = [*(kind.replace("_Nd", "_90d") for kind in KINDS), CAMPAIGN_TO_DATE]
         raise KpidError(f"{period!r} is not a kind of period", hint=near_miss(period, known, what="Use one of"))
     for dimension in dimensions:
         if dimension not in kpi.dimensions:

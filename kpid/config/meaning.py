@@ -75,6 +75,12 @@ def _periods(config: Config, place: Place) -> Iterator[ConfigError]:
     ]
     kinds += [(job.period, ("reports", name, "period")) for name, job in config.reports.items() if job.period is not None]
     for kind, path in kinds:
+        if kind == "campaign_to_date":
+            hint = (
+                "`kpid measure --period campaign_to_date --by campaign` prints it; rules and reports want periods that come again"
+            )
+            yield ConfigError(f"period: {kind} is another period for each campaign", where=place(*path), hint=hint)
+            continue
         yield from _judged(partial(check_kind, kind), place(*path), "period")
         if is_kind(kind) and not recurs(kind):
             hint = "Use a kind of period that comes again, such as month or rolling_90d"

@@ -33,6 +33,9 @@ native_id,created_at,closed_at,state,amount,currency,owner_id
 5,2026-09-01,2026-10-31,lost,5,EUR,
 6,2026-09-01,2026-11-01,won,,EUR,bob
 """
+CAMPAIGNS = "native_id,name,starts_on\n1,Spring,2026-10-05\n2,Summer,2026-11-10\n"
+LEADS = "native_id,created_at,campaign\n1,2026-10-04,Spring\n2,2026-10-05,Spring\n3,2026-11-09,Spring\n"
+LEADS += "4,2026-11-10,Spring\n5,2026-10-09,X\n"
 USERS = "native_id,name,team\nada,Ada Example,north\nbob,Bob Example,\n"
 NOW = "2026-11-10T09:12:00+01:00"
 
@@ -43,6 +46,8 @@ def app(tmp_path_factory):
     (folder / "data").mkdir()
     (folder / "data" / "deals.csv").write_text(DEALS, encoding="utf-8")
     (folder / "data" / "users.csv").write_text(USERS, encoding="utf-8")
+    (folder / "data" / "campaigns.csv").write_text(CAMPAIGNS, encoding="utf-8")
+    (folder / "data" / "leads.csv").write_text(LEADS, encoding="utf-8")
     (folder / "kpid.yml").write_text(CONFIG, encoding="utf-8")
     app = open_app(folder / "kpid.yml", FakeClock(instant_from_text(NOW, None)))
     assert sync(app, "crm").error is None
@@ -145,3 +150,21 @@ def test_what_is_misspelt_is_named_with_what_is_meant(app, wrong, says):
 )  # fmt: skip
 def test_number_is_as_exact_as_json_can(decimal, json_text):
     assert json.dumps(number(Decimal(decimal))) == json_text
+
+
+def test_campaign_to_date_ends_yesterday_or_before_a_day_and_goes_with_no_comparison(app):
+    [spring] = measure(app, kpi="leads_created", period="campaign_to_date", by=["campaign"])
+    assert (spring["period"]["label"], spring["value"], spring["state"]) == ("since 2026-10-05 to 2026-11-09", 2, "ok")
+    [earlier] = measure(app, kpi="leads_created", period="campaign_to_date", by=["campaign"], end="2026-11-01")
+    assert (earlier["period"]["label"], earlier["value"]) == ("since 2026-10-05 to 2026-10-31", 1)
+    for wrong, says in (
+        ({}, "Add --by campaign"),
+        ({"by": ["campaign"], "vs": "previous"}, "--vs does not go with campaign_to_date"),
+        ({"by": ["campaign"], "as_reported": "first"}, "--as-reported does not go"),
+        ({"by": ["campaign"], "start": "2026-10-01"}, "--from does not go"),
+        ({"by": ["campaign"], "kpi": "nps"}, "cannot be cut by 'campaign'"),
+        ({"by": ["campaign"], "period": "campain_to_date"}, "campaign_to_date"),
+    ):
+        with pytest.raises(KpidError) as refused:
+            measure(app, **{"kpi": "leads_created", "period": "campaign_to_date", **wrong})
+        assert says in str(refused.value)
