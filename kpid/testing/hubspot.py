@@ -74,6 +74,7 @@ class FakeHubSpot(FakeApi):
         self.route("POST", rf"{_OBJECTS}/batch/read", self._batch)
         self.route("POST", rf"/crm/associations/{VERSION}/(?P<kind>[a-z_]+)/(?P<to>[a-z_]+)/batch/read", self._associations)
         self.route("GET", rf"/crm/owners/{VERSION}", self._owners)
+        self.route("GET", rf"/settings/currencies/{VERSION}/exchange-rates", self._rates)
         self.route("GET", rf"/crm/pipelines/{VERSION}/(?P<kind>[a-z_]+)", self._pipelines)
         self.route("GET", rf"/crm/properties/{VERSION}/(?P<kind>[a-z_]+)", self._properties)
 
@@ -214,6 +215,9 @@ class FakeHubSpot(FakeApi):
         archived = request.arg("archived") == "true"
         owners = [owner for owner in self.portal.owners if owner["archived"] == archived]
         return Answer(200, paged(owners, int(request.arg("after") or 0), int(request.arg("limit", "100"))))
+
+    def _rates(self, request: Request) -> Answer:
+        return Answer(200, paged(self.portal.rates, int(request.arg("after") or 0), int(request.arg("limit", "100"))))
 
     def _pipelines(self, request: Request) -> Answer:
         return Answer(200, {"results": self.portal.pipelines.get(request.match["kind"], [])})

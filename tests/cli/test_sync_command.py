@@ -18,7 +18,7 @@ from kpid.commands.sync import Turns, instant_of, sync_one, sync_sources
 from kpid.errors import KpidError
 from kpid.store import runs
 from kpid.testing.hubspot import policy
-from kpid.testing.hubspot_portal import fill
+from kpid.testing.hubspot_life import fill
 from tests.vendors.hubspot import HubSpotBench
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)

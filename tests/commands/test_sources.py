@@ -18,7 +18,7 @@ from kpid.plugin import ConnectorInfo
 from kpid.plugin.entities import ENTITIES
 from kpid.registry import load_plugins
 from kpid.testing.hubspot import TOKEN, policy
-from kpid.testing.hubspot_portal import fill
+from kpid.testing.hubspot_life import fill
 from tests.vendors.hubspot import HubSpotBench
 
 

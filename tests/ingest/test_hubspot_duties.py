@@ -6,7 +6,8 @@ from typing import Any
 
 from kpid.store import problems
 from kpid.testing import faults
-from kpid.testing.hubspot_portal import add_deal, stamp
+from kpid.testing.hubspot_life import add_deal
+from kpid.testing.hubspot_portal import stamp
 from tests.ingest.test_hubspot_sync import Office, office
 from tests.vendors.hubspot import ACTIVITIES
 

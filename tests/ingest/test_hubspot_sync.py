@@ -14,7 +14,8 @@ from kpid.store import problems
 from kpid.store.engine import Store
 from kpid.testing import FakeClock
 from kpid.testing.hubspot import TOKEN, FakeHubSpot
-from kpid.testing.hubspot_portal import HubSpotPortal, fill, stamp
+from kpid.testing.hubspot_life import fill
+from kpid.testing.hubspot_portal import HubSpotPortal, stamp
 from kpid.warehouse.duckdb import DuckDBWarehouse, open_duckdb
 
 

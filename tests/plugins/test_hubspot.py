@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError
 from kpid.testing import ConnectorContract, MemorySync, faults
 from kpid.testing.hubspot import TOKEN, policy
-from kpid.testing.hubspot_portal import add_company, add_deal, fill, stamp
+from kpid.testing.hubspot_life import add_company, add_deal, fill
+from kpid.testing.hubspot_portal import stamp
 from tests.vendors.hubspot import ACTIVITIES, HubSpotBench
 
 
@@ -308,12 +309,119 @@ def test_what_a_deals_fields_were_is_told_with_its_owners(bench):
     assert fields == {
         ("amount", start): ("100.5", changed), ("amount", changed): (None, None),
         ("expected_close_date", start): ("2026-12-16", None),
-        ("owner_id", start): ("crm:70114500", changed), ("owner_id", changed): ("crm:70114501", None),
     }  # fmt: skip
     owners = sorted(synced.rows["owner_history"].values(), key=lambda row: row["valid_from"])
     assert [(row["object_type"], row["object_id"], row["owner_id"], row["valid_to"]) for row in owners] == [
         ("deals", f"crm:{deal}", "70114500", changed), ("deals", f"crm:{deal}", "70114501", None),
     ]  # fmt: skip
+
+
+def test_lines_of_deals_and_products_are_read_if_named(bench):
+    portal, named = bench.portal, {"entities": ("products", "deal_lines")}
+    product = portal.create("products", {"name": "Seat", "hs_sku": "S-1", "hs_product_type": "service"})
+    common = {
+        "hs_product_id": str(product),
+        "quantity": "4",
+        "price": "12.50",
+        "amount": "45",
+        "hs_line_item_currency_code": "USD",
+    }
+    lines = [
+        portal.create("line_items", {**common, **own}, links={"deals": [77]})
+        for own in (
+            {"hs_total_discount": "5", "recurringbillingfrequency": "monthly"},
+            {"discount": "1.25"},
+            {"hs_discount_percentage": "10", "recurringbillingfrequency": "biweekly"},
+            {"price": "viel", "hs_discount_percentage": "10"},
+        )
+    ]
+    synced = bench.sync(MemorySync(), **named)
+    rows = [synced.live("deal_lines")[str(line)] for line in lines]
+    assert [(row["discount"], row["is_recurring"], row["interval"]) for row in rows] == [
+        (5, True, "month"), (5, False, None), (5, True, None), (None, False, None),
+    ]  # fmt: skip
+    row = rows[0]
+    assert (row["deal_id"], row["product_id"], row["quantity"], row["amount"], row["currency"]) == (
+        "77", str(product), 4, 45, "USD",
+    )  # fmt: skip
+    row = synced.live("products")[str(product)]
+    assert (row["name"], row["code"], row["category"], row["is_active"]) == ("Seat", "S-1", "service", True)
+    assert synced.warnings == []
+
+
+def test_orders_are_orders_or_invoices(bench):
+    portal, at = bench.portal, bench.clock.now() - timedelta(days=3)
+    links = {"companies": [5], "deals": [6]}
+    shop = {"hs_total_price": "119", "hs_tax": "19", "hs_currency_code": "CHF", "hs_external_created_date": stamp(at)}
+    orders = [
+        portal.create("orders", {**shop, "hs_external_order_status": said}, links=links)
+        for said in ("Shipped", "PAID", "Canceled", "Done")
+    ]
+    bare = portal.create("orders", {"hs_total_price": "7"})
+    synced = bench.sync(MemorySync(), entities=("orders",), order_states={"Done": "paid"})
+    rows = synced.live("orders")
+    assert [rows[str(order)]["status"] for order in orders] == ["placed", "paid", "cancelled", "paid"]
+    row = rows[str(orders[0])]
+    assert (row["net_amount"], row["tax"], row["currency"], row["ordered_at"]) == (100, 19, "CHF", at)
+    assert (row["account_id"], row["deal_id"]) == ("5", "6")
+    assert (rows[str(bare)]["net_amount"], rows[str(bare)]["ordered_at"]) == (7, bench.clock.now())
+    bills = [
+        portal.create("invoices", {"hs_invoice_status": said, "hs_amount_billed": "50", "hs_invoice_date": "2026-11-02"})
+        for said in ("draft", "open", "paid", "voided")
+    ]
+    named = {"entities": ("orders",), "orders_from": "invoices"}
+    synced = bench.sync(MemorySync(), **named)
+    rows = synced.live("orders")
+    assert [rows[str(bill)]["status"] for bill in bills[1:]] == ["placed", "paid", "cancelled"]
+    assert rows.keys() == {str(bill) for bill in bills[1:]}, "a draft is none"
+    assert rows[str(bills[1])]["ordered_at"] == datetime(2026, 11, 1, 23, tzinfo=UTC)
+    bench.later()
+    with bench.connected(**named) as connector:
+        assert connector.count("orders") == 3
+        assert {
+            native_id for page in connector.ids("orders", None, bench.clock.now()) for native_id, _ in page.ids
+        } == rows.keys()
+    portal.hidden.add(("invoices", "hs_invoice_status"))
+    with pytest.raises(SchemaError, match="without the property hs_invoice_status"):
+        bench.sync(MemorySync(), **named)
+
+
+def test_answers_to_surveys_are_read_with_their_scales(bench):
+    portal, at = bench.portal, bench.clock.now() - timedelta(hours=2)
+    answers = [
+        portal.create(
+            "feedback_submissions",
+            {"hs_survey_type": kind, "hs_value": "3", "hs_survey_id": "9", "hs_submission_timestamp": stamp(at),
+             "hs_content": "Fine", "hs_contact_id": contact},
+            links={"contacts": [33], "companies": [22], "tickets": [44]},
+        )
+        for kind, contact in (("NPS", "31"), ("CSAT", None), ("CES", None), ("CUSTOM", None))
+    ]  # fmt: skip
+    synced = bench.sync(MemorySync(), entities=("survey_responses",), survey_scales={"csat": (1, 3)})
+    rows = synced.live("survey_responses")
+    assert rows.keys() == {str(answer) for answer in answers[:3]}
+    found = [rows[str(answer)] for answer in answers[:3]]
+    assert [(row["kind"], row["score"], row["scale_min"], row["scale_max"], row["respondent_id"]) for row in found] == [
+        ("nps", 3, 0, 10, "31"), ("csat", 3, 1, 3, "33"), ("ces", 3, 1, 7, "33"),
+    ]  # fmt: skip
+    row = found[0]
+    assert (row["account_id"], row["ticket_id"], row["wave_id"], row["submitted_at"], row["comment"]) == (
+        "22", "44", "9", at, "Fine",
+    )  # fmt: skip
+
+
+def test_exchange_rates_hold_until_the_next_one(bench):
+    day = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    for days, rate in ((0, 0.9), (0.1, 0.91), (8, 0.95)):
+        bench.portal.add_rate("USD", "EUR", rate, at=day + timedelta(days=days))
+    bench.portal.add_rate("CHF", "EUR", 1.05, at=day)
+    rows = bench.sync(MemorySync(), entities=("fx_rates",)).live("fx_rates").values()
+    found = {(row["from_currency"], row["to_currency"], row["valid_from"]): (row["rate"], row["valid_to"]) for row in rows}
+    assert found == {
+        ("CHF", "EUR", date(2026, 11, 2)): (Decimal("1.05"), None),
+        ("USD", "EUR", date(2026, 11, 2)): (Decimal("0.91"), date(2026, 11, 10)),
+        ("USD", "EUR", date(2026, 11, 10)): (Decimal("0.95"), None),
+    }
 
 
 def test_stages_mean_what_the_configuration_says(bench):
@@ -455,6 +563,25 @@ def test_a_missing_scope_names_itself_and_spares_the_others(bench):
     assert not caught.value.transient
     assert [subject for subject, finding in findings.items() if not finding.ok] == ["crm: tickets"]
     assert "entities" in findings["crm: tickets"].hint
+
+
+def test_a_scope_that_an_entity_lacks_is_named_and_spares_the_others(bench):
+    bench.add(2)
+    paths = {
+        "products": "products", "deal_lines": "line_items", "orders": "orders", "survey_responses": "feedback_submissions",
+        "fx_rates": "exchange-rates",
+    }  # fmt: skip
+    bench.api.missing_scopes = set(paths.values())
+    synced = MemorySync()
+    with bench.connected(entities=("deals", *paths)) as connector:
+        findings = {finding.subject: finding for finding in connector.check()}
+        for entity in paths:
+            with pytest.raises(SchemaError, match="lacks a scope"):
+                MemorySync().run(connector, entity=entity)
+        synced.run(connector, entity="deals")
+    assert len(synced.live("deals")) == 2
+    assert {subject for subject, finding in findings.items() if not finding.ok} == {f"crm: {entity}" for entity in paths}
+    assert all(paths[subject.removeprefix("crm: ")] in f.text for subject, f in findings.items() if not f.ok)
 
 
 def test_the_servers_clock_is_known_even_without_the_first_scope(bench):

@@ -10,7 +10,8 @@ import pytest
 from kpid.plugin import BearerAuth, HttpClient, Secret
 from kpid.testing import FakeClock
 from kpid.testing.hubspot import TOKEN, FakeHubSpot
-from kpid.testing.hubspot_portal import HubSpotPortal, add_company, fill, stamp
+from kpid.testing.hubspot_life import add_company, fill
+from kpid.testing.hubspot_portal import HubSpotPortal, stamp
 
 DEALS = "/crm/objects/2026-09/deals"
 

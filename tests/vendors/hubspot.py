@@ -16,13 +16,19 @@ from kpid_hubspot import HubSpotConnector, HubSpotSettings
 from kpid.plugin import MemoryKeep, Pacers, SourceContext
 from kpid.testing import FakeClock, MemorySync, SourceBench, Walk, faults
 from kpid.testing.hubspot import CLIENT_ID, CLIENT_SECRET, FakeHubSpot, policy
-from kpid.testing.hubspot_portal import HubSpotPortal, Record, add_company, add_deal, fill, stamp
+from kpid.testing.hubspot_life import add_company, add_deal, fill
+from kpid.testing.hubspot_portal import HubSpotPortal, Record, stamp
 
 BERLIN = ZoneInfo("Europe/Berlin")
 STAGES = ("appointmentscheduled", "contractsent", "closedwon", "closedlost")
 STATES = {"closedwon": "won", "closedlost": "lost"}
 KINDS = {"accounts": "companies", "contacts": "contacts", "deals": "deals", "tickets": "tickets"}
 """Of entities whose records can be merged."""
+PATHS = {"activities": "calls", "users": "owners", "fx_rates": "exchange-rates"} | {
+    "products": "products", "deal_lines": "line_items", "orders": "orders", "survey_responses": "feedback_submissions",
+}  # fmt: skip
+OTHERS = ("products", "deal_lines", "orders", "survey_responses")
+"""Entities that are read if they are named."""
 ACTIVITIES = ("calls", "meetings", "emails", "tasks")
 
 
@@ -147,7 +153,7 @@ class HubSpotBench(SourceBench):
         return self.connector(pipelines=[name])
 
     def lose_scope(self, entity: str) -> None:
-        self.api.missing_scopes.add({"activities": "calls", "users": "owners"}.get(entity, KINDS.get(entity, entity)))
+        self.api.missing_scopes.add(PATHS.get(entity, KINDS.get(entity, entity)))
 
     def spend_day(self) -> None:
         self.api.fail(policy("DAILY"), times=1_000_000)
@@ -180,7 +186,11 @@ class HubSpotBench(SourceBench):
             "tickets": {str(n): {"subject": r.properties["subject"]} for n, r in live("tickets").items()},
             "activities": {f"{kind[:-1]}-{n}": {"updated_at": r.updated} for kind in ACTIVITIES for n, r in live(kind).items()},
         }
-        return {entity: truth for entity, truth in truths.items() if entity in self.chosen.get("entities", truths)}
+        truths |= {
+            entity: {str(n): {"updated_at": r.updated} for n, r in live(PATHS[entity]).items() if _counts(r)} for entity in OTHERS
+        }
+        read = HubSpotSettings(**self.options()).entities
+        return {entity: truth for entity, truth in truths.items() if entity in read}
 
     def intervals(self) -> dict[str, list[tuple[str, datetime, datetime | None]]]:
         """The stage history as the portal has it."""
@@ -197,14 +207,15 @@ class HubSpotBench(SourceBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         self.portal.random.seed(chance.randint(1, 99))
         fill(self.portal, chance.choice([0, 8, 25]))
-        entities = chance.sample(["contacts", "deals", "deals", "activities", "tickets"], 2)
+        entities = [*chance.sample(["contacts", "deals", "deals", "activities", "tickets"], 2), chance.choice(OTHERS)]
         self.chosen = {
             "search_page_size": chance.choice([7, 200]), "entities": ("users", "pipelines", "accounts", *dict.fromkeys(entities)),
         }  # fmt: skip
 
     def disturb(self, chance: random.Random) -> None:
         portal = self.portal
-        kind = chance.choice(["deals", "deals", "companies", "contacts", "tickets", *ACTIVITIES])
+        others = [PATHS[entity] for entity in OTHERS if entity in self.chosen.get("entities", ())]
+        kind = chance.choice(["deals", "deals", "companies", "contacts", "tickets", *ACTIVITIES, *others, *others])
         live, archived = sorted(portal.live(kind)), sorted(n for n in portal.archived(kind) if (kind, n) not in portal.merged)
         match chance.choice(["edit", "move", "move", "add", "archive", "restore", "merge", "import", "bulk", "purge"]):
             case "edit" if live:
@@ -288,6 +299,11 @@ class HubSpotBench(SourceBench):
         for number, record in self.portal.live("tickets").items():
             moves = {at: states[stage] for stage, at in record.history["hs_pipeline_stage"]}
             assert found[f"crm:{number}"] == [(moves[at], at) for at in sorted(moves)], number
+
+
+def _counts(record: Record) -> bool:
+    """Answers to surveys of other kinds are left out."""
+    return record.properties.get("hs_survey_type") != "CUSTOM"
 
 
 def _first(record: Record, kind: str) -> str | None:

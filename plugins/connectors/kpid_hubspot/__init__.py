@@ -56,7 +56,7 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         super().__init__(settings, context)
         self._api = Endpoints(settings, context)
         self._changes = Changes(self._api, settings, context)
-        self._whole = Whole(self._api, self._changes.pipelines)
+        self._whole = Whole(self._api, self._changes.pipelines, self._changes.place(""))
 
     def reads(self) -> Sequence[EntityReads]:
         """The configured entities, those that others point to first."""
@@ -64,11 +64,12 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         everything = [
             EntityReads("users", mode="full"),
             EntityReads("pipelines", mode="full", carries=("stages",)),
+            EntityReads("fx_rates", mode="full"),
             *(changing(entity) for entity in ("accounts", "contacts")),
             changing("deals", history="full", carries=("deal_stage_history", "deal_field_history", "owner_history")),
             changing("activities"),
             changing("tickets", history="full", carries=("ticket_status_history",)),
-            changing("leads"),
+            *(changing(entity) for entity in ("leads", "products", "deal_lines", "orders", "survey_responses")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SourceContext, Tombstone
+from kpid.plugin import Course, Cursor, DeletedPage, IdPage, Leg, Page, SchemaError, SourceContext, Tombstone
 from kpid_hubspot.endpoints import Batch, Endpoints, changed_since
 from kpid_hubspot.history import deal_history
 from kpid_hubspot.mapping import MAPPERS
@@ -15,10 +15,11 @@ from kpid_hubspot.objects import BY_NAME, Kind, kinds_of
 from kpid_hubspot.pipelines import Pipelines
 from kpid_hubspot.service_rows import status_rows
 from kpid_hubspot.settings import HubSpotSettings
-from kpid_hubspot.values import Place, Record, Row, instant, text
+from kpid_hubspot.values import Place, Record, Row, Stage, instant, text
 
 INDEX_LAG = timedelta(minutes=1)
 OVERLAP = timedelta(minutes=5)
+NO_STAGES: Mapping[str, Stage] = {}
 
 
 class Changes:
@@ -61,8 +62,7 @@ class Changes:
     def _rows(self, entity: str, kind: Kind, batch: Batch) -> dict[str, list[Row]]:
         records = [record for record in batch.records if self._counts(kind, record)]
         stages = self.pipelines.stages_for(kind, records)
-        own, context = self._settings.fields.get(entity, {}), self._context
-        place = Place(context.timezone, context.currency, stages, own, context.source_id)
+        place = self.place(entity, stages)
         to_row = MAPPERS[kind.name]
         rows = {entity: [to_row(record, batch.links.get(str(record["id"]), {}), place) for record in records]}
         if kind.name == "deals":
@@ -73,6 +73,12 @@ class Changes:
             rows["ticket_status_history"] = [row for record in records for row in status_rows(record, place)]
         return rows
 
+    def place(self, entity: str, stages: Mapping[str, Stage] = NO_STAGES) -> Place:
+        """What the mapping has to know."""
+        settings, context = self._settings, self._context
+        own, scales = settings.fields.get(entity, {}), {str(kind): scale for kind, scale in settings.survey_scales.items()}
+        return Place(context.timezone, context.currency, stages, own, context.source_id, settings.order_states, scales)
+
     def _only(self, kind: Kind) -> tuple[str, Sequence[str]] | None:
         """The property by which records of a type are chosen, and its values; None: all of them are read."""
         if kind.name == "deals" and (wanted := self.pipelines.wanted()):
@@ -81,6 +87,12 @@ class Changes:
 
     def _counts(self, kind: Kind, record: Record) -> bool:
         only = self._only(kind)
+        if only is not None and only[0] not in record["properties"]:
+            raise SchemaError(
+                f"HubSpot gave {kind.name} without the property {only[0]}",
+                where=self._api.http.name,
+                hint="The token may not read it: without it nobody knows which of them count",
+            )
         return only is None or text(record, only[0]) in only[1]
 
     # -- by id ---------------------------------------------------------------------------------------------------------------

@@ -17,9 +17,8 @@ FIELDS: Mapping[str, str] = {
     "amount": "amount",
     "currency": "deal_currency_code",
     "expected_close_date": "closedate",
-    "owner_id": "hubspot_owner_id",
 }
-"""Fields of deals whose former values are told, with HubSpot's names."""
+"""Fields of deals whose former values are told, with HubSpot's names. Owners have a table of their own."""
 Interval = tuple[datetime, datetime | None, str]
 """From when, until when (None: still), and the value."""
 
@@ -87,11 +86,9 @@ def _owners(record: Record, place: Place) -> Iterator[Row]:
 
 
 def _text(field: str, value: str, place: Place) -> str | None:
-    """A value as histories write it: a decimal with a point, a local date, an id with its source."""
+    """A value as histories write it: a decimal with a point, a local date."""
     if not value:
         return None
-    if field == "owner_id":
-        return f"{place.source}:{value}"
     if field == "expected_close_date":
         at = local_date(instant(value, place.zone), place.zone)
         return at.isoformat() if isinstance(at, date) else value

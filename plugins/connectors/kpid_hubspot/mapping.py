@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 from kpid.plugin import SchemaError
 from kpid_hubspot.activity_rows import call_row, email_row, meeting_row, task_row
+from kpid_hubspot.commerce_rows import invoice_row, line_row, order_row, product_row
 from kpid_hubspot.history import versions
 from kpid_hubspot.marketing_rows import contact_row, lead_row
 from kpid_hubspot.objects import Kind
-from kpid_hubspot.service_rows import ticket_row
+from kpid_hubspot.service_rows import feedback_row, ticket_row
 from kpid_hubspot.values import Links, Place, Record, Row, core, custom, instant, local_date, number, text
 
 DEAL_TYPES = {"newbusiness": "new", "existingbusiness": "expansion", "renewal": "renewal"}
@@ -95,6 +96,11 @@ MAPPERS: Mapping[str, Callable[[Record, Links, Place], Row]] = {
     "tasks": task_row,
     "tickets": ticket_row,
     "leads": lead_row,
+    "products": product_row,
+    "line_items": line_row,
+    "orders": order_row,
+    "invoices": invoice_row,
+    "feedback_submissions": feedback_row,
 }
 """How a record of each type becomes a row."""
 

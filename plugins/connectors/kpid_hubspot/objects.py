@@ -130,6 +130,47 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
         ),
     ),
     "leads": (Kind("leads", ("hs_lead_name", "hs_pipeline_stage", "hubspot_owner_id")),),
+    "products": (Kind("products", ("name", "hs_sku", "hs_product_type"), optional=frozenset({"hs_product_type"})),),
+    "deal_lines": (
+        Kind(
+            "line_items",
+            (
+                "hs_product_id", "quantity", "price", "amount", "discount", "hs_discount_percentage", "hs_total_discount",
+                "hs_line_item_currency_code", "recurringbillingfrequency",
+            ),
+            links=("deals",),
+            optional=frozenset({"hs_discount_percentage", "hs_total_discount", "hs_line_item_currency_code"}),
+        ),
+    ),
+    "orders": (
+        Kind(
+            "orders",
+            (
+                "hs_external_order_status", "hs_external_created_date", "hs_processed_date", "hs_total_price", "hs_tax",
+                "hs_currency_code", "hubspot_owner_id",
+            ),
+            links=("companies", "deals"),
+            optional=frozenset({"hs_processed_date", "hs_tax"}),
+        ),
+        Kind(
+            "invoices",
+            ("hs_invoice_status", "hs_invoice_date", "hs_amount_billed", "hs_currency", "hubspot_owner_id"),
+            links=("companies", "deals"),
+            only=("hs_invoice_status", ("open", "paid", "voided")),
+            optional=frozenset({"hubspot_owner_id"}),
+        ),
+    ),
+    "survey_responses": (
+        Kind(
+            "feedback_submissions",
+            (
+                "hs_survey_type", "hs_value", "hs_survey_id", "hs_content", "hs_submission_timestamp", "hs_contact_id",
+            ),
+            links=("contacts", "companies", "tickets"),
+            only=("hs_survey_type", ("NPS", "CSAT", "CES")),
+            optional=frozenset({"hs_contact_id"}),
+        ),
+    ),
 }  # fmt: skip
 """By entity the types that fill it."""
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kinds in KINDS.values() for kind in kinds}
@@ -138,4 +179,5 @@ BY_NAME: Mapping[str, Kind] = {kind.name: kind for kinds in KINDS.values() for k
 def kinds_of(settings: HubSpotSettings) -> Mapping[str, tuple[Kind, ...]]:
     """By entity the types that the settings want."""
     activities = tuple(kind for kind in KINDS["activities"] if kind.name in settings.activity_types)
-    return {**KINDS, "activities": activities}
+    orders = tuple(kind for kind in KINDS["orders"] if kind.name == settings.orders_from)
+    return {**KINDS, "activities": activities, "orders": orders}

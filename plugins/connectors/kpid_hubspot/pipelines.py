@@ -57,7 +57,6 @@ class Pipelines:
         if self._wanted is None:
             named = self._named
             pipelines = self.all("deals") if named else ()
-            self._wanted = {str(found["id"]) for found in pipelines if {str(found["id"]), str(found.get("label"))} & named}
             known = {text for found in pipelines for text in (str(found["id"]), str(found.get("label")))}
             if named - known:
                 raise SchemaError(
@@ -65,6 +64,7 @@ class Pipelines:
                     where=self._api.http.name,
                     hint=f"There are: {', '.join(sorted(known))}",
                 )
+            self._wanted = {str(found["id"]) for found in pipelines if {str(found["id"]), str(found.get("label"))} & named}
         return self._wanted
 
 

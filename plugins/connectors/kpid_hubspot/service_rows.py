@@ -1,13 +1,16 @@
-"""Tickets as canonical rows. Pure."""
+"""Tickets and answers to surveys as canonical rows. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from kpid_hubspot.history import Interval, intervals, row_of
-from kpid_hubspot.values import Links, Place, Record, Row, core, custom, instant, text
+from kpid_hubspot.values import Links, Place, Record, Row, core, custom, instant, kept, number, text
 
 SOLVED = {"solved", "closed"}
+SCALES: Mapping[str, tuple[int, int]] = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
+"""The lowest and highest answers to HubSpot's own surveys; a portal may change them."""
 
 
 def ticket_row(record: Record, links: Links, place: Place) -> Row:
@@ -55,3 +58,24 @@ def _solvings(record: Record, place: Place) -> list[tuple[datetime, datetime | N
 def status_rows(record: Record, place: Place) -> list[Row]:
     """What state a ticket was in when."""
     return [{**row_of("ticket_id", record, start, end), "status": status} for start, end, status in _states(record, place)]
+
+
+def feedback_row(record: Record, links: Links, place: Place) -> Row:
+    """An answer to a survey."""
+    kind = (text(record, "hs_survey_type") or "").lower()
+    lowest, highest = place.scales.get(kind) or SCALES.get(kind) or (None, None)
+    row = kept(record, place)
+    return {
+        **row,
+        "kind": kind,
+        "score": number(text(record, "hs_value")),
+        "scale_min": lowest,
+        "scale_max": highest,
+        "respondent_id": text(record, "hs_contact_id") or links.get("contacts"),
+        "account_id": links.get("companies"),
+        "ticket_id": links.get("tickets"),
+        "wave_id": text(record, "hs_survey_id"),
+        "submitted_at": instant(text(record, "hs_submission_timestamp"), place.zone) or row["created_at"],
+        "comment": text(record, "hs_content"),
+        **custom(record, place, "survey_responses"),
+    }

@@ -10,9 +10,14 @@ from pydantic import Field, field_validator, model_validator
 from kpid.plugin import ApiSettings, Secret, known_zone
 from kpid_hubspot.objects import KINDS
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets", "leads"]
+Entity = Literal[
+    "users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets", "leads", "products", "deal_lines", "orders",
+    "survey_responses", "fx_rates",
+]  # fmt: skip
 ActivityType = Literal["calls", "meetings", "emails", "tasks"]
 State = Literal["open", "won", "lost"]
+OrderState = Literal["placed", "paid", "cancelled"]
+Survey = Literal["nps", "csat", "ces"]
 TicketState = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
 
 
@@ -32,10 +37,18 @@ class HubSpotSettings(ApiSettings):
     entities: tuple[Entity, ...] = Field(
         ("users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets"),
         min_length=1,
-        description="What to read. `leads` needs the Sales Hub and is off unless named.",
+        description="What to read. The others are off unless named: they need further scopes, some of them further products.",
     )
     activity_types: tuple[ActivityType, ...] = Field(
         ("calls", "meetings", "emails", "tasks"), min_length=1, description="Which types of records are activities."
+    )
+    orders_from: Literal["orders", "invoices"] = Field("orders", description="Which records are orders.")
+    order_states: Mapping[str, OrderState] = Field(
+        default_factory=dict, description="What an order's or invoice's status means: `Shipped: paid`."
+    )
+    survey_scales: Mapping[Survey, tuple[int, int]] = Field(
+        default_factory=dict,
+        description="Lowest and highest answer, where a survey's differ from 0-10, 1-5, 1-7: `csat: [1, 3]`.",
     )
     pipelines: tuple[str, ...] = Field((), description="Only deals of these pipelines (ids or names); empty = all.")
     stages: Mapping[str, State] = Field(

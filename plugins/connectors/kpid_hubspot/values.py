@@ -43,6 +43,7 @@ class Place:
         fields: the user's own: canonical column or custom name to property.
         source: name of the configured source, which ids that are no references begin with.
         states: what the texts of a state mean by configuration.
+        scales: lowest and highest answers by kind of survey.
     """
 
     zone: ZoneInfo
@@ -51,6 +52,7 @@ class Place:
     fields: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     states: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def text(record: Record, name: str) -> str | None:
@@ -100,7 +102,7 @@ def full_name(*parts: str | None) -> str | None:
     return " ".join(part for part in parts if part) or None
 
 
-def core(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate") -> Row:
+def kept(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate") -> Row:
     """What every record has."""
     created = text(record, "createdate") or record.get("createdAt")
     updated = text(record, modified) or record.get("updatedAt")
@@ -108,8 +110,12 @@ def core(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate")
         "native_id": str(record["id"]),
         "created_at": instant(created, place.zone),
         "updated_at": instant(updated, place.zone),
-        "owner_id": text(record, "hubspot_owner_id"),
     }
+
+
+def core(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate") -> Row:
+    """What every record has that belongs to somebody."""
+    return {**kept(record, place, modified=modified), "owner_id": text(record, "hubspot_owner_id")}
 
 
 def custom(record: Record, place: Place, entity: str) -> Row:

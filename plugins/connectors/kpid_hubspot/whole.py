@@ -1,4 +1,4 @@
-"""What is read as a whole each time: people, pipelines with their stages."""
+"""What is read as a whole each time: people, pipelines with their stages, exchange rates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from kpid.plugin import NextToken, Page, Response, read_pages
+from kpid_hubspot.commerce_rows import rate_rows
 from kpid_hubspot.endpoints import LIST_PAGE, Endpoints
 from kpid_hubspot.links import results_of
 from kpid_hubspot.metadata_rows import owner_row, pipeline_row, stage_rows
 from kpid_hubspot.pipelines import Pipelines
+from kpid_hubspot.values import Place
 
 
 class Whole:
@@ -19,20 +21,27 @@ class Whole:
     Args:
         api: the portal.
         pipelines: the portal's pipelines.
+        place: what the mapping has to know.
     """
 
-    def __init__(self, api: Endpoints, pipelines: Pipelines) -> None:
+    def __init__(self, api: Endpoints, pipelines: Pipelines, place: Place) -> None:
         self._api = api
         self._pipelines = pipelines
+        self._place = place
 
     def pages(self, entity: str, until: datetime) -> Iterator[Page]:
         """All of an entity."""
         match entity:
             case "users":
-                people = [*self._owners(archived=True), *self._owners(archived=False)]
+                people = [
+                    *self._all("users", archived="true"),
+                    *self._all("users", archived="false"),
+                ]  # former ones are a list apart
                 yield Page({"users": [owner_row(owner) for owner in people]}, through=until)
             case "pipelines":
                 yield self._with_stages(until)
+            case "fx_rates":
+                yield Page({"fx_rates": rate_rows(self._all("fx_rates"), self._place)}, through=until)
 
     def first(self, entity: str) -> Response:
         """The smallest request that shows whether an entity may be read."""
@@ -40,12 +49,16 @@ class Whole:
 
     def _path(self, entity: str) -> str:
         version = self._api.version
-        return {"users": f"/crm/owners/{version}", "pipelines": f"/crm/pipelines/{version}/deals"}[entity]
+        return {
+            "users": f"/crm/owners/{version}",
+            "pipelines": f"/crm/pipelines/{version}/deals",
+            "fx_rates": f"/settings/currencies/{version}/exchange-rates",
+        }[entity]
 
-    def _owners(self, *, archived: bool) -> Iterator[Mapping[str, Any]]:
-        """People; former ones are in a list of their own."""
-        params = {"limit": LIST_PAGE, "archived": "true" if archived else "false"}
-        for response in read_pages(self._api.http, self._path("users"), NextToken("paging.next.after", "after"), params):
+    def _all(self, entity: str, **params: str) -> Iterator[Mapping[str, Any]]:
+        """All of a list."""
+        asked = {"limit": LIST_PAGE, **params}
+        for response in read_pages(self._api.http, self._path(entity), NextToken("paging.next.after", "after"), asked):
             yield from results_of(response)
 
     def _with_stages(self, until: datetime) -> Page:
