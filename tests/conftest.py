@@ -59,8 +59,9 @@ def postgres(postgres_server: str, request: pytest.FixtureRequest) -> str:
     return postgresql.new_database(postgres_server, request.module.__name__)
 
 
-_TABLES = {"test_additivity.py", "test_bad_input.py", "test_connectors_bad_input.py", "test_engines.py", "test_random_walk.py",
-           "test_story.py", "test_yaml_engines.py"}  # fmt: skip
+_TABLES = {"test_additivity.py", "test_bad_input.py", "test_connectors_bad_input.py", "test_dst.py",
+           "test_naive.py", "test_random_walk.py", "test_story.py", "test_yaml_engines.py"}  # fmt: skip
+_LARGE_TABLES = {"test_engines.py", "test_include_deleted.py"}
 
 
 def _share(item: pytest.Item) -> int:
@@ -73,7 +74,7 @@ def _share(item: pytest.Item) -> int:
     of_kpis = file.parent.parent.name == "kpis" and file.name.startswith(("test_naive_", "test_contract"))
     if of_kpis or (file.parent.name == "kpis" and file.name in _TABLES) or "keeps_the_contract" in item.name:
         return 12
-    return 12 if file.name == "test_engines.py" else 3 if file.name in _TABLES else 1
+    return 12 if file.name in _LARGE_TABLES else 3 if file.name in _TABLES else 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
