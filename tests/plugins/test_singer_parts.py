@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +12,9 @@ import pytest
 from kpid_singer import Stream
 from kpid_singer.catalog import selection
 from kpid_singer.messages import messages
+from kpid_singer.references import references
 from kpid_singer.rows import Reader
+from kpid_singer.settings import check_apart
 
 from kpid.plugin import SchemaError, ValueStyle
 
@@ -135,3 +138,65 @@ def test_a_name_that_two_streams_have_is_no_name() -> None:
 def test_what_is_no_catalog_is_told(catalog: Any) -> None:
     with pytest.raises(SchemaError, match="this is no catalog"):
         selection(catalog, {"deals": Stream(entity="deals")})
+
+
+# -- references --------------------------------------------------------------------------------------------------------------
+
+TWO = {
+    "companies": {"entity": "accounts", "prefix": "company-"},
+    "people": {"entity": "accounts", "prefix": "person-"},
+    "members": {"entity": "users", "prefix": "member-"},
+}
+
+
+def with_deals(**deal: Any) -> dict[str, Stream]:
+    return {name: Stream(**stream) for name, stream in {**TWO, "deals": {"entity": "deals", **deal}}.items()}
+
+
+def read(streams: dict[str, Stream], *records: dict[str, Any]) -> list[dict[str, Any]]:
+    check_apart(streams)
+    style = ValueStyle(ZoneInfo("Europe/Berlin"))
+    told = Reader("deals", streams["deals"], style, UNTIL, references(streams, "deals"))
+    told.describe({}, ("id",))
+    for number, record in enumerate(records):
+        told.take({"id": number, **record})
+    return [dict(row) for row in told.rows()]
+
+
+def test_a_reference_has_the_prefix_of_the_stream_that_it_names() -> None:
+    columns = {"account_id": "company", "owner_id": "seller", "name": "company"}
+    rows = read(with_deals(columns=columns, refs={"account_id": "companies"}), {"company": 7, "seller": 3}, {"company": None})
+    assert [(row["account_id"], row["owner_id"], row["name"]) for row in rows] == [
+        ("company-7", "member-3", "7"),
+        (None, None, None),
+    ]
+
+
+def test_a_reference_may_mean_records_of_several_streams() -> None:
+    by = {"by": "kind", "streams": {"org": "companies", "private": "people"}}
+    streams = with_deals(columns={"account_id": "customer.id"}, refs={"account_id": by})
+    customer = {"customer": {"id": "7"}}
+    rows = read(streams, {**customer, "kind": "org"}, {**customer, "kind": "private"}, {**customer, "kind": "ship"}, customer)
+    assert [row["account_id"] for row in rows] == ["company-7", "person-7", None, None]
+    assert streams["deals"].asked == ("customer.id", "kind")
+
+
+@pytest.mark.parametrize(
+    ("deal", "said"),
+    [
+        ({"columns": {"account_id": "company"}}, "which companies and people fill: say by `refs: {account_id: ...}`"),
+        ({"columns": {"account_id": "company"}, "refs": {"account_id": "members"}}, "streams of accounts are: companies, people"),
+        ({"columns": {"account_id": "company"}, "refs": {"account_id": "nobody"}}, "names 'nobody'"),
+        ({"columns": {"name": "title"}, "refs": {"name": "people"}}, "no mapped column that points to a record"),
+        ({"columns": {}, "refs": {"account_id": "people"}}, "no mapped column that points to a record"),
+        ({"columns": {"account_id": {"const": "1"}}, "refs": {"account_id": "people"}}, "no mapped column that points"),
+    ],
+)
+def test_a_reference_that_points_nowhere_is_told(deal: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_apart(with_deals(**deal))
+
+
+def test_a_stream_without_a_prefix_is_what_references_mean_if_nothing_is_said() -> None:
+    streams = with_deals(columns={"account_id": "company"}) | {"companies": Stream(entity="accounts")}
+    assert read(streams, {"company": 7})[0]["account_id"] == "7"

@@ -22,12 +22,15 @@ from kpid.testing.crm import Record
 from kpid.testing.crm_life import Doer, fill
 from kpid.testing.singer import MODIFIED, PRIVATE_KEY, TOKEN, SingerTap
 
+COMPANY = "company-"
+"""What ids of accounts begin with; what points to them has to."""
 BERLIN = ZoneInfo("Europe/Berlin")
 MAPPING = yaml.safe_load("""
 people: {entity: users, full: true, columns: {name: full_name, email: mail, is_active: active, updated_at: modified}}
 phases: {entity: stages, full: true, columns: {name: label, state: result, sort_order: position}}
 companies:
   entity: accounts
+  prefix: company-
   deleted: _sdc_deleted_at
   columns: {name: title, domain: web.host, owner_id: seller, created_at: created, updated_at: modified}
 contacts:
@@ -62,7 +65,7 @@ appointments:
 """)
 COMPARED: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "users": ({"users": ""}, ("name", "email")),
-    "accounts": ({"accounts": ""}, ("name", "domain", "owner_id", "created_at", "updated_at")),
+    "accounts": ({"accounts": COMPANY}, ("name", "domain", "owner_id", "created_at", "updated_at")),
     "contacts": ({"contacts": ""}, ("name", "email", "account_id")),
     "deals": (
         {"deals": ""},
@@ -164,10 +167,16 @@ class SingerBench(SourceBench):
         """Of one entity, whether the mapping reads it or not."""
         kinds, columns = COMPARED[entity]
         return {
-            prefix + record.id: {column: _column(record, column) for column in columns}
+            prefix + record.id: {column: self._column(record, column) for column in columns}
             for kind, prefix in kinds.items()
             for record in self.crm.living(kind).values()
         }
+
+    def _column(self, record: Record, column: str) -> Any:
+        times = {"created_at": record.created, "updated_at": record.modified}
+        value = times[column] if column in times else record.values.get(column)
+        is_company = column == "account_id" and "companies" in self.mapping and value is not None
+        return f"{COMPANY}{value}" if is_company else value
 
     # -- random walks --------------------------------------------------------------------------------------------------------
 
@@ -205,11 +214,6 @@ class SingerBench(SourceBench):
 
     def inspect(self, walk: Walk) -> None:
         walk.check_observed_history()
-
-
-def _column(record: Record, column: str) -> Any:
-    times = {"created_at": record.created, "updated_at": record.modified}
-    return times[column] if column in times else record.values.get(column)
 
 
 __all__ = ["MAPPING", "MODIFIED", "SingerBench"]

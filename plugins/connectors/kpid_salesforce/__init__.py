@@ -177,6 +177,13 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
         ConnectorInfo(
             SalesforceConnector,
             "Salesforce: deals with history, accounts, contacts, leads, tasks, events, cases",
-            example={"base_url": "https://example.my.salesforce.com", "client_id": "example", "client_secret": "example"},
+            example={
+                "base_url": "https://example.my.salesforce.com",
+                "client_id": "example",
+                "client_secret": "example",
+                "surveys": {
+                    "relation": {"kind": "nps", "survey": "0Kd000000000001AAA", "only": {"QuestionId": "0Vc000000000001AAA"}}
+                },
+            },
         ),
     )

@@ -39,6 +39,7 @@ from kpid.plugin import (
 from kpid_singer.catalog import entry_of, keys_of, lacking, near, streams_in
 from kpid_singer.messages import messages
 from kpid_singer.reading import Gathering
+from kpid_singer.references import references
 from kpid_singer.rows import Reader
 from kpid_singer.settings import SingerSettings, Stream, read_streams
 from kpid_singer.tap import Tap
@@ -93,7 +94,8 @@ class SingerConnector(Connector[SingerSettings]):
         is_full = all(stream.full for stream in wanted.values())
         catalog = self._tap.catalog()
         names = {str(entry_of(catalog, name)["stream"]): name for name in wanted} if catalog is not None else {}
-        gathering = Gathering(entity, wanted, names, cursor, self._style, until)
+        refs = {name: references(self.streams(), name) for name in wanted}
+        gathering = Gathering(entity, wanted, names, cursor, self._style, until, refs)
         state = None if is_full or cursor is None else cursor.get("state")
         with self._tap.run(wanted, state) as lines:
             try:
@@ -107,7 +109,7 @@ class SingerConnector(Connector[SingerSettings]):
     def asks(self, entity: str) -> frozenset[str]:
         """The fields that the mapping names."""
         streams = self._of(entity).items()
-        return frozenset(f"{name}.{field}" for name, stream in streams for field in (*stream.fields, *stream.extra))
+        return frozenset(f"{name}.{field}" for name, stream in streams for field in (*stream.asked, *stream.extra))
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """The columns that the mapping names."""
@@ -141,7 +143,7 @@ class SingerConnector(Connector[SingerSettings]):
             Reader(name, stream, self._style, self.context.clock.now()).describe(entry.get("schema") or {}, keys_of(entry))
         except SchemaError as error:
             return [Finding(subject, ok=False, text=f"{name}: {error.what}", hint=error.hint or "", where=error.where or "")]
-        wanted = (*stream.fields, *stream.extra, *([stream.deleted] if stream.deleted else []))
+        wanted = (*stream.asked, *stream.extra, *([stream.deleted] if stream.deleted else []))
         schema = entry.get("schema") or {}
         there = schema.get("properties") or {}
         absent = lacking(schema, wanted)

@@ -64,7 +64,7 @@ def _chosen(entry: Json, stream: Stream) -> Json:
     schema["selected"] = True
     properties: Json = schema.get("properties") or {}
     key = stream.replication_key
-    names = {name.partition(".")[0] for name in (*stream.fields, *stream.extra, *stream.id, stream.deletion)}
+    names = {name.partition(".")[0] for name in (*stream.asked, *stream.extra, *stream.id, stream.deletion)}
     names |= {*keys_of(entry), *([key] if key else ())}
     fields = [name for name in properties if name in names]
     for name in fields:

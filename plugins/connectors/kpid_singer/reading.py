@@ -8,6 +8,7 @@ from typing import Any
 
 from kpid.plugin import Cursor, Page, SchemaError, SourceContext, ValueStyle
 from kpid_singer.messages import KNOWN
+from kpid_singer.references import Reference
 from kpid_singer.rows import Reader
 from kpid_singer.settings import Stream
 
@@ -25,6 +26,7 @@ class Gathering:
         cursor: where the read began; None: at the beginning.
         style: how the tap writes its values.
         until: the end of this sync's reach.
+        refs: by stream the columns whose ids need a prefix.
     """
 
     def __init__(
@@ -35,10 +37,11 @@ class Gathering:
         cursor: Cursor | None,
         style: ValueStyle,
         until: datetime,
+        refs: Mapping[str, Mapping[str, Reference]],
     ) -> None:
         self._entity = entity
         self._is_full = all(stream.full for stream in wanted.values())
-        self._readers = {name: Reader(name, stream, style, until) for name, stream in wanted.items()}
+        self._readers = {name: Reader(name, stream, style, until, refs[name]) for name, stream in wanted.items()}
         self._names = names
         self._described: set[str] = set()
         self._others: set[str] = set()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import DateTime
 
 from kpid.plugin import ColumnMap, Mapper, Row, SchemaError, Tombstone, ValueStyle, entities
 from kpid_singer.catalog import lacking, near
+from kpid_singer.references import Reference
 from kpid_singer.settings import Stream
 
 Record = Mapping[str, Any]
@@ -27,12 +29,20 @@ class Reader:
         stream: how it is mapped.
         style: how it writes its values.
         until: the end of this sync's reach, for records that are deleted at no told time.
+        refs: columns whose ids need a prefix.
 
     Raises:
         SchemaError: the mapping names a column that kpid does not have.
     """
 
-    def __init__(self, name: str, stream: Stream, style: ValueStyle, until: datetime) -> None:
+    def __init__(
+        self,
+        name: str,
+        stream: Stream,
+        style: ValueStyle,
+        until: datetime,
+        refs: Mapping[str, Reference] = MappingProxyType({}),
+    ) -> None:
         self.name = name
         self.stream = stream
         self._until = until
@@ -40,8 +50,10 @@ class Reader:
         self._key_getters = [_getter(key) for key in stream.id]
         self._fields = stream.fields
         self._names = {field: f"{name}.{field}" for field in self._fields}
-        header = ["native_id", *self._names.values(), *(["extra"] if stream.extra else [])]
-        self._mapper = Mapper(stream.entity, stream.mapped(self._names), header, style, f"stream {name}")
+        own = {column: f"{name}.{reference.field} as {column}" for column, reference in refs.items()}
+        self._refs = [reference.reader(_getter, _id_text) for reference in refs.values()]
+        header = ["native_id", *self._names.values(), *own.values(), *(["extra"] if stream.extra else [])]
+        self._mapper = Mapper(stream.entity, stream.mapped(self._names, own), header, style, f"stream {name}")
         self._columns = [(_column(field), _prepared(field, stream)) for field in self._fields]
         self._extra = [(field, _getter(field)) for field in stream.extra]
         self._deleted = _getter(stream.deletion)
@@ -64,7 +76,7 @@ class Reader:
             text = f"the stream has no field {missing[0]!r}" if missing else "the tap tells no key of the stream"
             hint = f"Write `id:` in its mapping. {near(missing[0] if missing else 'id', there, 'There are')}"
             raise SchemaError(text, where=f"stream {self.name}", hint=hint)
-        absent = ", ".join(lacking(schema, [*self._fields, *self.stream.extra]))
+        absent = ", ".join(lacking(schema, [*self.stream.asked, *self.stream.extra]))
         self.warnings = [f"The tap's stream {self.name} has no field {absent}: what it fills stays empty"] if absent else []
 
     def take(self, record: Record) -> None:
@@ -88,6 +100,7 @@ class Reader:
         for read, prepare in self._columns:
             values = read(self._rows)
             columns.append(values if prepare is None else list(map(prepare, values)))
+        columns += [list(map(read, self._rows)) for read in self._refs]
         if self._extra:
             columns.append([self._custom(record) for record in self._rows])
         rows: list[Row] = list(self._mapper.rows(columns))

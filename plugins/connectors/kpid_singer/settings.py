@@ -13,6 +13,7 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 
 from kpid.plugin import ColumnMap, Mapped, SchemaError, Secret, Settings, entities, known_zone
+from kpid_singer.references import Ref, references
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _HARMLESS = re.compile(
@@ -45,6 +46,10 @@ class Stream(Settings):
     columns: Mapping[str, str | ColumnMap] = Field(
         default_factory=dict, description="Canonical column: field of the stream, or a mapping as for files."
     )
+    refs: Mapping[str, str | Ref] = Field(
+        default_factory=dict,
+        description="Column that points to a record: the stream that this is in, or `{by: field, streams: {value: stream}}`.",
+    )
     extra: tuple[str, ...] = Field(default=(), description="Fields that are kept as custom fields.")
     deleted: str | None = Field(
         default=None, description="Field that tells a deleted record: the instant, or true; `_sdc_deleted_at` is known."
@@ -68,16 +73,24 @@ class Stream(Settings):
         return tuple(dict.fromkeys(one.column for one in maps if one.column is not None))
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """These, and the ones that say what references mean."""
+        by = (ref.by for ref in self.refs.values() if isinstance(ref, Ref))
+        return tuple(dict.fromkeys((*self.fields, *by)))
+
+    @property
     def deletion(self) -> str:
         """The field that tells a deleted record: as set, or what taps that follow a database's log use."""
         return self.deleted or "_sdc_deleted_at"
 
-    def mapped(self, name_of: Mapping[str, str]) -> Mapped:
-        """The columns as a mapper wants them, with the fields under other names."""
+    def mapped(self, name_of: Mapping[str, str], own: Mapping[str, str]) -> Mapped:
+        """The columns as a mapper wants them, with the fields under other names: some columns have names of their ``own``."""
         columns: dict[str, str | ColumnMap] = {}
         for column, value in self.columns.items():
             one = ColumnMap(column=value) if isinstance(value, str) else value
-            columns[column] = one if one.column is None else one.model_copy(update={"column": name_of[one.column]})
+            if one.column is not None:
+                one = one.model_copy(update={"column": own.get(column, name_of[one.column])})
+            columns[column] = one
         return Mapped(columns=columns)
 
 
@@ -141,6 +154,8 @@ def check_apart(streams: Mapping[str, Stream]) -> None:
             raise ValueError(f"{names} fill {entity}: give each a `prefix:` of its own, or their ids are mixed up")
         if len({stream.full for stream in some.values()}) > 1:
             raise ValueError(f"{names} fill {entity}: they must all be `full: true`, or none")
+    for name in streams:
+        references(streams, name)
 
 
 def read_streams(file: Path) -> Mapping[str, Stream]:
