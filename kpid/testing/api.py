@@ -42,6 +42,11 @@ class Request:
         """The body as form fields, one value each."""
         return {key: values[0] for key, values in parse_qs(self.body.decode(), keep_blank_values=True).items()}
 
+    def text(self) -> str:
+        """All that it asks, to be searched: path, query and body."""
+        query = "&".join(f"{name}={value}" for name, values in self.query.items() for value in values)
+        return f"{self.path}?{query}\n{self.body.decode(errors='replace')}"
+
     def arg(self, name: str, default: str = "") -> str:
         """A query parameter's first value."""
         return self.query.get(name, [default])[0]

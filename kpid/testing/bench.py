@@ -11,6 +11,7 @@ import unittest
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,23 @@ ABILITIES: Mapping[str, str] = {
     "count": "the source does not count its records",
     "day_grained": "the source tells changes to the instant",
     "own_host": "the source never names an address of its own",
+    "clock": "the source does not tell its time",
+    "pages": "the bench does not say which requests are for pages",
+    "silence": "the bench does not say which requests are for which entity",
 }
 """What a vendor may be able to do, and what to say where it is not."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Two records that are about to be merged, and a child whose ``column`` refers to the loser. All ids are native."""
+
+    entity: str
+    winner: str
+    loser: str
+    child_entity: str
+    child: str
+    column: str
 
 
 class Scene(ABC):
@@ -91,6 +107,9 @@ class SourceBench(Scene):
         can: what the vendor can do, of :data:`ABILITIES`.
         cap: the largest page, or the most that the vendor gives to one question.
         quiet_calls: how many requests a sync of an unchanged source may cost.
+        pages: a pattern of the requests (path, query or body) for pages of ``entity``; empty = not known (``pages``).
+        small_pages: options that make these pages small.
+        impatient: options with which a silent server is soon given up.
     """
 
     api: FakeApi
@@ -98,6 +117,9 @@ class SourceBench(Scene):
     can: frozenset[str] = frozenset()
     cap: int = 450
     quiet_calls: int = 25
+    pages: str = ""
+    small_pages: Mapping[str, Any] = {}
+    impatient: Mapping[str, Any] = {"read_timeout": 0.2}
 
     @abstractmethod
     def add(self, count: int, *, same_instant: bool = False) -> list[str]:
@@ -122,6 +144,10 @@ class SourceBench(Scene):
     @abstractmethod
     def drop_field(self) -> str:
         """Take away a field that is not essential, as an administrator does; gives the column that it fed."""
+
+    def able(self) -> frozenset[str]:
+        """What the vendor can do, and what of it this bench can bring about."""
+        return self.can | ({"pages"} if self.pages else frozenset())
 
     def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         """The same for every entity; the default knows of one."""
@@ -169,6 +195,26 @@ class SourceBench(Scene):
     def spend_day(self) -> None:
         """Use up the account's requests of the day (``daily``)."""
         raise self._lacking("spend_day")
+
+    def new_day(self) -> None:
+        """The day's requests can be used anew (``daily``)."""
+        self.forgive()
+
+    def skew(self, by: timedelta) -> None:
+        """The source's clock, by which it also stamps its records, is ahead by this (``clock``)."""
+        raise self._lacking("skew")
+
+    def silence(self) -> str:
+        """Requests for one entity get no answer any more; gives the entity, which is not ``entity`` (``silence``)."""
+        raise self._lacking("silence")
+
+    def family(self) -> Family:
+        """Two new records that can be merged, the second with a child (``merges``)."""
+        raise self._lacking("family")
+
+    def unite(self, family: Family) -> None:
+        """Merge them (``merges``)."""
+        raise self._lacking("unite")
 
     def misspell_field(self) -> Connector[Any]:
         """A connector that is told to read a field that is not there (``fields``)."""
@@ -225,7 +271,7 @@ class SourceBench(Scene):
 def expect_able(bench: SourceBench, *abilities: str) -> None:
     """Skip the test, with a reason, unless the bench's vendor can do all of this."""
     for ability in abilities:
-        if ability not in bench.can:
+        if ability not in bench.able():
             raise unittest.SkipTest(ABILITIES[ability])
 
 

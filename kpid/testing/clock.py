@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
+from kpid.clock import Clock
+
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
 
@@ -45,3 +47,28 @@ class FakeClock:
         """Jump to an instant."""
         with self._lock:
             self._now = now.astimezone(UTC)
+
+
+class SkewedClock:
+    """Another clock, ahead by ``skew``.
+
+    Args:
+        clock: the other one.
+        skew: by how much; negative = it is behind.
+    """
+
+    def __init__(self, clock: Clock, skew: timedelta) -> None:
+        self._clock = clock
+        self.skew = skew
+
+    def now(self) -> datetime:
+        """The other clock's instant and the skew."""
+        return self._clock.now() + self.skew
+
+    def monotonic(self) -> float:
+        """The other clock's."""
+        return self._clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """The other clock's."""
+        self._clock.sleep(seconds)

@@ -22,6 +22,21 @@ class CoreContract:
             connector.capabilities()
         expect(not bench.api.requests, "a declaration contacted the source")
 
+    def test_what_is_asked_for_is_told_by_declarations(self, bench: SourceBench) -> None:
+        with connected(bench.connector()) as connector, connected(bench.connector()) as another:
+            for reads in connector.reads():
+                names = connector.asks(reads.entity)
+                is_text = isinstance(names, frozenset) and all(isinstance(name, str) for name in names)
+                expect(is_text, f"asks({reads.entity!r}) is {names!r}")
+                expect(names == another.asks(reads.entity), f"asks({reads.entity!r}) differs from connector to connector")
+            before = connector.asks(bench.entity)
+        expect_able(bench, "fields")
+        options = bench.add_field("region", {})
+        with connected(bench.connector(**options)) as connector:
+            more = connector.asks(bench.entity) - before
+        expect(bool(more) and bool(before), "a field that is named later is not told: old rows would never get it")
+        expect(not bench.api.requests, "a declaration contacted the source")
+
     def test_a_listing_names_every_living_record(self, bench: SourceBench) -> None:
         expect_able(bench, "listing")
         first = bench.add(120)

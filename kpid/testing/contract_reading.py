@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from datetime import timedelta
+
+from kpid.errors import ConnectorError
 from kpid.plugin import entities
-from kpid.testing.bench import SourceBench, compare, connected, first_sync, later, sync_into
+from kpid.testing.api import Answer, Fault, Request
+from kpid.testing.bench import SourceBench, compare, connected, expect_able, first_sync, later, sync_into
 from kpid.testing.expecting import expect
 from kpid.testing.memory import MemorySync
 
@@ -74,6 +80,79 @@ class ReadingContract:
             sync_into(bench, held, entity=bench.entity, stop_after=pages)
         sync_into(bench, held)  # the last one may only have finished what a killed one began
         compare(bench, held)
+
+    def test_a_servers_clock_that_is_wrong_loses_nothing(self, bench: SourceBench) -> None:
+        expect_able(bench, "clock")
+        first, held = bench.add(12), MemorySync()
+        for minutes in (-10, 10):
+            bench.skew(timedelta(minutes=minutes))
+            sync_into(bench, held)
+            bench.change(first[1])
+            bench.add(2)
+            later(bench, 1)
+            bench.add(1)
+            sync_into(bench, held)
+        later(bench)
+        sync_into(bench, held)
+        compare(bench, held)
+
+    def test_what_shows_late_is_not_lost(self, bench: SourceBench) -> None:
+        expect_able(bench, "late")
+        first = bench.add(20)
+        held = first_sync(bench)
+        later(bench)
+        bench.hide(first[4])
+        sync_into(bench, held)
+        later(bench, 3)
+        sync_into(bench, held)
+        compare(bench, held)
+
+    def test_what_was_deleted_and_restored_lives(self, bench: SourceBench) -> None:
+        expect_able(bench, "restore")
+        first = bench.add(20)
+        held, silently = first_sync(bench), _deletes_silently(bench)
+        bench.delete(first[3])
+        later(bench)
+        sync_into(bench, held, reconcile=silently)
+        compare(bench, held)
+        bench.restore(first[3])
+        later(bench)
+        sync_into(bench, held, reconcile="listing" in bench.can)  # some come back with an old date
+        compare(bench, held)
+
+    def test_a_page_that_comes_twice_loses_and_doubles_nothing(self, bench: SourceBench) -> None:
+        expect_able(bench, "pages")
+        bench.add(150)
+        bench.api.fail(_twice(bench.pages), times=10_000)
+        held = MemorySync()
+        with suppress(ConnectorError):  # to say that a page came twice is as well
+            sync_into(bench, held, **bench.small_pages)
+        bench.api.forgive()
+        later(bench)
+        sync_into(bench, held, **bench.small_pages)
+        compare(bench, held)
+
+    def test_an_unchanged_source_is_asked_little(self, bench: SourceBench) -> None:
+        bench.add(30)
+        held = first_sync(bench)
+        for _ in range(2):  # the first one may look again at what came last
+            later(bench)
+            before = len(bench.api.requests)
+            sync_into(bench, held)
+        calls = len(bench.api.requests) - before
+        expect(calls <= bench.quiet_calls, f"{calls} requests although nothing has changed; {bench.quiet_calls} should do")
+
+
+def _twice(pattern: str) -> Fault:
+    """The second answer to such requests is the first one again."""
+    told: list[Answer] = []
+
+    def fault(request: Request, answer: Answer) -> Answer:
+        if re.search(pattern, request.text()):
+            told.append(answer)
+        return told[0] if len(told) == 2 and told[-1] is answer else answer
+
+    return fault
 
 
 def _deletes_silently(bench: SourceBench) -> bool:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from kpid.clock import Clock
 from kpid.plugin import MemoryKeep, Pacers, SourceContext
-from kpid.testing.bench import SourceBench
+from kpid.testing.bench import Family, SourceBench
 from kpid.testing.clock import FakeClock
 from kpid.testing.crm import Crm, Record
 from kpid.testing.crm_life import Doer, fill
@@ -42,6 +42,8 @@ class CrmBench(SourceBench):
     mergeable: ClassVar[tuple[str, ...]] = ("accounts",)
     lived_in: ClassVar[tuple[str, ...]] = ("deals", "deals", "deals", "accounts", "contacts")
     """Kinds that people edit and delete in random walks."""
+    silenced: ClassVar[tuple[str, str] | None] = None
+    """An entity other than deals, and what requests for it hold that others do not."""
     dropped: ClassVar[tuple[str, str]] = ("Amount", "amount")
     """A field of deals that an administrator takes away, in the vendor's words, and the column that it fed."""
 
@@ -58,6 +60,10 @@ class CrmBench(SourceBench):
 
     def __exit__(self, *exc: object) -> None:
         self.api.__exit__()
+
+    def able(self) -> frozenset[str]:
+        """What the CRM brings about for every vendor."""
+        return super().able() | {"clock"} | (frozenset() if self.silenced is None else {"silence"})
 
     def context(self, clock: Clock | None = None) -> SourceContext:
         """The surroundings of a connector; what is kept and paced survives it."""
@@ -122,6 +128,34 @@ class CrmBench(SourceBench):
         if self.api.daily is None:
             raise self._lacking("spend_day")
         self.api.daily.spend()
+
+    def new_day(self) -> None:
+        """The budget of the day is whole again."""
+        super().new_day()
+        if self.api.daily is not None:
+            self.api.daily.used = 0
+
+    def skew(self, by: timedelta) -> None:
+        """The server's clock is ahead."""
+        self.api.skew = by
+        self.crm.clock = self.api.clock
+
+    def silence(self) -> str:
+        """One entity's requests get no answer."""
+        if self.silenced is None:
+            raise self._lacking("silence")
+        entity, part = self.silenced
+        self.api.silent.add(part)
+        return entity
+
+    def family(self) -> Family:
+        """Two accounts, and a deal of the second."""
+        winner, loser = (self.crm.create("accounts", {"name": name}) for name in ("Example Works", "Example Works Ltd"))
+        return Family("accounts", winner, loser, "deals", self.crm.add_deal(account_id=loser), "account_id")
+
+    def unite(self, family: Family) -> None:
+        """Merge the accounts."""
+        self.crm.merge("accounts", family.winner, family.loser)
 
     def drop_field(self) -> str:
         """Hide a field of deals."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from kpid.clock import Clock
 from kpid.testing.api import Answer, FakeApi, Request
-from kpid.testing.clock import FakeClock
+from kpid.testing.clock import FakeClock, SkewedClock
 from kpid.testing.crm import Crm
 
 _ZERO = timedelta(0)
@@ -133,7 +133,7 @@ class VendorApi(FakeApi):
         daily: None = no budget.
         skew: the server's clock is ahead by this.
         forbidden: names (of kinds, objects) that the token may not read; see :meth:`scope_of`.
-        silent: parts of paths that never answer.
+        silent: parts of requests (path, query or body) that never get an answer.
         hidden: fields (kind, name in the vendor's words) that are gone.
         renamed: names that the vendor shows instead of others (stages, pipelines).
         refused: names of the limits that were passed.
@@ -166,11 +166,11 @@ class VendorApi(FakeApi):
     @property
     def skew(self) -> timedelta:
         """The server's clock is ahead by this."""
-        return self.clock.skew if isinstance(self.clock, _Skewed) else _ZERO
+        return self.clock.skew if isinstance(self.clock, SkewedClock) else _ZERO
 
     @skew.setter
     def skew(self, skew: timedelta) -> None:
-        self.clock = _Skewed(self._true_clock, skew)
+        self.clock = SkewedClock(self._true_clock, skew)
 
     def empty_crm(self, clock: Clock) -> Crm:
         """The CRM of an account in which nothing has happened; with the vendor's ids."""
@@ -208,7 +208,7 @@ class VendorApi(FakeApi):
         return refusal
 
     def _refusal(self, request: Request) -> Answer | None:
-        if any(part in request.path for part in self.silent):
+        if self.silent and any(part in request.text() for part in self.silent):
             return Answer(manner="hang")
         needs = self.needs_token(request)
         if self.tokens is not None and needs and not self.tokens.is_good(self.token_of(request)):
@@ -234,26 +234,6 @@ class VendorApi(FakeApi):
         if self.daily is not None:
             self.daily.used += 1
         return None
-
-
-class _Skewed:
-    """Another clock, ahead by ``skew``."""
-
-    def __init__(self, clock: Clock, skew: timedelta) -> None:
-        self._clock = clock
-        self.skew = skew
-
-    def now(self) -> datetime:
-        """The other clock's instant and the skew."""
-        return self._clock.now() + self.skew
-
-    def monotonic(self) -> float:
-        """The other clock's."""
-        return self._clock.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """The other clock's."""
-        self._clock.sleep(seconds)
 
 
 def shown(values: Mapping[str, Any], hidden: set[tuple[str, str]], kind: str) -> dict[str, Any]:

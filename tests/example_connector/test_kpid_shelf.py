@@ -71,6 +71,8 @@ class ShelfBench(CrmBench):
     secrets = (TOKEN,)
     can = frozenset({"merges", "restore", "purge", "scopes", "listing", "count"})
     cap = PAGE
+    pages = r"^/deals\?"
+    silenced = ("accounts", "/accounts?")
     dropped = ("worth", "amount")
     lived_in: ClassVar[tuple[str, ...]] = ("deals", "deals", "accounts")
     compared: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {

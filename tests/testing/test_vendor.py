@@ -136,6 +136,9 @@ class LedgerConnector(Connector[LedgerSettings]):
     def count(self, entity: str) -> int:
         return self.http.get("/deals/ids").json()["count"]
 
+    def server_time(self) -> datetime | None:
+        return self.http.get("/deals/ids").date
+
     def check(self) -> list[Finding]:
         try:
             self.http.get("/deals/ids")
@@ -153,6 +156,7 @@ class LedgerBench(CrmBench):
     secrets = (SECRET,)
     can = frozenset({"restore", "purge", "listing", "count", "tokens", "daily", "scopes"})
     cap = PAGE
+    pages = r"^/deals\?"
     lived_in: ClassVar[tuple[str, ...]] = ("deals",)
 
     def __init__(self) -> None:

@@ -28,6 +28,8 @@ class DynamicsBench(CrmBench):
     secrets = (CLIENT_SECRET,)
     can = frozenset({"merges", "purge", "tokens", "scopes", "fields", "pipelines", "listing", "count"})
     cap = 60
+    pages = r"/opportunities\?"
+    silenced: ClassVar[tuple[str, str] | None] = ("contacts", "/contacts?")
     compared: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         "deals": (
             ("deals",),

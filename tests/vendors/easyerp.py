@@ -19,6 +19,8 @@ class EasyErpBench(CrmBench):
     secrets = (PASSWORD,)
     can = frozenset({"purge", "listing", "count", "tokens", "fields", "pipelines"})
     cap = 60
+    pages = r"^/opportunities/\?"
+    silenced: ClassVar[tuple[str, str] | None] = ("contacts", "/persons/")
     compared: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         **CrmBench.compared,
         "users": (("users",), ("name", "email", "is_active")),

@@ -15,6 +15,8 @@ from kpid_hubspot import HubSpotConnector, HubSpotSettings
 
 from kpid.plugin import MemoryKeep, Pacers, SourceContext
 from kpid.testing import FakeClock, MemorySync, SourceBench, Walk, faults
+from kpid.testing.bench import Family
+from kpid.testing.clock import SkewedClock
 from kpid.testing.hubspot import CLIENT_ID, CLIENT_SECRET, FakeHubSpot, policy
 from kpid.testing.hubspot_life import add_company, add_deal, fill
 from kpid.testing.hubspot_portal import HubSpotPortal, Record, stamp
@@ -40,10 +42,11 @@ class HubSpotBench(SourceBench):
     can = frozenset(
         {
             "merges", "restore", "purge", "late", "history", "tokens", "daily", "scopes", "fields", "pipelines", "listing",
-            "count",
+            "count", "clock", "silence",
         }
     )  # fmt: skip
     cap = 10_000
+    pages = r"/objects/[^/]+/deals(/search)?\?"
     quiet_calls = 35
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
@@ -92,15 +95,15 @@ class HubSpotBench(SourceBench):
     # -- what people do ------------------------------------------------------------------------------------------------------
 
     def add(self, count: int, *, same_instant: bool = False) -> list[str]:
-        self.company = self.company or add_company(self.portal, 1, at=self.clock.now())
-        at = self.clock.now() - timedelta(minutes=3) if same_instant else None
+        self.company = self.company or add_company(self.portal, 1, at=self.portal.clock.now())
+        at = self.portal.clock.now() - timedelta(minutes=3) if same_instant else None
         if same_instant:
             return [
                 str(self.portal.create("deals", {"dealname": f"Import {n}", "dealstage": "closedwon"}, at=at))
                 for n in range(count)
             ]
         if self.portal.live("deals"):  # what comes later is changed now, not some time ago
-            at = self.clock.now()
+            at = self.portal.clock.now()
         return [str(add_deal(self.portal, number, company=self.company, at=at)) for number in range(count)]
 
     def change(self, native_id: str) -> None:
@@ -154,6 +157,21 @@ class HubSpotBench(SourceBench):
 
     def lose_scope(self, entity: str) -> None:
         self.api.missing_scopes.add(PATHS.get(entity, KINDS.get(entity, entity)))
+
+    def silence(self) -> str:
+        self.api.fail(faults.silence(), times=1_000_000, path=r"/objects/[^/]+/contacts($|/search)")
+        return "contacts"
+
+    def skew(self, by: timedelta) -> None:
+        self.api.clock = self.portal.clock = SkewedClock(self.clock, by)
+
+    def family(self) -> Family:
+        winner, loser = (add_company(self.portal, number, at=self.clock.now()) for number in (7, 8))
+        child = add_deal(self.portal, 1, company=loser, at=self.clock.now())
+        return Family("accounts", str(winner), str(loser), "deals", str(child), "account_id")
+
+    def unite(self, family: Family) -> None:
+        self.merge_of("companies", int(family.winner), int(family.loser))
 
     def spend_day(self) -> None:
         self.api.fail(policy("DAILY"), times=1_000_000)

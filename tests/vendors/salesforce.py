@@ -34,6 +34,9 @@ class SalesforceBench(CrmBench):
         }
     )  # fmt: skip
     cap = 2000
+    pages = r"/query.* FROM Opportunity "
+    small_pages: ClassVar[Mapping[str, Any]] = {"page_size": 60}
+    silenced: ClassVar[tuple[str, str] | None] = ("contacts", " FROM Contact ")
     quiet_calls = 45
     mergeable: ClassVar[tuple[str, ...]] = ("accounts", "contacts", "leads")
     lived_in: ClassVar[tuple[str, ...]] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from kpid_divalto_weavy import WeavyConnector, WeavySettings
@@ -20,8 +21,11 @@ class WeavyBench(CrmBench):
     """A project, its API, and connectors to it. ``options`` are settings of every connector."""
 
     secrets = (PASSWORD,)
-    can = frozenset({"restore", "purge", "late", "tokens", "scopes", "fields", "pipelines", "listing", "touched"})
+    can = frozenset({"restore", "purge", "late", "tokens", "scopes", "fields", "pipelines", "listing", "count", "touched"})
     cap = 1000
+    pages = r'Select.*\n.*"entityName": ?"deal"'
+    small_pages: ClassVar[Mapping[str, Any]] = {"page_size": 60}
+    silenced: ClassVar[tuple[str, str] | None] = ("contacts", '"customercontact"')
     quiet_calls = 25
     compared: ClassVar = {
         **CrmBench.compared,
@@ -29,17 +33,28 @@ class WeavyBench(CrmBench):
         "contacts": (("contacts",), ("name", "email", "account_id", "owner_id", "updated_at")),
         "users": (("users",), ("name", "email")),
         "stages": (("stages",), ("name",)),
+        "leads": (("leads",), ("name", "email", "company", "updated_at")),
+        "products": (("products",), ("name", "code")),
+        "deal_lines": (("lines",), ("deal_id", "product_id", "quantity", "unit_price", "amount")),
+        "activities": (("calls",), ("subject", "deal_id", "account_id", "owner_id")),
+        "tickets": (("tickets",), ("subject", "account_id", "closed_at")),
+        "orders": (("orders",), ("account_id", "deal_id", "net_amount", "ordered_at")),
+        "order_lines": (("orders",), ("net_amount",)),
     }
+    usual: ClassVar = ("users", "pipelines", "accounts", "contacts", "deals")
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
         clock = clock or FakeClock()
         self.weavy = FakeWeavy(clock=clock)
         super().__init__(self.weavy, clock)
         self.chosen = options
+        self.entities: tuple[str, ...] = self.usual
 
     def options(self) -> dict[str, Any]:
         place = {"base_url": self.api.url, "allow_private": True, "read_timeout": 0.3}
-        return {**place, "project": PROJECT, "user": USER, "password": PASSWORD, **self.chosen}
+        tables = {"products": "product", "orders": "saleorder", "order_lines": "saleorderline"}
+        who = {"project": PROJECT, "user": USER, "password": PASSWORD}
+        return {**place, **who, "tables": tables, "entities": list(self.entities), **self.chosen}
 
     def connector(self, **options: Any) -> WeavyConnector:
         return WeavyConnector(WeavySettings(**{**self.options(), **options}), self.context())
@@ -63,6 +78,16 @@ class WeavyBench(CrmBench):
 
     def lose_scope(self, entity: str) -> None:
         self.api.forbidden.add(TABLES[entity])
+
+    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        chosen = {*self.entities, "stages"}
+        return {entity: truth for entity, truth in super().truths().items() if entity in chosen}
+
+    def prepare(self, folder: Path, chance: random.Random) -> None:
+        """The usual entities, and some of the others."""
+        super().prepare(folder, chance)
+        others = [entity for entity in self.compared if entity not in {*self.usual, "stages"}]
+        self.entities = (*self.usual, *chance.sample(others, 2))
 
     def disturb(self, chance: random.Random) -> None:
         Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self.lived_in).do_something()
