@@ -36,7 +36,10 @@ _FOLLOWS = {
     "business_hours": "calendar_intervals",
     "attribution": "attributions",
 }
-_SELDOM_DELETED = {"users", "teams", "pipelines", "stages", "products", "calendars", "calendar_intervals", "holidays", "fx_rates"}
+_SELDOM_DELETED = {
+    "users", "teams", "pipelines", "stages", "products", "calendars", "calendar_intervals", "holidays", "fx_rates",
+    "email_sends",
+}  # fmt: skip
 _DELETES: Mapping[str, Known] = {"pass": "full", "inline": "full", "absence": "since_sync", "none": "none"}
 _ORDER: tuple[Known, ...] = ("none", "since_sync", "full")
 

@@ -16,6 +16,7 @@ from typing import Any
 from kpid.testing.api import Answer, FakeApi, Fault, Request
 from kpid.testing.clock import FakeClock
 from kpid.testing.faults import limited
+from kpid.testing.hubspot_marketing import Marketing
 from kpid.testing.hubspot_portal import HubSpotPortal, Record
 from kpid.testing.hubspot_shapes import association, error, paged, shown
 from kpid.testing.vendor import Limit, Tokens
@@ -74,6 +75,10 @@ class FakeHubSpot(FakeApi):
         self.route("POST", rf"{_OBJECTS}/batch/read", self._batch)
         self.route("POST", rf"/crm/associations/{VERSION}/(?P<kind>[a-z_]+)/(?P<to>[a-z_]+)/batch/read", self._associations)
         self.route("GET", rf"/crm/owners/{VERSION}", self._owners)
+        self.marketing = Marketing(clock)
+        self.route("GET", rf"/marketing/campaigns/{VERSION}", self.marketing.listed)
+        self.route("GET", rf"/marketing/campaigns/{VERSION}/(?P<guid>[^/]+)/budget/totals", self.marketing.totals)
+        self.route("GET", r"/email/public/v1/events", self.marketing.logged)
         self.route("GET", rf"/settings/currencies/{VERSION}/exchange-rates", self._rates)
         self.route("GET", rf"/crm/pipelines/{VERSION}/(?P<kind>[a-z_]+)", self._pipelines)
         self.route("GET", rf"/crm/properties/{VERSION}/(?P<kind>[a-z_]+)", self._properties)

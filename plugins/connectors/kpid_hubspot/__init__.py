@@ -35,6 +35,7 @@ from kpid.plugin import (
 )  # fmt: skip
 from kpid_hubspot.changes import OVERLAP, Changes
 from kpid_hubspot.endpoints import Endpoints
+from kpid_hubspot.mailing import LATE, Mailings
 from kpid_hubspot.mapping import columns_of
 from kpid_hubspot.objects import Kind
 from kpid_hubspot.settings import HubSpotSettings
@@ -56,6 +57,7 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         super().__init__(settings, context)
         self._api = Endpoints(settings, context)
         self._changes = Changes(self._api, settings, context)
+        self._mailings = Mailings(self._api, settings.email_events_days)
         self._whole = Whole(self._api, self._changes.pipelines, self._changes.place(""))
 
     def reads(self) -> Sequence[EntityReads]:
@@ -70,6 +72,8 @@ class HubSpotConnector(Connector[HubSpotSettings]):
             changing("activities"),
             changing("tickets", history="full", carries=("ticket_status_history",)),
             *(changing(entity) for entity in ("leads", "products", "deal_lines", "orders", "survey_responses")),
+            EntityReads("campaigns", mode="full", deletes="absence", carries=("campaign_costs",)),
+            EntityReads("email_sends", overlap=LATE),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -86,6 +90,8 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         """What changed, see :meth:`kpid_hubspot.changes.Changes.pages`, or the whole of it."""
         if entity in self._changes.kinds:
             return self._changes.pages(entity, cursor, until)
+        if entity == "email_sends":
+            return self._mailings.pages(cursor, until)
         return self._whole.pages(entity, until)
 
     def deleted(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[DeletedPage]:
@@ -110,7 +116,7 @@ class HubSpotConnector(Connector[HubSpotSettings]):
 
     def since(self, entity: str, at: datetime) -> Cursor | None:
         """Of what is read by time of change."""
-        return cursor_since(at) if entity in self._changes.kinds else None
+        return cursor_since(at) if entity in self._changes.kinds or entity == "email_sends" else None
 
     def server_time(self) -> datetime | None:
         """HubSpot's clock, from the ``Date`` of a small request."""
@@ -120,9 +126,13 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         return None
 
     def _touch(self, entity: str) -> datetime | None:
-        """The smallest request that shows whether an entity may be read; gives the server's clock."""
-        kinds = self._changes.kinds.get(entity)
-        return self._api.first(kinds[0]).date if kinds else self._whole.first(entity).date
+        """The smallest requests that show whether an entity may be read; gives the server's clock."""
+        kinds = self._changes.kinds.get(entity, ())
+        if entity == "email_sends":
+            return self._mailings.first().date
+        if not kinds:
+            return self._whole.first(entity).date
+        return [self._api.first(kind).date for kind in kinds][-1]
 
     def check(self) -> Sequence[Finding]:
         """Try every entity and look for the configured properties."""
@@ -131,12 +141,8 @@ class HubSpotConnector(Connector[HubSpotSettings]):
     def _check(self, entity: str) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
-            kinds = self._changes.kinds.get(entity, ())
-            if not kinds:
-                self._whole.first(entity)
-            for kind in kinds:
-                self._api.first(kind)
-            yield from self._check_fields(subject, entity, kinds)
+            self._touch(entity)
+            yield from self._check_fields(subject, entity, self._changes.kinds.get(entity, ()))
             if entity == "deals":
                 self._changes.pipelines.wanted()
         except ConnectorError as error:

@@ -12,7 +12,7 @@ from kpid_hubspot.objects import KINDS
 
 Entity = Literal[
     "users", "pipelines", "accounts", "contacts", "deals", "activities", "tickets", "leads", "products", "deal_lines", "orders",
-    "survey_responses", "fx_rates",
+    "survey_responses", "campaigns", "email_sends", "fx_rates",
 ]  # fmt: skip
 ActivityType = Literal["calls", "meetings", "emails", "tasks"]
 State = Literal["open", "won", "lost"]
@@ -49,6 +49,9 @@ class HubSpotSettings(ApiSettings):
     survey_scales: Mapping[Survey, tuple[int, int]] = Field(
         default_factory=dict,
         description="Lowest and highest answer, where a survey's differ from 0-10, 1-5, 1-7: `csat: [1, 3]`.",
+    )
+    email_events_days: int = Field(
+        30, ge=1, le=365, description="For so many days after its sending it is followed what became of a marketing e-mail."
     )
     pipelines: tuple[str, ...] = Field((), description="Only deals of these pipelines (ids or names); empty = all.")
     stages: Mapping[str, State] = Field(
