@@ -1,12 +1,19 @@
-"""HubSpot: deals with their stage history, companies, contacts, owners, pipelines, calls, meetings, tickets, leads.
+"""HubSpot: deals with their history, companies, contacts, owners, pipelines, calls, meetings, e-mails, tasks, tickets.
 
-Talks to the dated CRM API (https://developers.hubspot.com/docs/api-reference), by default 2026-09. Needs the token of a private
-app or a service key with read scopes for the entities in use: ``crm.objects.owners``, ``.companies``, ``.contacts``, ``.deals``
-(calls and meetings come with contacts), ``tickets``, and ``crm.schemas.deals`` for pipelines.
+If they are named in ``entities``: leads, products, line items, orders or invoices, answers to surveys, campaigns with what was
+spent, what became of marketing e-mails, exchange rates. Talks to the dated API (https://developers.hubspot.com/docs/api-reference),
+by default 2026-09; only the log of e-mail events has no date (v1, unsupported from September 2027).
+
+Needs the token of a private app, a service key, or an OAuth app with a refresh token, with read scopes for the entities in use:
+``crm.objects.owners``, ``.companies``, ``.contacts`` (activities come with it; subjects of e-mails want ``sales-email-read``),
+``.deals``, ``.leads``, ``.products``, ``.line_items``, ``.orders``, ``.invoices``, ``.feedback_submissions``, ``tickets``,
+``crm.schemas.deals`` for pipelines, ``marketing.campaigns.read``, ``content`` for e-mail events, ``multi-currency-read``.
 
 First all records are listed; later the search finds what changed: from five minutes before the last run's end, up to one minute
-before now, for its index is late. Deleting a record does not change its modified time: the archived list is a pass of its own.
-Limits: 100 requests in 10 s (see ``requests_per_10s``), 5 searches a second, and a number a day.
+before now, for its index is late. Deleting a record, or linking it to another, does not change its modified time, and a restored
+one may keep its old one: the archived list is a pass of its own, and comparing all ids now and then finds the rest. Histories
+are cut short by HubSpot after some 20 to 50 values: what was stored stays. Limits: 100 requests in 10 s (see
+``requests_per_10s``), 5 searches a second, and a number a day.
 """
 
 from __future__ import annotations
@@ -173,7 +180,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             HubSpotConnector,
-            "HubSpot CRM: deals with stage history, companies, contacts, calls, meetings, tickets",
+            "HubSpot: deals with history, companies, contacts, calls, meetings, e-mails, tasks, tickets",
             example={"token": "example"},
         ),
     )
