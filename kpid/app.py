@@ -99,6 +99,7 @@ class App:
             calendars=work_calendars(config),
             owner_basis=config.owner_basis,
             rate_day=None if config.exchange_rates == "dated" else config.exchange_rates,
+            population=config.population,
         )
 
     def kpi_settings(self) -> dict[str, KpiSettings]:

@@ -9,6 +9,7 @@ from kpid.analysis import fiscal_months
 from kpid.analysis.periods import check_kind, is_kind, recurs
 from kpid.analysis.schedule import schedule_from_text
 from kpid.config.model import Config, ReportJob, Source
+from kpid.config.population import population_errors
 from kpid.config.problems import Key, Place, near_miss
 from kpid.config.routing import routing_errors
 from kpid.config.tables import table_errors
@@ -28,6 +29,7 @@ def meaning_errors(config: Config, place: Place) -> list[ConfigError]:
         *_receivers(config, place),
         *_absences(config, place),
         *routing_errors(config, place),
+        *population_errors(config.population, place),
         *table_errors(config.tables, config.warehouse, place, syncs=bool(config.sources)),
     ]
 

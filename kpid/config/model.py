@@ -17,13 +17,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from kpid.analysis.durations import duration_from_text
 from kpid.config.alerting import Flapping, Heartbeat, Inhibit, NoData, Owners, Repeat, Route, Rule, Web, Window
 from kpid.config.definitions import FieldName, FieldText, KpiSettings, MeasureText
+from kpid.config.population import Population
 from kpid.config.tables import MappedTable
 from kpid.config.times import OpeningHours, Pattern, Zone
 from kpid.config.values import Duration, Model, Name, Names
 
 __all__ = [
     "Config", "FieldText", "Flapping", "Heartbeat", "Inhibit", "KpiSettings", "Logging", "MeasureText", "Model", "NoData",
-    "Owners", "Receiver", "ReportJob", "Route", "Rule", "Source", "Web", "Window",
+    "Owners", "Population", "Receiver", "ReportJob", "Route", "Rule", "Source", "Web", "Window",
 ]  # fmt: skip
 
 
@@ -176,6 +177,10 @@ class Config(Model):
         "at_event", description="Whose a closing is: the owner's of then, if the source knows it, or today's owner's."
     )
     customers: Customers = Field(default_factory=lambda: Customers.model_validate({}))
+    population: Population = Field(
+        default_factory=lambda: Population.model_validate({}),
+        description="Which records count, in every KPI: pipelines, teams, the company's own domains.",
+    )
     company: str = Field("", description="Name shown in reports.")
     state: Annotated[str, AfterValidator(_state_url)] = Field(
         "sqlite:///var/kpid.db", repr=False, description="Where kpid keeps its state: sqlite:///FILE or postgresql://..."

@@ -11,7 +11,7 @@ from copy import copy
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import ColumnElement, Select, literal_column, select
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from kpid.errors import ConfigError
@@ -27,7 +27,9 @@ from kpid.metrics.constructs import (
     SecondsBetween,
     TopSum,
 )
+from kpid.metrics.scope import PREFIX, Scope, kept
 from kpid.metrics.spelling import Duck, DuckNames, Spelling
+from kpid.plugin.entities import ENTITIES
 
 __all__ = [
     "DaysBetween", "JsonText", "LocalDate", "PeriodNumber", "Placeholder", "Quantile", "Quantiles", "SecondsBetween", "TopSum",
@@ -49,6 +51,9 @@ _DIALECTS: dict[str, tuple[type[Spelling], str, dict[str, Any]]] = {
 _MAPPED = "+mapped"
 """Ends the name of a dialect whose canonical tables are mappings of the company's own."""
 
+_INLINED = frozenset({"duckdb", "postgresql"})
+"""Engines that might lay out a part of a statement, all of its columns, if they were not told to read it in place."""
+
 _APPROXIMATE = {
     "clickhouse~": frozenset({"quantile", "count_distinct"}),
     "trino": frozenset({"quantile"}),
@@ -69,6 +74,7 @@ def dialect_named(name: str, values: Mapping[str, Any] | None = None) -> PGDiale
     """
     dialect = copy(_dialect(name))
     dialect.kpid_values = dict(values or {})  # type: ignore[attr-defined]
+    dialect.kpid_scoped = {}  # type: ignore[attr-defined]
     return dialect
 
 
@@ -101,8 +107,23 @@ def compile_named(
     statement: Select[Any], dialect: str, values: Mapping[str, Any] | None = None
 ) -> tuple[str, Sequence[str], dict[str, Any]]:
     """SQL text of a statement, the names of its parameters in order, and their values; see :func:`compile_statement`."""
-    compiled = statement.compile(dialect=dialect_named(dialect, values), compile_kwargs={"render_postcompile": True})
-    return str(compiled), getattr(compiled, "positiontup", None) or (), dict(compiled.params)
+    at_work = dialect_named(dialect, values)
+    compiled = statement.compile(dialect=at_work, compile_kwargs={"render_postcompile": True})
+    sql = str(compiled)
+    if scoped := tuple(at_work.kpid_scoped):  # type: ignore[attr-defined]
+        parts = ", ".join(_scoped(at_work.kpid_values["scope"], table, dialect) for table in scoped)  # type: ignore[attr-defined]
+        sql = f"WITH {parts}{', ' + sql[5:] if sql[:5].upper() == 'WITH ' else ' ' + sql}"
+    return sql, getattr(compiled, "positiontup", None) or (), dict(compiled.params)
+
+
+@lru_cache(maxsize=512)
+def _scoped(scope: Scope, table: str, dialect: str) -> str:
+    """The rows of a canonical table that count, as the part of a statement that is read in its place."""
+    whole = ENTITIES[table].alias(f"kpid_all_{table}")
+    rows: Select[Any] = select(literal_column("*")).select_from(whole).where(*kept(scope, table, whole))
+    sql = str(rows.compile(dialect=dialect_named(dialect), compile_kwargs={"literal_binds": True}))
+    inlined = "NOT MATERIALIZED " if dialect.removesuffix(_MAPPED) in _INLINED else ""
+    return f"{PREFIX}{table} AS {inlined}({sql})"
 
 
 def text_of(expression: ColumnElement[Any] | None) -> str:

@@ -130,6 +130,8 @@ class Touched:
         tables = tables_of(measure.entity)
         if _looked_up(measure, ask) & self._entities:
             self.everything = True
+        if "pipeline" in ask.limits and "deals" in self._entities and "deals" not in tables:
+            self.everything_near = True  # a deal that was moved takes along what belongs to it
         if isinstance(measure.clock, Now) or not set(tables) & self._entities:
             return
         columns = [element for clock in clock_columns(measure.clock) for element in iterate(clock) if isinstance(element, Column)]
@@ -150,7 +152,7 @@ class Touched:
 
 def _looked_up(measure: Measure, ask: Ask) -> set[str | None]:
     """Tables whose changes move rows from one segment to another, give segments another name, or amounts another worth."""
-    names = {*ask.by, *(name for name, _ in ask.where)}
+    names = {*ask.by, *(name for name, _ in ask.where), *(ask.limits & {"team"})}
     dimensions = [dimension_of(measure.entity, name, ask.custom) for name in names]
     found = {dimension.depends_on for dimension in dimensions if dimension is not None}
     found |= {labels_table(name) for name in ask.by}
@@ -195,6 +197,7 @@ def definition_hash(
         "where": ask.where,
         **({"engine": dialect} if approximations(ask, dialect) else {}),
         "custom": _custom_texts(ask),
+        **({"population": ask.scope.identity} if ask.scope is not None else {}),
     }
     if any(OPEN_HOURS.name in part for texts in measures.values() for part in texts):
         parts["hours"] = [[name, repr(one)] for name, one in sorted((hours or {}).items())]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from kpid.analysis.periods import Calendar, periods_between
-from kpid.analysis.workdays import WorkCalendar
+from kpid.analysis.periods import periods_between
 from kpid.config.model import KpiSettings
 from kpid.errors import ConfigError, KpidError
 from kpid.metrics.compose import define
 from kpid.metrics.daily import spread
 from kpid.metrics.dialects import compile_statement
-from kpid.metrics.dimensions import Custom, check_dimensions
+from kpid.metrics.dimensions import check_dimensions, dimension_of
 from kpid.metrics.due import approximations, definition_hash, due_periods, refuse_audit, wanted_periods
 from kpid.metrics.event_dimensions import HISTORIES
 from kpid.metrics.labels import Labels
@@ -25,49 +24,22 @@ from kpid.metrics.late import Days, days_of_deletions, with_days
 from kpid.metrics.making import Maker
 from kpid.metrics.plan import Ask, Scan, make_plan
 from kpid.metrics.prepared import prepare
-from kpid.metrics.results import Answers, entities_of, read_answers
+from kpid.metrics.results import Answers, entities_of, read_answers, tables_of
+from kpid.metrics.scope import Scope, limits_of, remarks_of
+from kpid.metrics.scoping import scope_of
+from kpid.metrics.setup import MetricsSetup
 from kpid.metrics.spine import Setting
 from kpid.metrics.targets import Targets, goals_of, read_targets
 from kpid.metrics.trust import Coverage
 from kpid.model import Measurement, Period, SeriesNeed
 from kpid.plugin.entities import ENTITIES, watermarks
 from kpid.plugin.expressions import counts
-from kpid.plugin.kpi import Kpi
 from kpid.store import history
 from kpid.store.engine import Store
-from kpid.warehouse import Changes, Warehouse
+from kpid.warehouse import Changes
 
+__all__ = ["MeasureResult", "MetricsSetup", "Progress", "figures", "figures_at", "refresh"]
 Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True)
-class MetricsSetup:
-    """What measuring needs: where the facts are, the KPIs, how time is cut, and what the company has set.
-
-    ``max_ages`` says from which age on a source's data is stale; sources that are not in it never are. ``sources`` names the
-    configured ones: what a source that is configured no more has left behind makes nothing stale. None: all there are.
-    ``calendars`` are opening hours by name, ``""`` the company's. ``owner_basis`` says whose an event is: the owner's of then, or
-    today's.
-    """
-
-    warehouse: Warehouse
-    kpis: Mapping[str, Kpi]
-    calendar: Calendar
-    currency: str
-    settings: Mapping[str, KpiSettings] = field(default_factory=dict)
-    max_ages: Mapping[str, timedelta] = field(default_factory=dict)
-    sources: Collection[str] | None = None
-    calendars: Mapping[str, WorkCalendar] = field(default_factory=dict)
-    owner_basis: Literal["at_event", "current"] = "at_event"
-    custom: Custom = field(default_factory=dict)
-    """Dimensions made from custom fields."""
-    rate_day: date | None = None
-    """The day whose exchange rates hold for all amounts; None: each amount's own day."""
-
-    @property
-    def money(self) -> str:
-        """What amounts are reported in: ``EUR``, or ``EUR at the rates of 2026-01-01``."""
-        return self.currency if self.rate_day is None else f"{self.currency} at the rates of {self.rate_day}"
 
 
 @dataclass(frozen=True)
@@ -216,10 +188,29 @@ class _Run:
         if self.setup.sources is not None and all(table is watermarks for table in tables) and not need.where:
             where = (("source", tuple(sorted(self.setup.sources))),)  # what others have left behind grows old for ever
         ask = Ask(need, kpi, definition, params, min_sample, (), where, unknown, is_about_nobody, self.setup.custom)
-        ask = spread(ask, self.setup.calendar, self.now)
+        ask = spread(self._scoped(ask), self.setup.calendar, self.now)
         engine = self.setup.warehouse.dialect
         remarks = tuple(f"approximate: the {kind} of {engine}" for kind in approximations(ask, engine))
         return replace(ask, remarks=remarks, goals=goals_of(definition, self.setup.settings, self.setup.kpis))
+
+    @cached_property
+    def scope(self) -> Scope | None:
+        """Which records count: looked up once."""
+        return scope_of(self.setup.population, self.setup.warehouse, self._has_rows)
+
+    def _scoped(self, ask: Ask) -> Ask:
+        """The ask, if the population changes anything about it with what there is to say of that."""
+        if self.scope is None:
+            return ask
+        entities = [measure.entity for measure in ask.definition.measures.values()]
+        tables = {name for entity in entities for name in tables_of(entity)}
+        has_team = any(dimension_of(entity, "team") is not None for entity in entities)
+        limits = limits_of(self.scope, tables, has_team=has_team)
+        if not limits:
+            return ask
+        remarks, is_nowhere = remarks_of(self.scope, limits)
+        about_nobody = ask.is_about_nobody or is_nowhere
+        return replace(ask, scope=self.scope, limits=limits, unknown=(*remarks, *ask.unknown), is_about_nobody=about_nobody)
 
     def _params_of(self, kpi: str) -> Mapping[str, str]:
         settings = self.setup.settings.get(kpi)
@@ -277,7 +268,8 @@ class _Run:
 
     def _setting(self, foreign: frozenset[str] = frozenset()) -> Setting:
         of, time, history = self.setup, self.setup.calendar, self._history()
-        return Setting(self.now, time.timezone, of.currency, foreign, of.calendars, history, of.custom, of.rate_day, time)
+        zone, scope = time.timezone, self.scope
+        return Setting(self.now, zone, of.currency, foreign, of.calendars, history, of.custom, of.rate_day, time, scope)
 
     def _history(self) -> frozenset[str]:
         """The histories of owners and teams that have rows, if events count for the owner of then."""

@@ -18,6 +18,7 @@ from sqlalchemy.sql.visitors import iterate
 from kpid.analysis.periods import is_daily
 from kpid.metrics.dialects import text_of
 from kpid.metrics.dimensions import Custom
+from kpid.metrics.scope import Scope
 from kpid.model import Period, SeriesNeed
 from kpid.plugin.kpi import AS_OF, At, Balance, Clock, Definition, During, InPeriod, Kpi, Measure, Now
 
@@ -53,6 +54,11 @@ class Ask:
     """The targets that the configuration has for it, as text: with others its figures are others."""
     days: Callable[[Period], tuple[Period, ...]] | None = None
     """Of a mean of days: the days of a period; None: periods are measured as they are."""
+
+    scope: Scope | None = None
+    """Which records count, if that changes anything about it."""
+    limits: frozenset[str] = frozenset()
+    """What of it does: ``internal``, ``pipeline``, ``team``."""
 
     @property
     def by(self) -> tuple[str, ...]:

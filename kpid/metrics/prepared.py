@@ -63,4 +63,4 @@ def _key(scan: Scan, periods: tuple[Period, ...], setting: Setting, dialect: str
     depends = (setting.timezone, setting.currency, setting.rate_day, setting.foreign, setting.history, id(setting.custom), today)
     calendars = tuple(setting.calendars.items())
     kinds = tuple((kind, len(some)) for kind, some in scan.periods.items())
-    return scan.key, tuple(scan.texts), kinds, periods, tuple(scan.cuts), depends, calendars, dialect
+    return scan.key, tuple(scan.texts), kinds, periods, tuple(scan.cuts), depends, setting.scope, calendars, dialect

@@ -31,6 +31,7 @@ from kpid.metrics.constructs import (
     SecondsBetween,
     TopSum,
 )
+from kpid.metrics.scope import PREFIX, Scope, restricted
 
 MAPPED = "kpid_table_"
 """Where tables are read in place, a canonical table is called ``kpid_table_deals``; the warehouse says what that is."""
@@ -100,13 +101,21 @@ class Spelling(PGCompiler):
         return self.filtered(function, where, **kwargs)
 
     def visit_table(self, table: Any, *args: Any, **kwargs: Any) -> str:
-        """A table's name; where tables are read in place, the name of its mapping, called as the table would be."""
+        """A table's name; of one that is read in place, or by half, the name of what stands for it, called as it would be."""
         name = str(super().visit_table(table, *args, **kwargs))  # type: ignore[no-untyped-call]
-        is_mapped = isinstance(table, Table) and self.dialect.kpid_is_mapped  # type: ignore[attr-defined]
-        if not kwargs.get("asfrom") or not is_mapped:
+        if not kwargs.get("asfrom") or not isinstance(table, Table) or not (prefix := self._prefix(table.name)):
             return name
         is_aliased = getattr(kwargs.get("enclosing_alias"), "element", None) is table
-        return f"{MAPPED}{table.name}" if is_aliased else f"{MAPPED}{table.name} AS {name}"
+        return f"{prefix}{table.name}" if is_aliased else f"{prefix}{table.name} AS {name}"
+
+    def _prefix(self, table: str) -> str:
+        """What is in front of the name of that which is read for a canonical table."""
+        dialect: Any = self.dialect
+        scope: Scope | None = dialect.kpid_values.get("scope")
+        if scope is None or table not in restricted(scope):
+            return MAPPED if dialect.kpid_is_mapped else ""
+        dialect.kpid_scoped[table] = True
+        return PREFIX
 
 
 class DuckNames(PGIdentifierPreparer):

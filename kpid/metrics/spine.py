@@ -32,6 +32,7 @@ from kpid.analysis.periods import Calendar, whole_of
 from kpid.analysis.workdays import Span, WorkCalendar, open_spans
 from kpid.metrics.constructs import LiteralRows
 from kpid.metrics.dimensions import Custom
+from kpid.metrics.scope import Scope
 from kpid.model import Period
 from kpid.plugin.expressions import PERIODS
 
@@ -59,6 +60,7 @@ class Setting:
         custom: dimensions made from custom fields.
         rate_day: the day whose exchange rates hold for all amounts; None: each amount's own day.
         calendar: how the wanted periods are cut; None: by the plain calendar of the zone.
+        scope: which records count; None: all.
     """
 
     now: datetime
@@ -70,12 +72,14 @@ class Setting:
     custom: Custom = field(default_factory=dict)
     rate_day: date | None = None
     calendar: Calendar | None = None
+    scope: Scope | None = None
 
     @property
     def values(self) -> dict[str, Any]:
         """What the place-holders in expressions stand for, whatever the periods: they reach everywhere."""
         reach = {"first": _EVER[0], "last": _EVER[1]}
-        return {"now": self.now, "zone": self.timezone, "currency": self.currency, "rate_day": self.rate_day, **reach}
+        said = {"now": self.now, "zone": self.timezone, "currency": self.currency, "rate_day": self.rate_day, **reach}
+        return said if self.scope is None else {**said, "scope": self.scope}
 
 
 def spine(periods: Sequence[Period], setting: Setting, trailing: int | None = None) -> Values:

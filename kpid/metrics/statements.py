@@ -117,6 +117,9 @@ class Writer:
         placed = self._place_rows()
         for name, wanted in self.scan.where:
             self.conditions.append(_is_one_of(self.dimension(name), wanted))
+        scope = self.setting.scope
+        if scope is not None and scope.has_teams and dimension_of(self.scan.entity, "team") is not None:
+            self.conditions += scope.in_team(self.dimension("team"))
         return placed
 
     def ctes(self, periods: Sequence[Period]) -> list[CTE]:

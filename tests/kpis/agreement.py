@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from kpid.analysis.periods import Calendar, is_daily, periods_between
+from kpid.config.population import Population
 from kpid.metrics.measure import MetricsSetup, figures
 from kpid.model import SeriesNeed
 from kpid.plugin import Kpi
 from kpid.plugin.quantity import decimal_from_fraction
 from kpid.testing.kpis import open_warehouse
-from tests.kpis import company
+from tests.kpis import company, population
 
 CALENDAR = Calendar("Europe/Berlin")
 EXACT, SECONDS = Decimal("1e-6"), Decimal(8)
@@ -29,10 +30,16 @@ Model = Mapping[tuple[str, Params], tuple[Callable[..., list[Any]], Callable[...
 
 
 def compare(model: Model, kpis: Mapping[str, Kpi], folder: Path, seed: int) -> None:
-    """Every KPI and choice, by month, in total and by a dimension; plain ones by another and for other periods too."""
+    """Every KPI and choice, by month, in total and by a dimension; plain ones by another and for other periods too.
+
+    Every other company has a domain of its own, that accounts have: these are internal.
+    """
     rows, rng = company.random_rows(seed), random.Random(seed)
+    domains = ["a.example"] if seed % 2 else []
+    meant = Population.model_validate({"own_domains": domains})
     warehouse = open_warehouse(folder, rows, now=company.NOW)
-    setup = MetricsSetup(warehouse, dict(kpis), CALENDAR, "EUR", calendars=company.CALENDARS)
+    setup = MetricsSetup(warehouse, dict(kpis), CALENDAR, "EUR", calendars=company.CALENDARS, population=meant)
+    rows = population.counted(rows, domains=domains)
     try:
         for (name, params), (facts_of, value_of, dimensions) in model.items():
             first, second = rng.sample(dimensions, k=2) if len(dimensions) > 1 else (*dimensions, None)

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import make_url
 
 from kpid.analysis.periods import Calendar, last_complete
+from kpid.config.population import Population
 from kpid.metrics.measure import MetricsSetup, figures_at
 from kpid.metrics.results import tables_of
 from kpid.model import Measurement, SeriesNeed
@@ -63,8 +64,8 @@ class World:
         return self._said[key]
 
 
-def setup_of(warehouse: Warehouse) -> MetricsSetup:
-    return MetricsSetup(warehouse, KPIS, CALENDAR, "EUR")
+def setup_of(warehouse: Warehouse, **population: Any) -> MetricsSetup:
+    return MetricsSetup(warehouse, KPIS, CALENDAR, "EUR", population=Population.model_validate(population))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,18 @@ def test_kpi_is_the_same_on_clickhouse(world: World, on_clickhouse: MetricsSetup
 def test_kpis_are_the_same_on_spark(world: World, on_spark: MetricsSetup, names: list[str]) -> None:
     there = figures_at([need for name in names for need in needs(KPIS[name], every_choice=False)], on_spark, PERIODS, now=NOW)
     same([one for name in names for one in world.says(name, every_choice=False)], there)
+
+
+@pytest.mark.parametrize("engine", ["on_postgresql", "on_clickhouse", "on_spark"])
+def test_a_part_of_the_records_is_the_same_on_every_engine(world: World, request: pytest.FixtureRequest, engine: str) -> None:
+    there = request.getfixturevalue(engine).warehouse
+    names = ("won_amount", "win_rate") if engine == "on_spark" else ("won_amount", "win_rate", "calls_made", "meeting_to_sale_ratio")
+    asked = [SeriesNeed(name, "month", by) for name in names for by in ((), ("owner",))]
+    part = {"pipelines": ["crm:1", "crm:2"], "exclude_teams": ["team a"], "own_domains": ["example.org"]}
+    here = figures_at(asked, setup_of(world.setup.warehouse, **part), PERIODS, now=NOW)
+    same(here, figures_at(asked, setup_of(there, **part), PERIODS, now=NOW))
+    whole = figures_at(asked, world.setup, PERIODS, now=NOW)
+    assert [m.n for some in here for m in some] != [m.n for some in whole for m in some]
 
 
 def test_the_rows_are_worth_comparing(world: World) -> None:

@@ -17,6 +17,7 @@ from kpid.metrics.measure import MetricsSetup, figures
 from kpid.model import SeriesNeed
 from kpid.plugin.quantity import decimal_from_fraction
 from kpid.testing.kpis import open_warehouse
+from tests.kpis import population
 
 _spec = importlib.util.spec_from_file_location("naive_marketing", Path(__file__).with_name("naive.py"))
 naive = importlib.util.module_from_spec(_spec)
@@ -65,6 +66,7 @@ def test_engine_agrees_with_plain_python(name, seed, tmp_path):
     rows, rng = naive.random_rows(seed), random.Random(seed)
     warehouse = open_warehouse(tmp_path, rows, now=naive.NOW)
     setup = MetricsSetup(warehouse, KPIS, CALENDAR, "EUR")
+    rows = population.counted(rows)
     try:
         for params in (params for kpi, params in naive.KPIS if kpi == name):
             dimensions = naive.KPIS[name, params][2]

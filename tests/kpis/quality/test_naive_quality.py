@@ -12,7 +12,7 @@ from kpid.metrics.measure import MetricsSetup, figures
 from kpid.model import SeriesNeed
 from kpid.plugin.quantity import decimal_from_fraction
 from kpid.testing.kpis import open_warehouse
-from tests.kpis import company
+from tests.kpis import company, population
 from tests.kpis.agreement import CALENDAR
 from tests.kpis.quality import naive
 
@@ -23,6 +23,7 @@ KPIS = {kpi.id: kpi for kpi in kpid_quality.kpid_kpis()}
 def test_engine_agrees_with_plain_python(seed, tmp_path):
     rows = company.random_rows(seed)
     warehouse = open_warehouse(tmp_path, rows, now=company.NOW)
+    rows = population.counted(rows)
     setup, day = MetricsSetup(warehouse, KPIS, CALENDAR, "EUR"), period_at("day", company.NOW, CALENDAR)
     try:
         for (name, params), (facts_of, value_of, cuts) in naive.KPIS.items():

@@ -18,6 +18,7 @@ from kpid.metrics.measure import MetricsSetup, figures
 from kpid.model import MeasurementState, SeriesNeed
 from kpid.plugin.quantity import decimal_from_fraction
 from kpid.testing.kpis import check_kpi, open_warehouse
+from tests.kpis import population
 
 _spec = importlib.util.spec_from_file_location("naive_revenue", Path(__file__).with_name("naive.py"))
 naive = importlib.util.module_from_spec(_spec)
@@ -88,7 +89,7 @@ def check(setup, company, name, params, kind, by):
 def company(request, tmp_path_factory):
     rows = naive.people.random_rows(5 if request.param == "euro" else 8, pounds=request.param == "pounds")
     warehouse = open_warehouse(tmp_path_factory.mktemp("naive"), rows, now=naive.NOW)
-    yield request.param, naive.people.Company(rows), MetricsSetup(warehouse, KPIS, CALENDAR, "EUR")
+    yield request.param, naive.people.Company(population.counted(rows)), MetricsSetup(warehouse, KPIS, CALENDAR, "EUR")
     warehouse.close()
 
 
