@@ -1,7 +1,7 @@
 """The public test kit for plugin authors: a clock, a server to talk to, and the contracts that every plugin must keep.
 
 Imports nothing but kpid's plugin side; pytest is only needed to run the contracts. Random walks need the stores too: they are
-imported when they are asked for.
+imported when they are asked for, and so is what the stores hold (``StoredContract``).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from kpid.testing.notifiers import NotifierBench, NotifierContract
 from kpid.testing.vendor import VendorApi
 
 if TYPE_CHECKING:
+    from kpid.testing.contract_stored import StoredContract
     from kpid.testing.walks import Walk, WalkContract
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Request",
     "Scene",
     "SourceBench",
+    "StoredContract",
     "VendorApi",
     "Walk",
     "WalkContract",
@@ -45,8 +47,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Walk", "WalkContract"}:
-        from kpid.testing import walks  # noqa: PLC0415  brings the stores along
+    if name in {"StoredContract", "Walk", "WalkContract"}:
+        from kpid.testing import contract_stored, walks  # noqa: PLC0415  bring the stores along
 
-        return getattr(walks, name)
+        return getattr(contract_stored if name == "StoredContract" else walks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from kpid_shelf import COLUMNS, ShelfConnector, ShelfSettings
 
-from kpid.testing import Answer, ConnectorContract, CrmBench, FakeClock, Request, VendorApi, WalkContract
+from kpid.testing import Answer, ConnectorContract, CrmBench, FakeClock, Request, StoredContract, VendorApi, WalkContract
 from kpid.testing.crm import Record
 from kpid.testing.vendor import Tokens
 
@@ -95,6 +95,13 @@ class ShelfBench(CrmBench):
 
 
 class TestShelf(ConnectorContract):
+    @pytest.fixture
+    def bench(self) -> Iterator[ShelfBench]:
+        with ShelfBench() as bench:
+            yield bench
+
+
+class TestShelfStored(StoredContract):
     @pytest.fixture
     def bench(self) -> Iterator[ShelfBench]:
         with ShelfBench() as bench:
