@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -22,6 +23,7 @@ _LINES = 20
 _SAID = 1_000
 _STEP = 0.5
 _GRACE = 5.0
+_FRAME = re.compile(r' +File ".+", line \d+')
 _ALWAYS = ("PATH", "HOME", "LANG", "TZ")
 
 
@@ -162,7 +164,7 @@ class Running:
         text = self._tail.decode("utf-8", "replace")
         if self._is_cut:  # the first line may begin in the middle of a secret
             text = text.partition("\n")[2]
-        lines = [self._mask(line) for line in text.splitlines()[-_LINES:] if line.strip()]
+        lines = [self._mask(line) for line in telling(text.splitlines())[-_LINES:]]
         said = " | ".join(lines)
         return said if len(said) <= _SAID else f"…{said[-_SAID:]}"
 
@@ -189,6 +191,13 @@ class Running:
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def telling(lines: Sequence[str]) -> list[str]:
+    """Lines that are not empty, and of Python's tracebacks the error alone: where in the tap it was is of no use here."""
+    if not any(_FRAME.match(line) for line in lines):
+        return [line for line in lines if line.strip()]
+    return [line for line in lines if line.strip() and not line.startswith((" ", "Traceback (most recent"))]
 
 
 def environment(settings: SingerSettings, ours: Mapping[str, str]) -> dict[str, str]:
