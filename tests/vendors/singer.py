@@ -76,6 +76,18 @@ COMPARED: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
 """By entity the CRM's kinds with the prefixes of their ids, and the columns that must be right."""
 
 
+class Starts:
+    """What stands for the requests to an API: each start of the tap is one. ``requests`` are read like those of a fake."""
+
+    def __init__(self, tap: SingerTap) -> None:
+        self._tap = tap
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """All starts, in order."""
+        return self._tap.starts()
+
+
 class SingerBench(SourceBench):
     """An invented CRM, its tap, and connectors that run it; deleting a record is a change that the tap tells.
 
@@ -86,6 +98,7 @@ class SingerBench(SourceBench):
 
     secrets = (TOKEN, PRIVATE_KEY, PRIVATE_KEY.splitlines()[1])
     can = frozenset({"restore", "touched"})
+    quiet_calls = 2
 
     def __init__(self, *entities: str, tables: tuple[str, ...] = ("people", "phases")) -> None:
         self.clock = FakeClock()
@@ -93,6 +106,7 @@ class SingerBench(SourceBench):
         self.keep = MemoryKeep()
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
         self.tap = SingerTap(self.crm, self.folder / "tap", tables=tables)
+        self.api = Starts(self.tap)
         self.mapping = {
             name: {**stream, "full": name in tables}
             for name, stream in MAPPING.items()
