@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from kpid.errors import ConnectorError
 from kpid.plugin import entities
@@ -131,6 +133,26 @@ class ReadingContract:
         later(bench)
         sync_into(bench, held, **bench.small_pages)
         compare(bench, held)
+
+    def test_the_history_of_stages_ends_where_the_record_is(self, bench: SourceBench) -> None:
+        expect_able(bench, "history")
+        first = bench.add(6)
+        held = first_sync(bench)
+        later(bench)
+        bench.change(first[1])
+        later(bench)
+        sync_into(bench, held)
+        spans: dict[str, list[Mapping[str, Any]]] = {native_id: [] for native_id in first}
+        for row in held.live("deal_stage_history").values():
+            spans[row["deal_id"]].append(row)
+        for native_id, rows in spans.items():
+            rows.sort(key=lambda row: str(row["valid_from"]))
+            ends = [row["valid_to"] for row in rows]
+            touching = [str(row["valid_from"]) for row in rows[1:]] == [str(end) for end in ends[:-1]] and ends[-1:] == [None]
+            expect(touching, f"the stages of {native_id} do not touch, or do not go on: {rows}")
+            stage = held.live(bench.entity)[native_id]["stage_id"]
+            expect(rows[-1]["stage_id"] == stage, f"{native_id} is in {stage}, and its history ends in {rows[-1]['stage_id']}")
+        expect(len(spans[first[1]]) > 1, "a move left no trace in the history")
 
     def test_an_unchanged_source_is_asked_little(self, bench: SourceBench) -> None:
         bench.add(30)
