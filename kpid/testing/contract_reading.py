@@ -59,7 +59,7 @@ class ReadingContract:
         held = first_sync(bench)
         bench.add(450, same_instant=True)
         later(bench)
-        sync_into(bench, held)
+        sync_into(bench, held, **bench.small_pages)
         compare(bench, held)
 
     def test_records_that_come_with_an_instant_already_seen_are_not_lost(self, bench: SourceBench) -> None:
@@ -74,13 +74,13 @@ class ReadingContract:
         bench.add(220)
         held = MemorySync()
         for pages in (1, 1, 2, 1, 7, 100):
-            sync_into(bench, held, entity=bench.entity, stop_after=pages)
+            sync_into(bench, held, entity=bench.entity, stop_after=pages, **bench.small_pages)
         compare(bench, held)
         bench.add(220)
         later(bench)
         for pages in (1, 1, 2, 1, 7, 100):
-            sync_into(bench, held, entity=bench.entity, stop_after=pages)
-        sync_into(bench, held)  # the last one may only have finished what a killed one began
+            sync_into(bench, held, entity=bench.entity, stop_after=pages, **bench.small_pages)
+        sync_into(bench, held, **bench.small_pages)  # the last one may only have finished what a killed one began
         compare(bench, held)
 
     def test_a_servers_clock_that_is_wrong_loses_nothing(self, bench: SourceBench) -> None:
