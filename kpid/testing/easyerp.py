@@ -100,6 +100,7 @@ class FakeEasyErp(VendorApi):
         self.route("GET", "/getDBS", lambda _: {"dbsNames": {DATABASE: {"DBname": DATABASE}, "saas": {"DBname": "saas"}}})
         self.route("GET", "/currentDb", lambda _: Answer(200, DATABASE, {"Content-Type": "text/html"}))
         self.route("GET", "/workflows/", self._stages)
+        self.route("GET", "/campaigns/", self._campaigns)
         self.route("GET", "/currency/getForDd", lambda _: {"data": CURRENCIES})
         for path in LISTS:
             self.route("GET", path, self._list)
@@ -145,6 +146,10 @@ class FakeEasyErp(VendorApi):
             return {"data": []}
         stages = self.crm.kinds["stages"].after(None, _EVERYTHING)
         return {"data": [stage_document(stage, self.renamed) for stage in stages]}
+
+    def _campaigns(self, request: Request) -> dict[str, Any]:
+        found = self.crm.kinds["campaigns"].after(None, _EVERYTHING)
+        return {"data": [{"_id": one.id, "sequence": at, "name": one.values.get("name")} for at, one in enumerate(found)]}
 
     def _list(self, request: Request) -> Answer | dict[str, Any]:
         listed = LISTS[request.path]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from kpid.testing.crm import Crm, Record
 
@@ -24,6 +25,7 @@ _TASK_STATUS = {"completed": "Done", "cancelled": "Cancelled"}
 _NEUTRAL = {
     "name", "stage_id", "state", "probability", "pipeline_id", "amount", "currency", "account_id", "owner_id",
     "primary_contact_id", "expected_close_date", "closed_at", "lead_id", "lead_source",
+    "campaign_id",
 }  # fmt: skip
 
 
@@ -108,7 +110,6 @@ def _customer(record: Record, crm: Crm) -> Document | None:
 def _deal(record: Record, crm: Crm) -> Document:
     values = record.values
     expected = values.get("expected_close_date")
-    entered = datetime(expected.year, expected.month, expected.day, tzinfo=UTC) - timedelta(hours=3) if expected else None
     revenue = {"value": _money(values.get("amount")), "currency": _SYMBOLS.get(values.get("currency"), ""), "progress": 0}
     return {
         **_edited(record),
@@ -116,7 +117,7 @@ def _deal(record: Record, crm: Crm) -> Document:
         "expectedRevenue": revenue,
         "customer": _customer(record, crm),
         "salesPerson": _person(crm, values.get("owner_id")),
-        "expectedClosing": entered and _iso(entered),
+        "expectedClosing": _entered(expected) if expected else None,
         "nextAction": {"date": _iso(record.created), "desc": ""},
     }
 
@@ -138,6 +139,7 @@ def deal_form(record: Record, crm: Crm) -> Document:
     notes = [
         {"date": _iso(record.created), "history": _change("Creation Date", _iso(record.created), _iso(record.created))},
         {"date": begun, "history": _change("isOpportunitie", True, begun)},
+        *_past(record),
     ]
     own = {name: value for name, value in record.values.items() if name not in _NEUTRAL}
     return {
@@ -145,6 +147,7 @@ def deal_form(record: Record, crm: Crm) -> Document:
         **_deal(record, crm),
         **_created(record),
         "source": record.values.get("lead_source") or "",
+        "campaign": record.values.get("campaign_id") or "",
         "workflow": {"_id": record.values["stage_id"], "sequence": 0},
         "notes": notes,
         "isOpportunitie": True,
@@ -152,6 +155,30 @@ def deal_form(record: Record, crm: Crm) -> Document:
         "email": converted.values.get("email") if converted else "",
         "tempCompanyField": converted.values.get("company") if converted else "",
     }
+
+
+def _past(record: Record) -> list[Document]:
+    """The notes of changes of amount and expected closing, each with the value before."""
+    notes, last = [], dict[str, Any]()
+    for name, value, at in record.log:
+        if name in _TOLD and value is not None:
+            field, write = _TOLD[name]
+            told = write(value)
+            history = {**_change(field, told, _iso(at)), "prevValue": last.get(name)}
+            notes.append({"date": _iso(at), "history": history})
+            last[name] = told
+    return notes
+
+
+def _entered(day: date) -> str:
+    """A day as people enter it in Kyiv."""
+    return _iso(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo("Europe/Kyiv")))
+
+
+_TOLD: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "amount": ("expectedRevenue", str),
+    "expected_close_date": ("Close Date", _entered),
+}
 
 
 def _change(field: str, value: Any, at: str) -> Document:

@@ -374,3 +374,36 @@ def test_stages_are_observed(bench, tmp_path):
             walk.sync_calmly()
         walk.check_observed_history()
         assert len(walk.rows("deal_stage_history")) == 3
+
+
+# -- what detail views tell beside -------------------------------------------------------------------------------------------
+
+
+def test_campaigns_and_the_past_of_deals_are_read_and_kept_up_to_date(bench, tmp_path):
+    campaign = bench.crm.create("campaigns", {"name": "Herbst"})
+    day = bench.clock.now().date()
+    deal = bench.crm.add_deal(amount=Decimal(100), campaign_id=campaign, expected_close_date=day)
+    bench.clock.advance(timedelta(hours=1))
+    with Walk(bench, tmp_path, random.Random(0)) as walk:
+        walk.sync_calmly()
+        (row,) = walk.rows("deals", "campaign_id, campaign", f"native_id = '{deal}'")
+        assert (row["campaign_id"], walk.living("campaigns")[campaign]["name"]) == (campaign, "Herbst")
+        bench.crm.edit("deals", deal, amount=Decimal(250), expected_close_date=day + timedelta(days=30))
+        walk.sync_calmly()
+        past = walk.rows("deal_field_history", "field, value, valid_to", f"deal_id = 'crm:{deal}'")
+        assert sorted((row["field"], row["value"], row["valid_to"] is None) for row in past) == [
+            ("amount", "100", False),
+            ("amount", "250", True),
+            ("expected_close_date", day.isoformat(), False),
+            ("expected_close_date", (day + timedelta(days=30)).isoformat(), True),
+        ]
+        assert walk.sync_calmly().changed == 0
+
+
+def test_a_list_that_may_not_be_seen_is_named_by_check(bench):
+    bench.api.fail(faults.status(404, {"error": "no"}), times=99, path=r"^/(campaigns|payments)/")
+    with connected(bench.connector()) as connector:
+        found = {finding.subject: finding for finding in connector.check() if not finding.ok}
+    assert found.keys() == {"crm: campaigns", "crm: refunds"}
+    assert "no list /payments/, or kpid-reader may not see it" in found["crm: refunds"].text
+    assert "profile" in found["crm: campaigns"].hint

@@ -105,6 +105,32 @@ def test_detail_views_tell_source_and_conversion(server):
     assert not any(row["lead_source"] or row["lead_id"] for row in bare.values())
 
 
+def test_detail_views_tell_what_amounts_and_expected_closings_were(server):
+    asked = connector(server)
+    try:
+        pages = list(asked.pages("deals", None, NOW))
+    finally:
+        asked.close()
+    past = [row for page in pages for row in page.rows["deal_field_history"]]
+    amounts = {row["native_id"]: row for page in pages for row in page.rows["deals"]}
+    assert Counter(row["field"] for row in past) == {"amount": 44, "expected_close_date": 5}
+    for row in past:
+        if row["valid_to"] is None and row["field"] == "amount":
+            assert Decimal(row["value"]) == amounts[row["deal_id"]]["amount"]
+    changed = [row for row in past if row["deal_id"] == "57d275db0e9d66b810388fbc"]
+    first, second = sorted(changed, key=lambda row: row["valid_from"])
+    assert (first["value"], first["valid_from"], first["valid_to"]) == ("15000", "2016-09-09T08:54:13.192Z", second["valid_from"])
+    assert (second["value"], second["valid_to"]) == ("11000", None)
+    (day,) = [row["value"] for row in past if row["deal_id"] == "57ce8e0feab5298410a81056" and row["field"] != "amount"]
+    assert day == "2016-09-22"
+
+
+def test_campaigns_are_names(server):
+    campaigns, page, _ = read(server, "campaigns")
+    assert {row["name"] for row in campaigns.values()} == {"Email", "Newsletter", "Telesales", "Web"}
+    assert page.through == NOW
+
+
 def test_dates_are_those_that_people_entered(server):
     """21:00 UTC of the day before is midnight in Kyiv."""
     deals, _, _ = read(server, "deals")
@@ -239,7 +265,7 @@ def test_a_wrong_password_and_an_unknown_database_are_told_apart(server):
 
 
 def test_a_list_that_is_not_there_is_no_expired_session(server):
-    with pytest.raises(KpidError, match="no such list") as caught:
+    with pytest.raises(KpidError, match="no list /dealTasks/") as caught:
         read(server, "activities", cursor={"since": "2001-01-01T00:00:00+00:00"})
     assert isinstance(caught.value, SchemaError)
     assert [request.path for request in server.requests].count("/users/login") == 2

@@ -29,6 +29,7 @@ class EasyErpBench(CrmBench):
         "leads": (("leads",), ("name", "email", "company", "status", "converted_at", "converted_deal_id", "created_at")),
         "activities": (("tasks",), ("subject", "deal_id", "owner_id", "status", "scheduled_end")),
         "products": (("products",), ("name", "code")),
+        "campaigns": (("campaigns",), ("name",)),
         "orders": (("orders",), ("net_amount", "account_id", "owner_id", "ordered_at", "status")),
     }
     mergeable: ClassVar[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""EasyERP: deals, leads, companies, persons, employees, deal tasks, stages, products, invoices or orders, refunds.
+"""EasyERP: deals, leads, companies, persons, employees, deal tasks, stages, products, campaigns, invoices or orders, refunds.
 
 Talks to the server of the open source edition (Node, MongoDB, 2018) as its own pages do: a login gives a cookie that holds for
 two minutes without a request; without one every list is a 404. Needs a user whose profile sees the lists in use.
@@ -6,8 +6,10 @@ two minutes without a request; without one every list is a 404. Needs a user who
 What changed is asked for by whole days and kept exactly on our side. Lists tell neither source nor creation of a deal, nor that
 it was a lead: each new or changed deal and lead is read by itself (``details``). Deleted records are gone without a word: they
 are found by comparing ids (``reconcile: 1d``). Stages are told as they are now; kpid keeps the history that it sees, and of a
-closed deal the change at which it first saw it closed. Products, invoices, orders and refunds are read whole. Their amounts are
-in cents; what was given back contains taxes. There is no rate limit.
+closed deal the change at which it first saw it closed. Of amounts and expected closings the detail view tells every change. It
+writes down those of stages and owners, too, and does not show them, for a fault of the server; nor do the lists tell of which
+company a person is. Products, invoices, orders and refunds are read whole, and campaigns: names without costs or members. Amounts
+of papers are in cents; what was given back contains taxes. There is no rate limit.
 """
 
 from __future__ import annotations
@@ -60,8 +62,16 @@ class EasyErpConnector(Connector[EasyErpSettings]):
             EntityReads("accounts", overlap=OVERLAP, listing=True, counted=True),
             EntityReads("contacts", overlap=OVERLAP, listing=True, counted=True),
             EntityReads("products", mode="full", deletes="absence", grain="none"),
+            EntityReads("campaigns", mode="full", deletes="absence", grain="none"),
             EntityReads(
-                "deals", history="since_sync", overlap=OVERLAP, listing=True, by_id=by_id, counted=True, observed=("closed_at",)
+                "deals",
+                history="since_sync",
+                overlap=OVERLAP,
+                carries=("deal_field_history",) if by_id else (),
+                listing=True,
+                by_id=by_id,
+                counted=True,
+                observed=("closed_at",),
             ),
             EntityReads("leads", overlap=OVERLAP, listing=True, by_id=by_id, observed=("qualified_at", "disqualified_at")),
             EntityReads("activities", overlap=OVERLAP, grain="none", listing=True, counted=True),
@@ -113,7 +123,7 @@ class EasyErpConnector(Connector[EasyErpSettings]):
             name: columns_of(names.get(name, name), self.settings.fields.get(name, {})) for name in kept
         }
         if not self.settings.details:
-            lacking = {"lead_source", "campaign", "lead_id", "converted_at", "converted_deal_id"}
+            lacking = {"lead_source", "campaign", "campaign_id", "lead_id", "converted_at", "converted_deal_id"}
             found |= {name: found[name] - lacking for name in DETAILED if name in found}
         return found
 
@@ -134,6 +144,8 @@ class EasyErpConnector(Connector[EasyErpSettings]):
         try:
             if entity in {"pipelines", "deals"}:
                 self._changes.stages("Opportunities")
+            if entity == "campaigns":
+                self._api.campaigns()
             for kind in self.settings.kinds(entity):
                 self._api.first(kind)
             yield from self._check_fields(entity, subject)
@@ -162,7 +174,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             EasyErpConnector,
-            "EasyERP: deals, leads, companies, persons, employees, tasks, products, invoices or orders",
+            "EasyERP: deals, leads, companies, persons, employees, tasks, products, campaigns, invoices or orders",
             example={"base_url": "https://erp.example.com", "login": "kpid", "password": "example"},
         ),
     )

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from kpid.plugin import ConnectorError, Course, Cursor, IdPage, Leg, Page, SchemaError, SourceContext, dig
 from kpid_easyerp.endpoints import Batch, Endpoints, Record, edited
-from kpid_easyerp.mapping import MAPPERS, converted_at, stage_rows, stages_of
+from kpid_easyerp.history import field_rows
+from kpid_easyerp.mapping import MAPPERS, campaign_row, converted_at, stage_rows, stages_of
 from kpid_easyerp.settings import LISTS, EasyErpSettings
 from kpid_easyerp.values import Place, Row, Stage
 
@@ -49,6 +50,9 @@ class Changes:
             pipeline = {"native_id": "Opportunities", "name": "Opportunities", "sort_order": 0}
             yield Page({"pipelines": [pipeline], "stages": stage_rows(records, stages)}, through=until)
             return
+        if entity == "campaigns":
+            yield Page({entity: [campaign_row(record) for record in self._api.campaigns()]}, through=until)
+            return
         kinds, place = self._settings.kinds(entity), self._place(entity)
         for kind in kinds:
             for batch in self._api.listed(kind):
@@ -75,23 +79,24 @@ class Changes:
     def _leg(self, entity: str, leg: Leg, recent: _Recent) -> Iterator[Page]:
         met, absent = 0, set(self._settings.fields.get(entity, {}).values())
         for batch in self._api.listed(leg.kind, leg.start):
-            rows = []
+            whole: list[Record] = []
             for record in batch.records:
                 is_due = _is_due(record, leg) and not recent.holds(record, leg)
                 full = self._whole(entity, leg.kind, record) if is_due else None
                 if full is None:
                     continue
                 met, absent = met + 1, {path for path in absent if not _has(full, path)}
-                rows += self._rows(entity, [full])
+                whole.append(full)
+            rows = self._rows(entity, whole)
             if not batch.is_last:
-                yield Page({entity: rows}, leg.at(_further(batch)), total=batch.total)
+                yield Page(rows, leg.at(_further(batch)), total=batch.total)
                 continue
             told = [batch.warning] if batch.warning else []
             if absent and (met >= TELLING or (met and leg.start is None)):
                 names = ", ".join(sorted(absent))
                 told.append(f"EasyERP's {leg.kind} have no field {names}: what it fills stays empty")
             end, through = leg.done()
-            yield Page({entity: rows}, recent.within(end, through), through, batch.total, warnings=tuple(told))
+            yield Page(rows, recent.within(end, through), through, batch.total, warnings=tuple(told))
 
     def _whole(self, entity: str, kind: str, record: Record) -> Record | None:
         """A record as it is mapped: the detail view where there is one. None if it is gone meanwhile, or of no use."""
@@ -105,9 +110,13 @@ class Changes:
             self._no_leads.add(key)
         return form
 
-    def _rows(self, entity: str, records: Sequence[Record]) -> list[Row]:
+    def _rows(self, entity: str, records: Sequence[Record]) -> dict[str, list[Row]]:
+        """Rows of an entity, and what they carry."""
         place, mapper = self._place(entity), MAPPERS[_MAPPED[entity]]
-        return [row for record in records if (row := mapper(record, place)) is not None]
+        rows = {entity: [row for record in records if (row := mapper(record, place)) is not None]}
+        if entity == "deals" and self._settings.details:
+            rows["deal_field_history"] = [row for record in records for row in field_rows(record, place)]
+        return rows
 
     # -- single records ------------------------------------------------------------------------------------------------------
 
@@ -116,7 +125,7 @@ class Changes:
         kind = self._settings.kinds(entity)[0]
         found = [record for native_id in ids if (record := self._api.form(kind, native_id)) is not None]
         is_deal = entity == "deals"
-        yield Page({entity: self._rows(entity, [one for one in found if not is_deal or one.get("isOpportunitie") is not False])})
+        yield Page(self._rows(entity, [one for one in found if not is_deal or one.get("isOpportunitie") is not False]))
 
     def ids(self, entity: str) -> Iterator[IdPage]:
         """The lists' ids. Any deal may have been a lead: which were, only fetching tells."""

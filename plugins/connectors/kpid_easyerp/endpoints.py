@@ -59,6 +59,7 @@ class Endpoints:
 
     def __init__(self, settings: EasyErpSettings, context: SourceContext) -> None:
         self._settings = settings
+        self._asking = "a list"
         self._password = settings.password.get_secret_value()
         who = f"{settings.base_url} {settings.database}"
         bare = partial(settings.client, context, vendor="easyerp", account=who, secrets=(self._password,), max_bytes=1_000_000)
@@ -116,11 +117,11 @@ class Endpoints:
     def _meaning(self, response: Response) -> KpidError | None:
         """What an error of a list means. A 404 that a new login did not mend: is it the session or the address?"""
         if response.status == 404 and self._has_session():
-            text = "EasyERP has no such list, or its user may not see it"
+            text = f"EasyERP has no list {self._asking}, or {self._settings.login} may not see it"
             return SchemaError(
                 text, where=self.http.name, hint="Give the user's profile access to it, or leave it out of `entities`"
             )
-        return _without_trace(response, self.http.name, "a list")
+        return _without_trace(response, self.http.name, f"the list {self._asking}")
 
     def _has_session(self) -> bool:
         try:
@@ -180,25 +181,36 @@ class Endpoints:
                 "filter[m][backend][operator][]": ["$gte", "$lte"],
                 "filter[m][value][]": day,
             }
-        body = self.http.get(listing.path, params=params).json()
+        body = self._get(listing.path, params)
         records = dig(body, "data")
         if not isinstance(records, list) or not all(isinstance(record, dict) and record.get("_id") for record in records):
             raise SchemaError(f"the list {listing.path} is not one of records with ids", where=self.http.name)
         return {"total": dig(body, "total") or 0, "data": records}
 
+    def _get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        self._asking = path[: path.rindex("/") + 1] if path.count("/") > 1 else path
+        return self.http.get(path, params=params).json()
+
     def form(self, kind: str, native_id: str) -> Record | None:
         """A record's detail view; None if it is gone."""
-        body = self.http.get(f"{LISTS[kind].path}{native_id}", params={"viewType": "form"}).json()
+        body = self._get(f"{LISTS[kind].path}{native_id}", {"viewType": "form"})
         return body if isinstance(body, dict) and body.get("_id") else None
 
     def stages(self, kind: str) -> Sequence[Record]:
         """The stages of ``Opportunities`` or ``Leads``."""
-        found = dig(self.http.get("/workflows/", params={"id": kind}).json(), "data")
+        found = dig(self._get("/workflows/", {"id": kind}), "data")
         return [stage for stage in found if isinstance(stage, dict) and stage.get("_id")] if isinstance(found, list) else []
+
+    def campaigns(self) -> Sequence[Record]:
+        """The names of campaigns: a short list of its own shape."""
+        found = dig(self._get("/campaigns/"), "data")
+        if not isinstance(found, list):
+            raise SchemaError("the list /campaigns/ is not one of records", where=self.http.name)
+        return [one for one in found if isinstance(one, dict) and one.get("_id")]
 
     def currencies(self) -> Mapping[str, str]:
         """ISO codes by the symbols that stand in for them."""
-        found = dig(self.http.get("/currency/getForDd").json(), "data")
+        found = dig(self._get("/currency/getForDd"), "data")
         return {str(one.get("symbol")): str(one["_id"]) for one in found or () if isinstance(one, dict) and one.get("_id")}
 
 

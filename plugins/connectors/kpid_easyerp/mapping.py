@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from kpid.plugin import dig
 from kpid_easyerp.endpoints import Record
+from kpid_easyerp.history import changes_of
 from kpid_easyerp.values import Place, Row, Stage, core, ident, local_date, money, own, person_name, text
 
 STATES = {"New": "open", "In Progress": "open", "Pending": "open", "Done": "won", "Cancelled": "lost"}
@@ -20,20 +21,12 @@ TASKS = {"Done": "completed", "Cancelled": "cancelled"}
 LEADS = {"New": "new", "Done": "qualified", "Cancelled": "disqualified"}
 
 
-def _history(record: Record, name: str) -> list[Record]:
-    """What a detail view tells of a field's changes, oldest first."""
-    notes = record.get("notes")
-    found = [dig(note, "history") for note in notes if isinstance(note, dict)] if isinstance(notes, list) else []
-    changes = [one for one in found if isinstance(one, dict) and one.get("changedField") == name and one.get("date")]
-    return sorted(changes, key=lambda one: str(one["date"]))
-
-
 def converted_at(record: Record) -> str | None:
     """When a lead became the deal of this detail view; None if it has been one from the start.
 
     Every deal is told to have become one; those that began as deals within a second of being created.
     """
-    changes = [one for one in _history(record, "isOpportunitie") if one.get("newValue") in {True, "true"}]
+    changes = [one for one in changes_of(record, "isOpportunitie") if one.get("newValue") in {True, "true"}]
     begun = text(record, "createdBy.date")
     if not changes or begun is None or record.get("isOpportunitie") is False:
         return None
@@ -100,11 +93,22 @@ def deal_row(record: Record, place: Place) -> Row:
         "amount": money(dig(record, "expectedRevenue.value")),
         "currency": place.symbols.get(text(record, "expectedRevenue.currency") or "") or place.currency,
         "lead_source": text(record, "source"),
-        "campaign": text(record, "campaign"),
+        "campaign": _campaign(record),
+        "campaign_id": ident(record.get("campaign")),
         "expected_close_date": local_date(text(record, "expectedClosing"), place.zone),
         "closed_at": usual["updated_at"] if state != "open" else None,
         "next_step": text(record, "nextAction.desc"),
     } | own(record, place, "deals")
+
+
+def _campaign(record: Record) -> str | None:
+    """The name of a campaign: a reference to one of them, which is called as its id is, or the whole of it."""
+    return text(record, "campaign.name") or ident(record.get("campaign"))
+
+
+def campaign_row(record: Record, place: Place | None = None) -> Row:
+    """A campaign: a name, no more."""
+    return {"native_id": str(record["_id"]), "name": text(record, "name") or str(record["_id"])}
 
 
 def state_of(record: Record, place: Place) -> str:
@@ -131,7 +135,8 @@ def lead_row(record: Record, place: Place) -> Row | None:
         "status": "converted" if converted else LEADS.get(status or "", "working"),
         "owner_id": ident(record.get("salesPerson")),
         "lead_source": text(record, "source"),
-        "campaign": text(record, "campaign"),
+        "campaign": _campaign(record),
+        "campaign_id": ident(record.get("campaign")),
         "qualified_at": converted or (changed if status == "Done" else None),
         "disqualified_at": changed if status == "Cancelled" and not converted else None,
         "converted_at": converted,
@@ -256,6 +261,7 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row | None]] = {
     "quotations": quotation_row,
     "payments": refund_row,
     "products": product_row,
+    "campaigns": campaign_row,
 }
 """How a record becomes a row."""
 

@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 
 from kpid.plugin import ApiSettings, Secret, known_zone
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "products", "deals", "leads", "activities", "orders", "refunds"]
+Entity = Literal[
+    "users", "pipelines", "accounts", "contacts", "products", "campaigns", "deals", "leads", "activities", "orders", "refunds"
+]
 State = Literal["open", "won", "lost"]
 
 
@@ -70,10 +72,13 @@ class EasyErpSettings(ApiSettings):
     password: Secret = Field(description="His password: ${env:EASYERP_PASSWORD}.")
     database: str = Field("CRM", description="The database, as the login page names it.")
     entities: tuple[Entity, ...] = Field(
-        ("users", "pipelines", "accounts", "contacts", "products", "deals", "leads", "activities", "orders", "refunds"),
+        (
+            "users", "pipelines", "accounts", "contacts", "products", "campaigns", "deals", "leads", "activities", "orders",
+            "refunds",
+        ),
         min_length=1,
         description="What to read.",
-    )
+    )  # fmt: skip
     details: bool = Field(
         True,
         description="Read each new or changed deal and lead by itself: only so are source, creation and conversion told.",
