@@ -30,6 +30,8 @@ LETTERS = {
     "tickets": "I",
     "orders": "O",
     "calls": "E",
+    "lines": "N",
+    "products": "P",
 }
 _MANY = 10**9
 

@@ -95,8 +95,21 @@ TABLES: Mapping[str, Table] = {
         "startDate": _time("ordered_at"), "endDate": lambda _: None, "amount": _number("net_amount"),
         "frequency_ID": lambda values: values.get("frequency", "MONTH"), "generictype_ID_status": lambda _: "ACTIVE",
     }),
+    "dealelement": Table("lines", {
+        "deal_ID": _of("deal_id"), "product_ID": _of("product_id"), "quantity": _number("quantity"),
+        "unitPrice": _number("unit_price"), "amount": _number("amount"), "discount": lambda _: None,
+    }),
+    "product": Table("products", {"label": _of("name"), "reference": _of("code")}),
+    "saleorder": Table("orders", {
+        "customer_ID": _of("account_id"), "deal_ID": _of("deal_id"), "baseuser_ID": _of("owner_id"),
+        "amount": _number("net_amount"), "creationDate": _time("ordered_at"), "taxAmount": lambda _: 0,
+        "generictype_ID_status": lambda values: {"cancelled": "ANN"}.get(values.get("status", ""), "ACTIVE"),
+    }),
+    "saleorderline": Table("orders", {
+        "saleorder_ID": _of("code"), "amount": _number("net_amount"), "quantity": lambda _: 1, "unitPrice": _number("net_amount"),
+    }),
 }  # fmt: skip
-"""Contracts are the neutral CRM's orders, taken as monthly ones."""
+"""Contracts are the neutral CRM's orders, taken as monthly ones. An order has one line, with its code."""
 
 PICK_LISTS = (
     ("STARTED", "dealStatus", "En cours"), ("WON", "dealStatus", "Gagnée"), ("LOST", "dealStatus", "Perdue"),
@@ -118,6 +131,8 @@ def fields_of(table: str) -> tuple[str, ...]:
 def row_of(table: str, record: Record, zone: tzinfo, deleted_attrib: int) -> dict[str, Any]:
     """A record as a row of a table. ``zone``: in which ``srvDate`` is written."""
     values = {**record.values, "created_at": record.created}
+    if record.kind == "orders":
+        values["code"] = record.id
     told = {name: tell(values) for name, tell in TABLES[table].fields.items()}
     return {
         f"code{table}": record.id,

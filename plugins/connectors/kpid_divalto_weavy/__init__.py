@@ -1,4 +1,4 @@
-"""Divalto weavy: deals, customers, contacts, users, types and steps of deals; if named, leads, events, interventions, contracts.
+"""Divalto weavy: deals, customers, contacts, users, types and steps of deals; if named, what else a project has.
 
 Talks to the Data API (https://divalto.atlassian.net/wiki, "API d'échange"): ``Authenticate`` (a token for twelve hours, an API
 account), ``Dictionary`` (which fields a table has), ``Select`` (rows; at most 1,000). Nothing is ever written: ``srvExport``, the
@@ -7,7 +7,14 @@ mark of what an ERP link has taken over, is neither sent nor set.
 Rows are read in the order of their codes, which do not move; what changed is found by ``srvDate``. Its zone is not documented: a
 read begins a day before the last one's end, and ends a day later than it has to. Deleted rows are hidden (``srvAttrib``): a
 second question finds them. Stages are as syncs see them: weavy tells no history. Amounts have no currency: the organisation's.
-Answers are lists, or objects with a list of rows; both are read.
+Answers are lists, or objects with a list of rows; both are read. How many rows there are is taken from a total in the answer, or
+found by asking for the row behind so many.
+
+If named in ``entities``: leads (``marketinglead``), events as activities, interventions as tickets, contracts as subscriptions,
+elements of deals as their lines. Of these the vendor publishes a part of the fields or none: what the Dictionary does not have
+stays empty, ``fields`` names others. What tables of products, orders, invoices and their lines are called is not published at
+all: ``tables`` has to say. Not sure either: the ``srvAttrib`` of deleted rows (``deleted_attrib``), what a status means
+(``states``).
 """
 
 from __future__ import annotations
@@ -65,13 +72,13 @@ class WeavyConnector(Connector[WeavySettings]):
 
     def reads(self) -> Sequence[EntityReads]:
         """The configured entities, those that others point to first."""
-        changing = partial(EntityReads, deletes="pass", overlap=OVERLAP, listing=True, by_id=True)
+        changing = partial(EntityReads, deletes="pass", overlap=OVERLAP, listing=True, by_id=True, counted=True)
         everything = [
             EntityReads("users", mode="full", deletes="absence"),
             EntityReads("pipelines", mode="full", deletes="absence", carries=("stages",)),
-            *(changing(entity) for entity in ("accounts", "contacts", "leads")),
+            *(changing(entity) for entity in ("accounts", "contacts", "leads", "products")),
             changing("deals", history="since_sync"),
-            *(changing(entity) for entity in ("activities", "tickets", "subscriptions")),
+            *(changing(entity) for entity in ("deal_lines", "activities", "tickets", "subscriptions", "orders", "order_lines")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -111,6 +118,10 @@ class WeavyConnector(Connector[WeavySettings]):
         """See :meth:`kpid_divalto_weavy.changes.Changes.fetch`."""
         return self._changes.fetch(entity, ids)
 
+    def count(self, entity: str) -> int | None:
+        """See :meth:`kpid_divalto_weavy.endpoints.Weavy.count`."""
+        return self._changes.count(entity)
+
     def server_time(self) -> datetime | None:
         """The server's clock, from the ``Date`` of a look into the Dictionary, which is needed anyway."""
         for entity in self.settings.entities:
@@ -130,13 +141,17 @@ class WeavyConnector(Connector[WeavySettings]):
                 table = self.settings.table_of(part)
                 known = self._api.fields(table)
                 self._api.first(table)
-                for native in sorted(set(self.settings.fields.get(part, {}).values()) - known):
+                for native in self._changes.lacking(part):
                     near = get_close_matches(native, known, n=3)
-                    hint = "Correct `fields`" + (f": perhaps {', '.join(near)}" if near else "")
+                    hint = f"Name the right one in `fields: {{{part}: ...}}`" + (f": perhaps {', '.join(near)}" if near else "")
                     yield Finding(subject, False, f"the table {table} has no field {native}", hint, warning=True)
             if entity == "deals":
                 self._codes.wanted()
                 yield from self._check_stages(subject)
+                self._codes.picks()
+                if self._codes.problem:
+                    hint = f"Give {self.settings.user} the right to read {self.settings.table_of('pipelines')}"
+                    yield Finding(subject, False, self._codes.problem, hint, warning=True)
         except ConnectorError as error:
             yield Finding(subject, False, error.what, error.hint or "")
         else:
@@ -169,7 +184,12 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             WeavyConnector,
-            "Divalto weavy: deals, customers, contacts, users; leads, events, interventions and contracts",
-            example={"project": "example", "user": "kpid", "password": "example"},
+            "Divalto weavy: deals, customers, contacts, users; leads, events, interventions, contracts, lines, orders",
+            example={
+                "project": "example",
+                "user": "kpid",
+                "password": "example",
+                "tables": {"products": "product", "orders": "saleorder", "order_lines": "saleorderline"},
+            },
         ),
     )

@@ -96,6 +96,24 @@ class Changes:
             cursor = batch.place or cursor
             yield IdPage(pairs, cursor)
 
+    def count(self, entity: str) -> int | None:
+        """How many living rows are read."""
+        place, _, _ = self._prepared(entity)
+        kinds = sorted(place.codes.wanted()) if self._is_narrowed(entity) else []
+        return self._api.count(place.table, [(place.natives["pipeline_id"], "Equal", code) for code in kinds])
+
+    def lacking(self, entity: str) -> list[str]:
+        """Fields that the table of an entity should have and does not."""
+        known, own, usual = (
+            self._api.fields(self._settings.table_of(entity)),
+            self._settings.fields.get(entity, {}),
+            TABLES[entity],
+        )
+        natives = self._settings.natives_of(entity).items()
+        return sorted(
+            native for column, native in natives if native not in known and (column in own or usual.fields[column].is_sure)
+        )
+
     def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
         """These rows, as far as they live."""
         place, names, warnings = self._prepared(entity)
@@ -110,10 +128,7 @@ class Changes:
         if self._is_narrowed(entity) and place.natives["pipeline_id"] not in known:  # else all deals would seem to be others
             text = f"the table {place.table} has no field {place.natives['pipeline_id']}, by which `pipelines` tells deals apart"
             raise SchemaError(text, where=self._api.http.name, hint="Name the right one: `fields: {deals: {pipeline_id: ...}}`")
-        own, usual = self._settings.fields.get(entity, {}), TABLES[entity].fields
-        lacking = sorted(
-            native for column, native in place.natives.items() if native not in known and (column in own or usual[column].is_sure)
-        )
+        lacking = self.lacking(entity)
         text = f"the table {place.table} has no field {', '.join(lacking)}: what it fills stays empty"
         names = [*CHANGED, *(native for native in place.natives.values() if native in known)]
         return place, names, (text,) if lacking else ()

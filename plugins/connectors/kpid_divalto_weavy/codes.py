@@ -12,7 +12,7 @@ from kpid_divalto_weavy.settings import STATES, WeavySettings
 from kpid_divalto_weavy.tables import code_of
 
 T = TypeVar("T", bound=str)
-Meanings = Literal["customer_types", "ticket_states", "activity_types", "activity_states", "frequencies"]
+Meanings = Literal["customer_types", "ticket_states", "activity_types", "activity_states", "order_states", "frequencies"]
 """Settings that say what codes of pick lists stand for."""
 
 _USUAL: Mapping[Meanings, Mapping[str, str]] = {
@@ -25,6 +25,7 @@ _USUAL: Mapping[Meanings, Mapping[str, str]] = {
         "réunion": "meeting", "e-mail": "email", "courriel": "email", "tâche": "task",
         **{name: name for name in ("call", "meeting", "email", "task", "note", "message")},
     },
+    "order_states": {name: name for name in ("placed", "paid", "cancelled")},
     "frequencies": {name: name for name in ("week", "month", "quarter", "half", "year")},
 }  # fmt: skip
 """What needs no setting."""

@@ -26,6 +26,9 @@ ANCHORS = 10
 NAMED = 50
 """Codes per question by code."""
 SHAPES = ("rows", "data", "items", "result")
+TOTALS = ("totalCount", "total", "totalRows", "rowCount", "count")
+MOST = 2**30
+"""No table has so many rows: a server that shows one there does not look at offsets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,31 @@ class Weavy:
         """The smallest question that shows whether a table may be read."""
         return self._select(table, [], [], limit=1)
 
+    def count(self, table: str, only: Sequence[Filter] = ()) -> int | None:
+        """How many living rows there are (of which one of ``only`` holds), as the server tells; None if it does not.
+
+        An answer may tell a total. Else it is found by offsets, which rows by code do not go by: is there a row behind so many?
+        """
+        answer = self._answer(table, [], only, operator="OR", limit=1)
+        if not rows_in(answer, self.http.name):
+            return 0
+        told = next((answer[name] for name in TOTALS if name in answer), None) if isinstance(answer, Mapping) else None
+        if isinstance(told, int) and told > 1:
+            return told
+
+        def is_there(offset: int) -> bool:
+            return bool(rows_in(self._answer(table, [], only, operator="OR", offset=offset, limit=1), self.http.name))
+
+        low, high = 0, self._settings.page_size
+        while is_there(high):
+            low, high = high, high * 4
+            if high > MOST:
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if is_there(middle) else (low, middle)
+        return high
+
     def _by_key(
         self, table: str, names: Sequence[str], filters: Sequence[Filter], place: Place, attrib: int | None
     ) -> Iterator[Batch]:
@@ -227,6 +255,23 @@ class Weavy:
         limit: int | None = None,
         attrib: int | None = None,
     ) -> list[Record]:
+        answer = self._answer(table, names, filters, operator=operator, offset=offset, limit=limit, attrib=attrib)
+        rows, code = rows_in(answer, self.http.name), code_of(table)
+        if not all(isinstance(row, Mapping) and row.get(code) not in {None, ""} for row in rows):
+            raise SchemaError(f"rows of {table} have no {code}", where=self.http.name)
+        return rows
+
+    def _answer(
+        self,
+        table: str,
+        names: Sequence[str],
+        filters: Sequence[Filter],
+        *,
+        operator: str = "AND",
+        offset: int = 0,
+        limit: int | None = None,
+        attrib: int | None = None,
+    ) -> Any:
         code, settings = code_of(table), self._settings
         keys = [f"f{number}" for number in range(len(filters))]
         question = {
@@ -247,10 +292,7 @@ class Weavy:
         if settings.company:
             question["companyCode"] = settings.company
         self._asking = table
-        rows = rows_in(self.http.post(f"/v1/Data/{self._project}/Select", json=question).json(), self.http.name)
-        if not all(isinstance(row, Mapping) and row.get(code) not in {None, ""} for row in rows):
-            raise SchemaError(f"rows of {table} have no {code}", where=self.http.name)
-        return rows
+        return self.http.post(f"/v1/Data/{self._project}/Select", json=question).json()
 
 
 def rows_in(answer: Any, where: str) -> list[Any]:

@@ -176,17 +176,31 @@ def _subscription(row: Row, place: Place) -> Row:
     return row
 
 
+def _order(row: Row, place: Place) -> Row:
+    row["status"] = place.codes.meaning("order_states", row.get("status")) or "placed"
+    return _priced(row, place)
+
+
+def _priced(row: Row, place: Place) -> Row:
+    row["currency"] = row.get("currency") or place.currency
+    return row
+
+
 _FINISH: Mapping[str, Callable[[Row, Place], Row]] = {
     "accounts": _account,
     "activities": _activity,
     "deals": _deal,
     "tickets": _ticket,
     "subscriptions": _subscription,
+    "orders": _order,
+    "order_lines": _priced,
+    "deal_lines": _priced,
 }
+_WITH_MONEY = {"deals", "subscriptions", "orders", "order_lines", "deal_lines"}
 
 
 def columns_of(entity: str, natives: Mapping[str, str]) -> frozenset[str]:
     """The canonical columns that are filled, as far as the project has a value."""
     columns = entities.ENTITIES[entity].c
-    with_money = {"currency"} if entity in {"deals", "subscriptions"} else set()
+    with_money = {"currency"} if entity in _WITH_MONEY else set()
     return frozenset({name for name in natives if name in columns} | {"native_id", "updated_at"} | with_money)

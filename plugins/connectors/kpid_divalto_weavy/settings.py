@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kpid.plugin import ApiSettings, Secret, known_zone
 from kpid_divalto_weavy.tables import TABLES
 
-Entity = Literal["users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "subscriptions"]
+Entity = Literal[
+    "users", "pipelines", "accounts", "contacts", "leads", "products", "deals", "deal_lines", "activities", "tickets",
+    "subscriptions", "orders", "order_lines",
+]  # fmt: skip
 DealState = Literal["open", "won", "lost"]
 STATES: Mapping[str, DealState] = {"ACTIVE": "open", "STARTED": "open", "DRAFTING": "open", "WON": "won", "LOST": "lost"}
 
@@ -29,11 +32,12 @@ class WeavySettings(ApiSettings):
     entities: tuple[Entity, ...] = Field(
         ("users", "pipelines", "accounts", "contacts", "deals"),
         min_length=1,
-        description="What to read; `leads`, `activities`, `tickets`, `subscriptions` (not in every project) only if named.",
+        description="What to read; the others (not in every project) only if named.",
     )
     company: str | None = Field(None, description="Code of one company; without it the user's own.")
     tables: Mapping[str, str] = Field(
-        default_factory=dict, description="Other names of tables: `leads: marketinginbound`; without `sw_data_`."
+        default_factory=dict,
+        description="Other names of tables: `leads: marketinginbound`; without `sw_data_`. Needed for orders, lines, products.",
     )
     states: Mapping[str, DealState] = Field(
         default_factory=dict,
@@ -56,6 +60,9 @@ class WeavySettings(ApiSettings):
     activity_states: Mapping[str, Literal["planned", "completed", "cancelled", "no_show"]] = Field(
         default_factory=dict, description="What a status of events means, by code or label; others count as completed."
     )
+    order_states: Mapping[str, Literal["placed", "paid", "cancelled"]] = Field(
+        default_factory=dict, description="What a status of orders means, by code or label; others are placed."
+    )
     frequencies: Mapping[str, Literal["week", "month", "quarter", "half", "year"]] = Field(
         default_factory=dict, description="What a frequency of contracts means, by code: `F3: quarter`."
     )
@@ -73,10 +80,22 @@ class WeavySettings(ApiSettings):
             raise ValueError(f"no such entity: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
         return value
 
+    @model_validator(mode="after")
+    def _named_tables(self) -> Self:
+        needed = {"order_lines": ("order_lines", "orders")}
+        lacking = [name for entity in self.entities for name in needed.get(entity, (entity,)) if not self.table_of(name)]
+        if lacking:
+            told = ", ".join(f"{name}: <table>" for name in dict.fromkeys(lacking))
+            raise ValueError(f"the vendor publishes no name of these tables: name them in `tables: {{{told}}}`")
+        return self
+
     def table_of(self, entity: str) -> str:
         """The name of the table that fills an entity."""
         return self.tables.get(entity, TABLES[entity].name)
 
     def natives_of(self, entity: str) -> Mapping[str, str]:
         """The native field of each column, own fields over the usual ones."""
-        return {**{column: field.native for column, field in TABLES[entity].fields.items()}, **self.fields.get(entity, {})}
+        usual = {column: field.native for column, field in TABLES[entity].fields.items()}
+        if entity == "order_lines":
+            usual["order_id"] = f"{self.table_of('orders')}_ID"
+        return {**usual, **self.fields.get(entity, {})}

@@ -19,7 +19,7 @@ class Field:
     Args:
         native: its name there.
         form: how its value is written; ``label`` is the code of a pick list's row, of which the label is kept.
-        is_sure: the vendor documents it: if it is not there a person is told.
+        is_sure: if it is not there a person is told: the vendor documents it, or the rows are of no use without it.
     """
 
     native: str
@@ -79,8 +79,29 @@ TABLES: Mapping[str, Table] = {
         "plan": Field("label"), "started_at": Field("startDate", "instant"), "ended_at": Field("endDate", "instant"),
         "amount": Field("amount", "number"), "interval": Field("frequency_ID"), "account_id": _unsure("customer_ID"),
     }),
+    "deal_lines": Table("dealelement", {
+        "deal_id": Field("deal_ID"), "amount": Field("amount", "number"), "product_id": _unsure("product_ID"),
+        "quantity": _unsure("quantity", "number"), "unit_price": _unsure("unitPrice", "number"),
+        "discount": _unsure("discount", "number"), "created_at": _unsure("creationDate", "instant"),
+    }),
+    "products": Table("", {
+        "name": Field("label"), "code": _unsure("reference"), "category": _unsure("generictype_ID_productType", "label"),
+    }),
+    "orders": Table("", {
+        "account_id": Field("customer_ID"), "net_amount": Field("amount", "number"),
+        "ordered_at": Field("creationDate", "instant"),
+        "tax": _unsure("taxAmount", "number"), "status": _unsure("generictype_ID_status"), "deal_id": _unsure("deal_ID"),
+        "owner_id": _unsure("baseuser_ID"), "created_at": _unsure("creationDate", "instant"),
+    }),
+    "order_lines": Table("", {
+        "order_id": Field(""), "net_amount": Field("amount", "number"), "product_id": _unsure("product_ID"),
+        "quantity": _unsure("quantity", "number"), "unit_price": _unsure("unitPrice", "number"),
+    }),
 }  # fmt: skip
-"""By entity. The table of ``pipelines`` holds all pick lists; what has no canonical name goes into ``extra``."""
+"""By entity. The table of ``pipelines`` holds all pick lists; what has no canonical name goes into ``extra``.
+
+Tables without a name have none that the vendor publishes: the settings name them. A line of an order refers to it by its table.
+"""
 
 CHANGED = ("srvDate", "srvDateUTC", "srvAttrib")
 """What every row carries: when it changed (in a zone that is not documented, and in UTC), and whether it is deleted."""
