@@ -17,7 +17,7 @@ from kpid.testing.api import Answer, FakeApi, Fault, Request
 from kpid.testing.clock import FakeClock
 from kpid.testing.faults import limited
 from kpid.testing.hubspot_marketing import Marketing
-from kpid.testing.hubspot_portal import HubSpotPortal, Record
+from kpid.testing.hubspot_portal import LABELS, HubSpotPortal, Record
 from kpid.testing.hubspot_shapes import association, error, paged, shown
 from kpid.testing.vendor import Limit, Tokens
 
@@ -255,6 +255,8 @@ def _indexed_value(kind: str, record: Record, name: str) -> str | int | None:
         return record.id
     if name == ("lastmodifieddate" if kind == "contacts" else "hs_lastmodifieddate"):
         return round(record.updated.timestamp() * 1000)
+    if name == "hs_is_closed" and kind == "deals" and name not in record.properties:
+        return LABELS.get(record.properties.get("dealstage") or "", ("", "false", ""))[1]
     return record.properties.get(name)
 
 

@@ -161,6 +161,12 @@ class HubSpotPortal:
         old = self.records[kind][number]
         self._put(kind, replace(old, archived_at=None, updated=_whole_ms(self.clock.now()) if touched else old.updated))
 
+    def link(self, kind: str, number: int, **links: Sequence[int]) -> None:
+        """Associate a record with others; that is no change of its modified time."""
+        old = self.records[kind][number]
+        self.records[kind][number] = replace(old, links={**old.links, **links})
+        self.version += 1
+
     def merge(self, kind: str, winner: int, loser: int) -> None:
         """Merge one record into another: the loser goes for good, the winner remembers its id.
 

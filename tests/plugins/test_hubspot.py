@@ -476,6 +476,40 @@ def test_a_merged_record_points_to_its_winner(bench):
     assert synced.live("accounts").keys() == {str(one)}
 
 
+def test_links_of_open_deals_are_read_once_a_day(bench):
+    portal = bench.portal
+    opened = [portal.create("deals", {"dealstage": "contractsent", "pipeline": "default"}) for _ in range(60)]
+    closed = portal.create("deals", {"dealstage": "closedwon", "pipeline": "default"})
+    options = {"entities": ("deals",), "search_page_size": 25}
+    bench.later()
+    synced = bench.sync(MemorySync(), **options)
+
+    def account(deal: int) -> str | None:
+        return synced.live("deals")[str(deal)]["account_id"]
+
+    for deal in (opened[0], opened[-1], closed):
+        portal.link("deals", deal, companies=[4711])
+    bench.later()
+    bench.sync(synced, **options)
+    assert account(opened[0]) is None
+    bench.later(24 * 60)
+    bench.sync(synced, stop_after=3, **options)  # what changed, and the first deals
+    assert (account(opened[0]), account(opened[-1])) == ("4711", None)
+    bench.later()
+    before = len(bench.api.requests)
+    bench.sync(synced, **options)
+    assert (account(opened[-1]), account(closed)) == ("4711", None)
+    assert sum("batch" in request.path and "objects" in request.path for request in bench.api.requests[before:]) == 2
+    bench.later()
+    before = len(bench.api.requests)
+    bench.sync(synced, **options)
+    assert not any("batch" in request.path for request in bench.api.requests[before:])
+    portal.link("deals", opened[1], companies=[4711])
+    bench.later(25 * 60)
+    bench.sync(synced, open_deals_daily=59, **options)
+    assert account(opened[1]) is None, "too many are open"
+
+
 def test_only_the_wanted_pipelines_are_read(bench):
     bench.portal.add_pipeline("deals", "777", {"s1": ("Start", "false", "0.1")})
     inside = str(bench.portal.create("deals", {"dealstage": "s1", "pipeline": "777"}))

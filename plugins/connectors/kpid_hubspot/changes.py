@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,7 @@ from kpid_hubspot.endpoints import Batch, Endpoints, changed_since
 from kpid_hubspot.history import deal_history
 from kpid_hubspot.mapping import MAPPERS
 from kpid_hubspot.objects import BY_NAME, Kind, kinds_of
+from kpid_hubspot.open_deals import OpenDeals
 from kpid_hubspot.pipelines import Pipelines
 from kpid_hubspot.service_rows import status_rows
 from kpid_hubspot.settings import HubSpotSettings
@@ -37,9 +39,17 @@ class Changes:
         self._context = context
         self.kinds = kinds_of(settings)
         self.pipelines = Pipelines(api, settings)
+        self._open_deals = OpenDeals(api, settings.open_deals_daily, partial(self.fetch, "deals"))
 
     def pages(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         """As of a connector. At first all records are listed; what changes meanwhile the search finds later."""
+        pages = self._since(entity, cursor, until)
+        if entity == "deals":
+            (kind,) = self.kinds[entity]
+            pages = self._open_deals.after(pages, kind, self._filters(kind, "IN"), cursor, until)
+        yield from pages
+
+    def _since(self, entity: str, cursor: Cursor | None, until: datetime) -> Iterator[Page]:
         course = Course([kind.name for kind in self.kinds[entity]], cursor, until, overlap=OVERLAP, lag=INDEX_LAG)
         yield from course.still()
         for leg in course.legs():

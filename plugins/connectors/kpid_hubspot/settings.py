@@ -64,6 +64,9 @@ class HubSpotSettings(ApiSettings):
         default_factory=dict,
         description="Own properties: `deals: {region: sales_region}` fills the column region; other names go into `extra`.",
     )
+    open_deals_daily: int = Field(
+        20_000, ge=0, description="Up to so many open deals are read once a day: links change no modified time. 0 = never."
+    )
     search_page_size: int = Field(200, ge=1, le=200, description="Records per search.")
     requests_per_10s: int = Field(
         90, ge=1, le=250, description="Our share of the account's requests in ten seconds (100 to 250)."
