@@ -1,15 +1,18 @@
-"""Salesforce: deals with their history, accounts, contacts, leads, users and queues, stages, tasks, events, cases.
+"""Salesforce: deals with their histories, accounts, contacts, leads, users, stages, tasks, events, cases with replies and states.
 
-If they are named in ``entities``: products, lines of deals, orders and their lines, campaigns with costs and members, exchange
-rates. Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta), by default v66.0. Needs an
-*External Client App* (Setup > App Manager; new connected apps and the SOAP login are on their way out) with the scope ``api``,
-and a user with the permissions API Enabled and View All Data, or read access to the objects in use. Versions 31 to 40 retire in
-Summer '28.
+If they are named in ``entities``: products, lines of deals, orders, their lines and refunds, contracts, campaigns with costs and
+members, surveys, exchange rates. Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta), by
+default v66.0. Needs an *External Client App* (Setup > App Manager; new connected apps and the SOAP login are on their way out)
+with the scope ``api``, and a user with the permissions API Enabled and View All Data, or read access to the objects in use.
+Versions 31 to 40 retire in Summer '28.
 
-A first read of many records goes through Bulk API 2.0. Later ones read by ``SystemModstamp``, from ten minutes before the last
-run's end, since long transactions show late. Deletions come from the delete log (15 days), merges from ``queryAll``. Formulas and
-roll-ups change no modified time, and a user sees only what is shared with them: comparing all ids now and then finds both. Limit:
-calls in 24 hours, which every answer tells.
+A first read of many records goes through Bulk API 2.0, that of deals' histories, too. Later ones read by ``SystemModstamp``, from
+ten minutes before the last run's end, since long transactions show late. Deletions come from the delete log (15 days), merges
+from ``queryAll``. Formulas and roll-ups change no modified time, and a user sees only what is shared with them: comparing all ids now
+and then finds both; ``limits/recordCount`` and ``UserPermissionAccess`` tell whether it matters. What is written on a case does
+not change the case: comments and e-mails are read by times of their own. ``CaseHistory`` and ``OpportunityFieldHistory`` hold
+what is tracked, for some two years. An address and its headers may have 16,384 bytes together: longer queries go as composite
+requests. Limit: calls in 24 hours, which every answer tells.
 """
 
 from __future__ import annotations
@@ -176,7 +179,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             SalesforceConnector,
-            "Salesforce: deals with history, accounts, contacts, leads, tasks, events, cases",
+            "Salesforce: deals with histories, accounts, contacts, leads, tasks, events, cases with replies",
             example={
                 "base_url": "https://example.my.salesforce.com",
                 "client_id": "example",
