@@ -8,11 +8,11 @@ Versions 31 to 40 retire in Summer '28.
 
 A first read of many records goes through Bulk API 2.0, that of deals' histories, too. Later ones read by ``SystemModstamp``, from
 ten minutes before the last run's end, since long transactions show late. Deletions come from the delete log (15 days), merges
-from ``queryAll``. Formulas and roll-ups change no modified time, and a user sees only what is shared with them: comparing all ids now
-and then finds both; ``limits/recordCount`` and ``UserPermissionAccess`` tell whether it matters. What is written on a case does
-not change the case: comments and e-mails are read by times of their own. ``CaseHistory`` and ``OpportunityFieldHistory`` hold
-what is tracked, for some two years. An address and its headers may have 16,384 bytes together: longer queries go as composite
-requests. Limit: calls in 24 hours, which every answer tells.
+from ``queryAll``. Formulas and roll-ups change no modified time, and a user sees only what is shared with them: comparing all ids
+now and then finds both; ``limits/recordCount`` and ``UserPermissionAccess`` tell whether it matters. What is written on a case
+does not change the case: comments and e-mails are read by times of their own. ``CaseHistory`` and ``OpportunityFieldHistory``
+hold what is tracked, for some two years. An address and its headers may have 16,384 bytes together: longer queries go as
+composite requests. Limit: calls in 24 hours, which every answer tells.
 """
 
 from __future__ import annotations
