@@ -181,6 +181,14 @@ OBJECTS: Mapping[str, SObject] = {
             "OriginalOrderId": value("order_id"),
         },
     ),
+    "Period": SObject((), {**COMMON, **{name: value(name) for name in ("Type", "StartDate", "EndDate")}}),
+    "ForecastingQuota": SObject(
+        (),
+        {
+            **COMMON, **_MONEY,
+            **{name: value(name) for name in ("QuotaAmount", "QuotaOwnerId", "StartDate", "PeriodId", "ForecastingTypeId")},
+        },
+    ),
     "Contract": SObject(
         (),
         {

@@ -57,6 +57,22 @@ def test_contracts_in_force_are_subscriptions_with_the_amount_of_an_own_field(be
     assert (row["started_at"], row["ended_at"]) == ("2026-01-01T00:00:00+01:00", "2027-01-01T00:00:00+01:00")
 
 
+def test_quotas_are_targets_of_people(bench):
+    bench.api.metadata["Period"] = {
+        "0261": {"Type": "Quarter", "StartDate": "2026-10-01", "EndDate": "2026-12-31"}, "0262": {"Type": "Week"},
+    }  # fmt: skip
+    quota = {"QuotaAmount": Decimal(90_000), "QuotaOwnerId": "005", "PeriodId": "0261", "ForecastingTypeId": "0Db1"}
+    bench.api.metadata["ForecastingQuota"] = {"0J91": quota, "0J92": {**quota, "PeriodId": "0262"}}
+    (row,) = synced(bench, "targets").live("targets").values()
+    assert (row["kpi"], row["dims"], row["value"]) == ("won_amount", {"owner": "crm:005"}, 90_000)
+    assert (row["period_kind"], row["period_start"], row["period_end"]) == ("quarter", "2026-10-01", "2027-01-01")
+    bench.api.metadata["ForecastingQuota"]["0J93"] = {**quota, "ForecastingTypeId": "0Db2"}
+    with pytest.raises(SchemaError, match="2 types of forecasts") as caught:
+        synced(bench, "targets")
+    assert "0Db1, 0Db2" in caught.value.hint
+    assert synced(bench, "targets", forecast="0Db2", quota_kpi="deals_won").live("targets").keys() == {"0J93"}
+
+
 # -- surveys -----------------------------------------------------------------------------------------------------------------
 
 SURVEY, QUESTION = "0KdKP0000000001AAA", "0VcKP0000000001AAA"

@@ -68,6 +68,7 @@ class SalesforceConnector(Connector[SalesforceSettings]):
             EntityReads("users", mode="full", carries=("teams",)),
             EntityReads("pipelines", mode="full", carries=("stages",)),
             EntityReads("fx_rates", mode="full"),
+            EntityReads("targets", mode="full"),
             *(changing(entity) for entity in ("accounts", "contacts", "leads")),
             changing("deals", history="full", carries=("deal_stage_history", "deal_field_history", "owner_history")),
             changing("activities", carries=("activity_links",)),

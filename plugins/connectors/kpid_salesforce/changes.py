@@ -58,6 +58,9 @@ class Changes:
                 yield self._metadata.stages(until, self._place("deals"))
             case "fx_rates":
                 yield self._metadata.rates(until)
+            case "targets":
+                settings, source = self._settings, self._context.source_id
+                yield self._metadata.quotas(until, self._place(entity), settings.quota_kpi, settings.forecast, source)
             case _:
                 kinds = (*self.kinds[entity], *BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ()))
                 course = Course([kind.title for kind in kinds], cursor, until, overlap=OVERLAP)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kpid_salesforce.values import Place, Record, Row, core, custom, midnight
+from kpid_salesforce.values import Place, Record, Row, core, custom, day_after, midnight
 
 FIRST_DAY = "1970-01-01"
 """Rates without dates hold for ever."""
@@ -79,20 +78,12 @@ def contract_row(record: Record, place: Place) -> Row:
         "owner_id": record.get("OwnerId"),
         "plan": record.get("Name"),
         "started_at": midnight(record.get("StartDate"), place.zone),
-        "ended_at": midnight(_day_after(record.get("EndDate")), place.zone),
+        "ended_at": midnight(day_after(record.get("EndDate")), place.zone),
         "status": "ended" if is_over else "active",
         "interval": "month",
         "currency": record.get("CurrencyIsoCode") or place.currency,
         **custom(record, place, "subscriptions"),
     }
-
-
-def _day_after(day: Any) -> Any:
-    """The last day of a contract is a whole one; what is no day stays as it is."""
-    try:
-        return (date.fromisoformat(day) + timedelta(days=1)).isoformat() if isinstance(day, str) else day
-    except ValueError:
-        return day
 
 
 def order_line_row(record: Record, place: Place) -> Row:

@@ -1,4 +1,4 @@
-"""What is read as a whole each time: users and queues, roles, pipelines with their stages, exchange rates."""
+"""What is read as a whole each time: users and queues, roles, pipelines with their stages, exchange rates, quotas."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from kpid.plugin import HttpFailure, Page, SchemaError
 from kpid_salesforce.commerce_rows import rate_row
 from kpid_salesforce.endpoints import Endpoints
-from kpid_salesforce.metadata_rows import pipeline_row, queue_row, stage_row, team_row, user_row
-from kpid_salesforce.objects import CURRENCIES, QUEUES, RATES, RECORD_TYPES, ROLES, STAGES, USERS, Kind
+from kpid_salesforce.metadata_rows import pipeline_row, queue_row, quota_row, stage_row, team_row, user_row
+from kpid_salesforce.objects import CURRENCIES, PERIODS, QUEUES, QUOTAS, RATES, RECORD_TYPES, ROLES, STAGES, USERS, Kind
 from kpid_salesforce.reading import Reading
 from kpid_salesforce.soql import soql
 from kpid_salesforce.values import PIPELINE, Place, Record
@@ -78,6 +78,22 @@ class Metadata:
             rates = []
         rows = [row for record in rates or currencies if (row := rate_row(record, corporate))]
         return Page({"fx_rates": rows}, through=until)
+
+    def quotas(self, until: datetime, place: Place, kpi: str, forecast: str | None, source: str) -> Page:
+        """Quotas of people as targets: of one type of forecast.
+
+        Raises:
+            SchemaError: there are several types, and nobody says which.
+        """
+        quotas = self._all(QUOTAS)
+        types = sorted({str(quota.get("ForecastingTypeId")) for quota in quotas})
+        if forecast is None and len(types) > 1:
+            text = f"there are quotas of {len(types)} types of forecasts"
+            raise SchemaError(text, where=source, hint=f"Set `forecast` to the id of the one that counts: {', '.join(types)}")
+        periods = {str(period["Id"]): period for period in self._all(PERIODS)} if quotas else {}
+        wanted = [quota for quota in quotas if forecast in {None, str(quota.get("ForecastingTypeId"))}]
+        told = (quota_row(one, periods.get(str(one.get("PeriodId")), {}), place, kpi, source) for one in wanted)
+        return Page({"targets": [row for row in told if row is not None]}, through=until)
 
     def _all(self, kind: Kind, conditions: Sequence[str] = ()) -> list[Record]:
         return self._reading.all(soql(self._reading.known(kind), kind.name, conditions, ("Id",)))

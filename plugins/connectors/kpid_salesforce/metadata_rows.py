@@ -7,8 +7,10 @@ from typing import Any
 
 from kpid.plugin import dig
 from kpid_salesforce.mapping import state_of
-from kpid_salesforce.values import PIPELINE, Place, Record, Row, core, share, stage_in
+from kpid_salesforce.values import PIPELINE, Place, Record, Row, core, day_after, share, stage_in
 
+KINDS = {"Month": "month", "Quarter": "quarter", "Year": "year"}
+"""Kinds of periods."""
 LAST = 1000
 """What is added to the place of stages that a pipeline does not offer."""
 
@@ -39,6 +41,25 @@ def team_row(record: Record) -> Row:
 def pipeline_row(record: Record, number: int) -> Row:
     """A record type of deals."""
     return {**core(record), "name": record.get("Name"), "sort_order": number}
+
+
+def quota_row(quota: Record, period: Record, place: Place, kpi: str, source: str) -> Row | None:
+    """What a person should sell in a period; None for a period that kpid does not know."""
+    kind, amount = KINDS.get(str(period.get("Type"))), quota.get("QuotaAmount")
+    if kind is None or amount is None:
+        return None
+    return {
+        **core(quota),
+        "kpi": kpi,
+        "dims": {"owner": f"{source}:{quota.get('QuotaOwnerId')}"},
+        "period_kind": kind,
+        "period_start": period.get("StartDate"),
+        "period_end": day_after(period.get("EndDate")),
+        "value": amount,
+        "currency": quota.get("CurrencyIsoCode") or place.currency,
+        "direction": "up",
+        "origin": "Salesforce",
+    }
 
 
 def stage_row(record: Record, place: Place, pipeline: str = PIPELINE, offered: Collection[Any] | None = None) -> Row:

@@ -60,7 +60,14 @@ QUEUES = Kind("Group", ("Name", "Email"))
 STAGES = Kind("OpportunityStage", ("ApiName", "MasterLabel", "SortOrder", "DefaultProbability", "IsClosed", "IsWon", "IsActive"))
 RATES = Kind("DatedConversionRate", ("IsoCode", "ConversionRate", "StartDate", "NextStartDate"))
 CURRENCIES = Kind("CurrencyType", ("IsoCode", "ConversionRate", "IsCorporate"), essential=frozenset({"IsCorporate"}))
-WHOLE: Mapping[str, Kind] = {"users": USERS, "pipelines": STAGES, "fx_rates": CURRENCIES}
+QUOTAS = Kind(
+    "ForecastingQuota",
+    ("QuotaAmount", "QuotaOwnerId", "StartDate", "PeriodId", "ForecastingTypeId", "CurrencyIsoCode"),
+    essential=frozenset({"QuotaAmount", "QuotaOwnerId", "PeriodId"}),
+    optional=CURRENCY,
+)
+PERIODS = Kind("Period", ("Type", "StartDate", "EndDate"), essential=frozenset({"Type"}))
+WHOLE: Mapping[str, Kind] = {"users": USERS, "pipelines": STAGES, "fx_rates": CURRENCIES, "targets": QUOTAS}
 """What is read as a whole each time."""
 HISTORY = Kind(
     "OpportunityHistory",

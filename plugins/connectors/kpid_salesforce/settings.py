@@ -13,6 +13,7 @@ from kpid_salesforce.surveys import Survey
 Entity = Literal[
     "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
     "order_lines", "refunds", "subscriptions", "campaigns", "campaign_members", "survey_sends", "survey_responses", "fx_rates",
+    "targets",
 ]  # fmt: skip
 State = Literal["open", "won", "lost"]
 TicketState = Literal["new", "open", "pending", "on_hold", "solved"]
@@ -66,6 +67,8 @@ class SalesforceSettings(ApiSettings):
     surveys: Mapping[str, Survey] = Field(
         default_factory=dict, description="Questions of surveys, by a name of yours, for `survey_responses` and `survey_sends`."
     )
+    quota_kpi: str = Field("won_amount", description="For `targets`: the KPI that quotas are targets of.")
+    forecast: str | None = Field(None, description="For `targets`: id of the type of forecast that counts, if there are several.")
     page_size: int = Field(2000, ge=1, le=2000, description="Records per query, and per answer of Bulk.")
     bulk_above: int = Field(2000, ge=0, description="First reads of more records than these are made by Bulk API 2.0.")
     bulk_timeout: float = Field(3600, gt=0, description="Seconds that a job of Bulk may take; then queries are used.")

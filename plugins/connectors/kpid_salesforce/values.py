@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -64,6 +64,14 @@ def midnight(day: Any, zone: ZoneInfo) -> Any:
         return day
     try:
         return datetime.combine(date.fromisoformat(day), time(), zone).isoformat()
+    except ValueError:
+        return day
+
+
+def day_after(day: Any) -> Any:
+    """The end of a span that is told by its last day, which is a whole one; what is no day stays as it is."""
+    try:
+        return (date.fromisoformat(day) + timedelta(days=1)).isoformat() if isinstance(day, str) else day
     except ValueError:
         return day
 
