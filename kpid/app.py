@@ -151,6 +151,7 @@ class App:
             renderer=self.renderer,
             currency=config.currency,
             company=config.company,
+            population=config.population.text,
             max_ages=self.max_ages(),
         )
 

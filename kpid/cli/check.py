@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from kpid.cli.output import print_findings, print_json, print_rows
-from kpid.cli.session import ConfigOption, FormatOption, need_config, perform, session_of
+from kpid.cli.session import ConfigOption, FormatOption, Session, need_config, perform, session_of
+from kpid.config.paths import path_from_url
+from kpid.errors import KpidError
 
 
 def check(
@@ -41,6 +43,8 @@ def check(
     renderer = Renderer.for_config(settings, plugins.filters, calendar)
     templates = partial(template_findings, loaded, plugins, renderer)
     findings = [plain(one) for one in check_config(loaded, plugins, check_templates=templates)]
+    if settings.population.text and (connect or _is_at_hand(settings.warehouse)):
+        findings += _population(session, findings)
     if connect:
         findings += perform(session, "check connect")
     if format == "json":
@@ -48,6 +52,24 @@ def check(
     else:
         print_findings(findings)
     return 0 if all(one["ok"] or one.get("warning") for one in findings) else 1
+
+
+def _population(session: Session, so_far: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the population leaves out of the data; nothing can be opened with a configuration that is wrong."""
+    if not all(one["ok"] or one.get("warning") for one in so_far):
+        return []
+    try:
+        found: list[dict[str, Any]] = perform(session, "check population")
+    except KpidError as error:
+        text = f"what it leaves out is not known: {error.what}"
+        return [{"subject": "population", "ok": False, "text": text, "hint": error.hint or "", "where": "", "warning": True}]
+    return found
+
+
+def _is_at_hand(warehouse: str) -> bool:
+    """Whether the facts are in a file that is there: nobody has to be contacted."""
+    file = path_from_url(warehouse) if warehouse.startswith("duckdb:") else None
+    return file is not None and file.is_file()
 
 
 def _kpis(found: list[dict[str, Any]], how: str) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from kpid.cli.output import print_json, print_rows, progress_shown
+from kpid.cli.output import print_json, print_rows, progress_shown, say
 from kpid.cli.session import ConfigOption, FormatOption, perform, session_of
 
 
@@ -104,6 +104,8 @@ def _print(found: list[dict[str, Any]]) -> None:
     columns: dict[str, Any] = dict.fromkeys(("period", *dimensions, *beside, "n", "state", "notes"))
     columns |= {name: short for name in (*figures, "numerator", "denominator") if name in columns}
     print_rows(rows, columns, none="no rows in these periods (--fill prints them all the same)")
+    if found and found[0].get("population"):
+        say(f"Counted: {found[0]['population']}")
 
 
 def _percent(change: float | None) -> str | None:

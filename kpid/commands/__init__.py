@@ -64,4 +64,5 @@ COMMANDS = {
     "schedule": Command("listings:list_schedule", "store"),
     "doctor": Command("doctor:doctor", "store"),
     "check connect": Command("listings:connect_findings", "store"),
+    "check population": Command("check_population:told_population", "facts"),
 }

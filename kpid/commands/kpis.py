@@ -95,6 +95,7 @@ def show_kpi(plugins: Plugins, kpi_id: str, loaded: Loaded | None = None) -> dic
         "dimensions": list(kpi.dimensions),
         "min_sample_by": dict(kpi.min_sample_by),
         "sample": kpi.sample_noun({}),
+        "population": loaded.config.population.text if loaded else "",
         "additivity": kpi.additivity,
         "settle": kpi.settle or None,
         "benchmark": _benchmark(kpi.benchmark),
@@ -128,6 +129,7 @@ def _benchmark(found: Benchmark | None) -> dict[str, Any] | None:
 def card(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A KPI for the terminal: label and text, without what there is nothing to say about."""
     yield "Definition", shown["definition"]
+    yield "Counted", shown["population"]
     yield "Unit", f"{shown['unit']}, {BETTER[shown['better']]}"
     yield "Usual period", shown["period"] + (f", {shown['settle']} after its end" if shown["settle"] else "")
     least = f"at least {shown['min_sample']} " if shown["min_sample"] else ""

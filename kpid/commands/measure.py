@@ -85,7 +85,8 @@ def measure(
     defaults = app.plugins.kpis[kpi].params_from({})
     if timezone is not None:
         found = [replace(one, warnings=(*one.warnings, f"days of {timezone}: totals need not add up")) for one in found]
-    rows = [told(one, defaults, app.calendar) for one in found]
+    counted = {"population": text} if (text := app.config.population.text) else {}
+    rows = [told(one, defaults, app.calendar) | counted for one in found]
     if vs is None and not per_working_day:
         return rows
     compared = compare(app, need, found, vs=vs or "previous", align=align, per_working_day=per_working_day)

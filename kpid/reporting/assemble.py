@@ -47,6 +47,7 @@ class Ingredients:
         watermarks: how far each source has come.
         max_ages: how old each source's data may be.
         alerts: one line per open alert, worst first.
+        population: which records count, if not all do.
         pins: how the figures of KPIs are called that are pinned to what was reported, by KPI id: ``first reported``.
     """
 
@@ -67,6 +68,7 @@ class Ingredients:
     alerts: Sequence[str] = ()
     late_note: str = ""
     pins: Mapping[str, str] = field(default_factory=dict)
+    population: str = ""
 
 
 def assemble(given: Ingredients) -> ReportContext:
@@ -101,6 +103,7 @@ def assemble(given: Ingredients) -> ReportContext:
         alerts=tuple(given.alerts),
         late_note=given.late_note,
         pinned=_pinned(given),
+        population=given.population,
     )
 
 

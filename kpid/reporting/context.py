@@ -118,6 +118,7 @@ class ReportContext:
     late_note: str
     schema: int = SCHEMA
     pinned: str = ""
+    population: str = ""
 
 
 def context_to_json(context: ReportContext) -> str:

@@ -43,6 +43,7 @@ class ReportingSetup:
     renderer: Renderer
     currency: str
     company: str = ""
+    population: str = ""
     max_ages: Mapping[str, timedelta] = field(default_factory=dict)
 
     def job(self, name: str) -> tuple[ReportJob, Report]:
@@ -121,6 +122,7 @@ def gather_context(
             now=now,
             currency=setup.currency,
             company=setup.company,
+            population=setup.population,
             segments=segments,
             settings=setup.settings,
             watermarks=watermarks,

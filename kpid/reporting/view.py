@@ -100,7 +100,7 @@ def report_view(context: ReportContext, most_rows: int = MAX_ROWS) -> ReportView
         "alerts_more": max(0, context.alerts_open - 5),
         "freshness": [_fresh(entry, context) for entry in context.freshness],
         "scope": _scope(context),
-        "definitions": [(one_line(line.name), one_line(line.definition, 300)) for line in shown if line.definition],
+        "definitions": _definitions(context, shown),
         "notes": _notes(shown),
     }
     return ReportView(words, (*big, *small, *sparks))
@@ -268,6 +268,12 @@ def _scope(context: ReportContext) -> str:
     weeks = f"Weeks run {days[context.week_start]}. " if context.period.kind == "week" else ""
     ranges = any(line.low is not None and line.status != "unjudged" for line in context.kpis)
     return f"{weeks}{'Ranges hold with 95 %. ' if ranges else ''}Times are {context.timezone}."
+
+
+def _definitions(context: ReportContext, lines: Sequence[KpiLine]) -> list[tuple[str, str]]:
+    """What each KPI is, and of which records."""
+    counted = [("Counted", one_line(context.population, 400))] if context.population else []
+    return counted + [(one_line(line.name), one_line(line.definition, 300)) for line in lines if line.definition]
 
 
 def _notes(lines: Sequence[KpiLine]) -> list[str]:
