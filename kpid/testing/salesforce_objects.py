@@ -189,6 +189,9 @@ OBJECTS: Mapping[str, SObject] = {
             **{name: value(name) for name in ("QuotaAmount", "QuotaOwnerId", "StartDate", "PeriodId", "ForecastingTypeId")},
         },
     ),
+    "CampaignInfluence": SObject(
+        (), {**COMMON, **{name: value(name) for name in ("OpportunityId", "CampaignId", "Influence", "ModelId")}}
+    ),
     "Contract": SObject(
         (),
         {

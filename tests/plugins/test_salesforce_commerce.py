@@ -73,6 +73,15 @@ def test_quotas_are_targets_of_people(bench):
     assert synced(bench, "targets", forecast="0Db2", quota_kpi="deals_won").live("targets").keys() == {"0J93"}
 
 
+def test_the_influence_of_campaigns_is_credited_by_the_models_that_are_named(bench):
+    given = {"OpportunityId": "006", "CampaignId": "701", "Influence": Decimal(40)}
+    bench.api.metadata["CampaignInfluence"] = {"1": {**given, "ModelId": "03V1"}, "2": {**given, "ModelId": "03V2"}}
+    (row,) = synced(bench, "attributions", influence_models={"03V1": "linear"}).live("attributions").values()
+    assert (row["deal_id"], row["campaign_id"], row["model"], row["weight"]) == ("006", "701", "linear", Decimal("0.4"))
+    with pytest.raises(ValidationError, match="which models count"):
+        bench.connector(entities=("attributions",))
+
+
 # -- surveys -----------------------------------------------------------------------------------------------------------------
 
 SURVEY, QUESTION = "0KdKP0000000001AAA", "0VcKP0000000001AAA"

@@ -21,6 +21,7 @@ TABLES = {
     "Event": "activities", "Case": "tickets", "Product2": "products", "OpportunityLineItem": "deal_lines", "Order": "orders",
     "OrderItem": "order_lines", "reductions": "refunds", "Contract": "subscriptions",
     "Campaign": "campaigns", "CampaignMember": "campaign_members",
+    "CampaignInfluence": "attributions",
 }  # fmt: skip
 
 

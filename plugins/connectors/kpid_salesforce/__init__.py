@@ -75,7 +75,7 @@ class SalesforceConnector(Connector[SalesforceSettings]):
             changing("tickets", carries=("ticket_status_history", "ticket_comments")),
             *(changing(entity) for entity in ("products", "deal_lines", "orders", "order_lines", "refunds", "subscriptions")),
             changing("campaigns", carries=("campaign_costs",)),
-            *(changing(entity) for entity in ("campaign_members", "survey_sends", "survey_responses")),
+            *(changing(entity) for entity in ("campaign_members", "attributions", "survey_sends", "survey_responses")),
         ]
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
@@ -185,6 +185,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
                 "base_url": "https://example.my.salesforce.com",
                 "client_id": "example",
                 "client_secret": "example",
+                "influence_models": {"03V000000000001AAA": "linear"},
                 "surveys": {
                     "relation": {"kind": "nps", "survey": "0Kd000000000001AAA", "only": {"QuestionId": "0Vc000000000001AAA"}}
                 },

@@ -14,7 +14,7 @@ from kpid_salesforce.families import Families
 from kpid_salesforce.history import RECORD_TYPE
 from kpid_salesforce.mapping import MAPPERS
 from kpid_salesforce.metadata import Metadata
-from kpid_salesforce.objects import BACKFILLED, HISTORY, KINDS, TOUCHING, Kind, without_reductions
+from kpid_salesforce.objects import BACKFILLED, HISTORY, KINDS, TOUCHING, Kind, of_models, without_reductions
 from kpid_salesforce.reading import Reading, whole_minute
 from kpid_salesforce.settings import SalesforceSettings
 from kpid_salesforce.surveys import survey_kinds, survey_mappers
@@ -122,9 +122,12 @@ class Changes:
 
     def _place(self, entity: str) -> Place:
         settings, context = self._settings, self._context
-        states: Mapping[str, str] = {"tickets": settings.ticket_states, "orders": settings.order_states}.get(
-            entity, settings.stages
-        )
+        own: Mapping[str, Mapping[str, str]] = {
+            "tickets": settings.ticket_states,
+            "orders": settings.order_states,
+            "attributions": settings.influence_models,
+        }
+        states = own.get(entity, settings.stages)
         by_record_type = settings.pipelines == "record_types"
         return Place(context.timezone, context.currency, states, settings.fields.get(entity, {}), by_record_type)
 
@@ -187,6 +190,7 @@ class Changes:
 def kinds_of(settings: SalesforceSettings) -> Mapping[str, tuple[Kind, ...]]:
     """Which objects fill which entity, as the configuration wants it."""
     kinds = {**KINDS, **survey_kinds(settings.surveys)}
+    kinds = of_models(kinds, settings.influence_models) if settings.influence_models else kinds
     return without_reductions(kinds) if "refunds" in settings.entities else kinds
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from kpid_salesforce.values import Place, Record, Row, core, custom, day_after, midnight
+from kpid_salesforce.values import Place, Record, Row, core, custom, day_after, midnight, share
 
 FIRST_DAY = "1970-01-01"
 """Rates without dates hold for ever."""
@@ -138,6 +138,17 @@ def member_row(record: Record, place: Place) -> Row:
         "exposed_at": record.get("CreatedDate"),
         "responded_at": midnight(record.get("FirstRespondedDate"), place.zone),
         **custom(record, place, "campaign_members"),
+    }
+
+
+def influence_row(record: Record, place: Place) -> Row:
+    """Which part of a deal a campaign is credited with, by a model that the configuration names."""
+    return {
+        **core(record),
+        "deal_id": record.get("OpportunityId"),
+        "campaign_id": record.get("CampaignId"),
+        "model": place.states.get(str(record.get("ModelId"))),
+        "weight": share(record.get("Influence")),
     }
 
 

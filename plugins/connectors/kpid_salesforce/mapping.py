@@ -16,6 +16,7 @@ from kpid_salesforce.commerce_rows import (
     campaign_row,
     contract_row,
     deal_line_row,
+    influence_row,
     member_row,
     order_line_row,
     order_row,
@@ -162,6 +163,7 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "Contract": contract_row,
     "Campaign": campaign_row,
     "CampaignMember": member_row,
+    "CampaignInfluence": influence_row,
 }
 """How a record of each object becomes a row."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from kpid_salesforce.soql import among
+
 CORE = ("Id", "CreatedDate", "SystemModstamp")
 CURRENCY = frozenset({"CurrencyIsoCode"})
 """Only organisations with several currencies have it."""
@@ -221,6 +223,9 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
         ),
     ),
     "campaign_members": (Kind("CampaignMember", ("CampaignId", "ContactId", "LeadId", "FirstRespondedDate")),),
+    "attributions": (
+        Kind("CampaignInfluence", ("OpportunityId", "CampaignId", "Influence", "ModelId"), essential=frozenset({"ModelId"})),
+    ),
     "tickets": (
         Kind(
             "Case",
@@ -237,6 +242,12 @@ _NO_REDUCTIONS: Mapping[str, Mapping[str, str]] = {
     "orders": {"IsReductionOrder": "IsReductionOrder = false"},
     "order_lines": {"OrderId": "Order.IsReductionOrder = false"},
 }
+
+
+def of_models(kinds: Mapping[str, tuple[Kind, ...]], models: Iterable[str]) -> dict[str, tuple[Kind, ...]]:
+    """The same, with the influence of campaigns by these models alone."""
+    known = among("ModelId", models)
+    return {**kinds, "attributions": tuple(replace(kind, where={"ModelId": known}) for kind in kinds["attributions"])}
 
 
 def without_reductions(kinds: Mapping[str, tuple[Kind, ...]]) -> dict[str, tuple[Kind, ...]]:

@@ -13,7 +13,7 @@ from kpid_salesforce.surveys import Survey
 Entity = Literal[
     "users", "pipelines", "accounts", "contacts", "leads", "deals", "activities", "tickets", "products", "deal_lines", "orders",
     "order_lines", "refunds", "subscriptions", "campaigns", "campaign_members", "survey_sends", "survey_responses", "fx_rates",
-    "targets",
+    "targets", "attributions",
 ]  # fmt: skip
 State = Literal["open", "won", "lost"]
 TicketState = Literal["new", "open", "pending", "on_hold", "solved"]
@@ -67,6 +67,10 @@ class SalesforceSettings(ApiSettings):
     surveys: Mapping[str, Survey] = Field(
         default_factory=dict, description="Questions of surveys, by a name of yours, for `survey_responses` and `survey_sends`."
     )
+    influence_models: Mapping[str, Literal["first", "last", "linear"]] = Field(
+        default_factory=dict,
+        description="For `attributions`: ids of models of campaign influence, and which of ours each is.",
+    )
     quota_kpi: str = Field("won_amount", description="For `targets`: the KPI that quotas are targets of.")
     forecast: str | None = Field(None, description="For `targets`: id of the type of forecast that counts, if there are several.")
     page_size: int = Field(2000, ge=1, le=2000, description="Records per query, and per answer of Bulk.")
@@ -80,6 +84,8 @@ class SalesforceSettings(ApiSettings):
             raise ValueError(f"`auth: {self.auth}` needs {' and '.join(lacking)}")
         if {"survey_responses", "survey_sends"} & set(self.entities) and not self.surveys:
             raise ValueError("`surveys` says which question is what: without it there are no survey_responses and survey_sends")
+        if "attributions" in self.entities and not self.influence_models:
+            raise ValueError("`influence_models` says which models count: without it there are no attributions")
         if lacking := [name for name, survey in self.surveys.items() if "score" not in survey.columns]:
             raise ValueError(f"surveys {', '.join(lacking)}: `fields` must say where the `score` is")
         return self
