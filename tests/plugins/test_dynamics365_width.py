@@ -241,3 +241,15 @@ def test_check_names_tables_beside_that_may_not_be_read(bench):
         "teams may not be read: records that they own have no owner",
     ]
     assert all(finding.warning and "Read on the table of" in finding.hint for finding in found.values())
+
+
+def test_check_names_tables_beside_without_which_nothing_can_be_read(bench):
+    bench.api.forbidden = {"transactioncurrencies", "organizations"}
+    only(bench, "deals", "accounts", "order_lines")
+    with connected(bench.connector()) as connector:
+        found = {finding.subject: finding for finding in connector.check() if not finding.ok}
+    assert found.keys() == {"crm: deals", "crm: order_lines", "crm: fx_rates"}
+    assert all(not one.warning and "may not read transactioncurrencies" in one.text for one in found.values())
+    bench.api.forbidden = {"organizations"}
+    with connected(bench.connector()) as connector:
+        assert [finding.text for finding in connector.check() if not finding.ok] == ["the application may not read organizations"]

@@ -401,9 +401,10 @@ def test_campaigns_and_the_past_of_deals_are_read_and_kept_up_to_date(bench, tmp
 
 
 def test_a_list_that_may_not_be_seen_is_named_by_check(bench):
-    bench.api.fail(faults.status(404, {"error": "no"}), times=99, path=r"^/(campaigns|payments)/")
+    bench.api.fail(faults.status(404, {"error": "no"}), times=99, path=r"^/(campaigns|payments|currency)/")
     with connected(bench.connector()) as connector:
         found = {finding.subject: finding for finding in connector.check() if not finding.ok}
-    assert found.keys() == {"crm: campaigns", "crm: refunds"}
+    assert found.keys() == {"crm: campaigns", "crm: refunds", "crm: deals"}
+    assert "no list /currency/" in found["crm: deals"].text
     assert "no list /payments/, or kpid-reader may not see it" in found["crm: refunds"].text
     assert "profile" in found["crm: campaigns"].hint

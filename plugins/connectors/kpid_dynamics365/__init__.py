@@ -139,10 +139,7 @@ class DynamicsConnector(Connector[DynamicsSettings]):
                     text = f"changes of the table {kind.logical} are not tracked: deletions are only found by comparing ids"
                     hint = "Power Apps > Tables > Properties > Advanced options: turn on Track changes"
                     yield Finding(subject, False, text, hint, warning=True)
-            if entity == "pipelines":
-                self._changes.stages()
-            if entity == "deals":
-                self._changes.check_stages()
+            self._changes.try_out(entity)
             for text, error in self._changes.beside.readable(entity):
                 yield Finding(subject, False, text, error.hint or "", warning=True)
         except ConnectorError as error:

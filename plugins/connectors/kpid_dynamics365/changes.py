@@ -135,9 +135,16 @@ class Changes:
         named = ((option.get("Value"), dig(option, "Label.UserLocalizedLabel.Label")) for option in options)
         return [(value, str(name or value)) for value, name in named]
 
-    def check_stages(self) -> None:
-        """SchemaError if the settings name a stage that is not there."""
-        self._meaning()
+    def try_out(self, entity: str) -> None:
+        """SchemaError if the settings name a stage that is not there, or a table beside may not be read that has to be."""
+        if entity == "pipelines":
+            self.stages()
+        if entity == "deals":
+            self._meaning()
+        if entity == "fx_rates" or any(kind.logical in WITH_MONEY for kind in self._settings.kinds(entity)):
+            self.currencies()
+        if entity == "fx_rates":
+            self._base()
 
     def _meaning(self) -> Mapping[str, str]:
         """What stages mean by id, where the settings say."""

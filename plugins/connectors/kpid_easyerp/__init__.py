@@ -142,8 +142,10 @@ class EasyErpConnector(Connector[EasyErpSettings]):
     def _check(self, entity: str) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
-            if entity in {"pipelines", "deals"}:
-                self._changes.stages("Opportunities")
+            if entity in {"pipelines", "deals", "leads"}:
+                self._changes.stages("Leads" if entity == "leads" else "Opportunities")
+            if entity == "deals":
+                self._api.currencies()
             if entity == "campaigns":
                 self._api.campaigns()
             for kind in self.settings.kinds(entity):
