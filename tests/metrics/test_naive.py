@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kpid.analysis.periods import Calendar, is_daily, period_from_label, periods_between
+from kpid.config.population import Population
 from kpid.metrics.measure import MetricsSetup, figures
 from kpid.model import SeriesNeed
 from kpid.plugin.quantity import decimal_from_fraction
@@ -97,6 +98,26 @@ def test_engine_agrees_for_each_kpi_by_month(kpis, tmp_path, name, params):
     try:
         for by in (None, *DIMENSIONS[ENTITY.get(name, "deals")]):
             check(MetricsSetup(warehouse, kpis, CALENDAR, "EUR"), rows, name, params, "month", by)
+    finally:
+        warehouse.close()
+
+
+def test_engine_agrees_for_one_team_alone(kpis, tmp_path):
+    rows = naive.random_rows(7)
+    left = naive.slices(rows, "team").get("north", {})
+    warehouse = open_warehouse(tmp_path, rows, now=naive.NOW)
+    setup = MetricsSetup(warehouse, kpis, CALENDAR, "EUR", population=Population.model_validate({"teams": ["north"]}))
+    period = period_from_label("month", "2017-12", CALENDAR)
+    try:
+        for name, params in naive.KPIS:
+            [found] = figures(
+                SeriesNeed(name, "month", (), params), setup, start=period.start, end=period.end, now=naive.NOW, fill=True
+            )
+            try:
+                expected = naive.KPIS[name, params](left, period)
+            except naive.NoRateError:
+                expected = None
+            assert agree(found.value, expected), (name, params, found, expected)
     finally:
         warehouse.close()
 
