@@ -35,7 +35,10 @@ def fill(crm: Crm, deals: int = 2000) -> None:
     for number in range(deals):
         _live(crm, number)
     for number in range(deals // 10):
-        add_ticket(crm)
+        ticket = add_ticket(crm)
+        if number % 2:
+            at = crm.living("tickets")[ticket].created + timedelta(hours=1)
+            crm.create("comments", {"ticket_id": ticket, "author_role": "agent", "via": "mail", "at": at}, at=at)
         add_lead(crm, converted=number % 3 == 0)
 
 
