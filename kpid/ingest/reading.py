@@ -31,6 +31,7 @@ def read_entity(run: Run, reads: EntityReads, before: Watermark | None, tally: T
     reader = _Reader(run, reads, before, tally)
     for page in ask_each(run, lambda: run.connector.pages(reads.entity, reader.position.read, run.until)):
         reader.take(page)
+        del page  # while the next one is made
     reader.store()
     if reads.deletes == "pass":
         reader.position = delete_pass(run, reads.entity, reader.before, reader.position, tally)

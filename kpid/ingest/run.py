@@ -97,7 +97,9 @@ def ask_each(run: Run, call: Callable[[], Iterator[T]]) -> Iterator[T]:
     pages = ask(run.source, run.connector, lambda: iter(call()))
     try:
         while (page := ask(run.source, run.connector, lambda: next(pages, None))) is not None:
-            yield page
+            held = [page]
+            del page
+            yield held.pop()  # nothing here holds on to a page while the next one is made
     finally:
         close = getattr(pages, "close", None)
         if close is not None:

@@ -39,7 +39,7 @@ class StageWatch:
         if "deals" not in tables or self._history == "none":
             return None
         deals = tables["deals"].select(_WATCHED)
-        rows = self._intervals((self._without_history(deals, tables) if self._history == "full" else deals).to_pylist())
+        rows = self._intervals(self._without_history(deals, tables) if self._history == "full" else deals)
         if not rows:
             return None
         self._has_observed = True
@@ -55,13 +55,16 @@ class StageWatch:
         # gone from their beginning: no figure of the past counts a deal twice
         return [(row["id"], row["valid_from"], "deleted", None) for row in self._query(sql, deals).to_pylist()]
 
-    def _intervals(self, incoming: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        ids = [row["id"] for row in incoming]
-        if not ids:
+    def _intervals(self, incoming: pa.Table) -> list[dict[str, Any]]:
+        if not incoming.num_rows:
             return []
-        stored = self._query(f"SELECT {', '.join(_WATCHED)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))", ids)
+        sql = f"SELECT {', '.join(_WATCHED)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))"
+        stored, incoming = _moved(self._query(sql, incoming.column("id").to_pylist()), incoming)
+        if not stored.num_rows:
+            return []
         running = f"SELECT * FROM {HISTORY} WHERE origin = 'observed' AND deleted_at IS NULL AND valid_to IS NULL AND {_OF_DEALS}"
-        return observed_intervals(stored.to_pylist(), incoming, self._query(running, ids).to_pylist(), self._run.until)
+        begun = self._query(running, stored.column("id").to_pylist())
+        return observed_intervals(stored.to_pylist(), incoming.to_pylist(), begun.to_pylist(), self._run.until)
 
     def _without_history(self, deals: pa.Table, tables: Mapping[str, pa.Table]) -> pa.Table:
         """Those deals of which the source does not tell, and has not told, the history."""
@@ -84,3 +87,18 @@ class StageWatch:
 
 def _but(deals: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
     return deals.filter(pc.invert(pc.is_in(deals.column("id"), value_set=ids.combine_chunks())))
+
+
+def _moved(stored: pa.Table, incoming: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Those deals that are in another stage now, as they were and as they are.
+
+    Found by column: most deals of most batches are new or where they were, and to make rows of them all costs more than to store
+    them.
+    """
+    ids = incoming.column("id").combine_chunks()[::-1]  # of several of one id the last counts
+    place = pc.index_in(stored.column("id"), value_set=ids)
+    now = pc.take(incoming.column("stage_id").combine_chunks()[::-1], place)
+    was = stored.column("stage_id")
+    has_moved = pc.and_(pc.is_valid(was), pc.or_(pc.is_null(now), pc.fill_null(pc.not_equal(was, now), False)))
+    chosen = pc.subtract(incoming.num_rows - 1, place.filter(has_moved))
+    return stored.filter(has_moved), incoming.take(chosen)

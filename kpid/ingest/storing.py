@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
@@ -17,9 +16,12 @@ from kpid.ingest.run import Run, Tally, ask
 from kpid.ingest.stages import HISTORY, StageWatch
 from kpid.plugin import EntityReads, Page, Row, Tombstone
 from kpid.warehouse import Batch, Watermark
+from kpid.warehouse.types import INSTANT
 
 BATCH_ROWS = 10_000
 """Small pages are gathered up to this: the engine writes large batches an order of magnitude faster."""
+SETTLED_ROWS = 2_000
+"""Rows become columns when there are so many: as rows they take ten times the memory."""
 BATCH_SECONDS = 5.0
 """... but from a slow source what has been read is stored after this, so that a kill loses little."""
 
@@ -41,7 +43,8 @@ class Storing:
         self._label = label
         self.entities = (reads.entity, *reads.carries)
         self._stages = StageWatch(run, reads)
-        self._buffer: dict[str, list[Row]] = {}
+        self._rows: dict[str, list[Row]] = {}
+        self._settled: dict[str, list[pa.Table]] = {}
         self._gone: dict[str, Tombstone] = {}
         self._gathered = 0
         self._stored_at = run.clock.monotonic()
@@ -58,8 +61,11 @@ class Storing:
                     f"the connector gives rows of {entity!r} on pages of {self.reads.entity!r} without saying so in `carries`",
                     where=f"source {self.run.source}",
                 )
-            self._buffer.setdefault(entity, []).extend(given)
+            rows = self._rows.setdefault(entity, [])
+            rows.extend(given)
             self._gathered += len(given)
+            if len(rows) >= SETTLED_ROWS:
+                self._settle(entity)
         if self._gone:
             for row in page.rows.get(self.reads.entity, ()):
                 self._gone.pop(row.get("native_id", ""), None)
@@ -83,7 +89,7 @@ class Storing:
             forget: entities of which the marks of an earlier read are dropped first.
         """
         now, run, own = self.run.clock.now(), self.run, self.reads.entity
-        tables = {entity: self._table(entity, rows, now) for entity, rows in self._buffer.items() if rows}
+        tables = self._tables(now)
         gone = gone_rows(run.source, self._gone.values(), run.until)
         if own in tables:
             tables[own] = self._laid_to_rest(keep_first(run.warehouse, self.reads, tables[own]), gone)
@@ -110,7 +116,7 @@ class Storing:
             if gone:
                 self.tally.deletes += batch.tombstone(own, gone)
             batch.save_watermark(watermark)
-        self._buffer.clear()
+        self._settled.clear()
         self._gone.clear()
         self._gathered = 0
         self._stored_at = run.clock.monotonic()
@@ -133,10 +139,22 @@ class Storing:
         self.tally.rows += written.rows
         self.tally.changed += written.changed
 
-    def _table(self, entity: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> pa.Table:
-        run = self.run
-        convert = partial(table_from_rows, entity, rows, source=run.source, synced_at=now, timezone=run.timezone)
+    def _tables(self, now: datetime) -> dict[str, pa.Table]:
+        """What has come together, by entity, as stored at one instant."""
+        for entity in [entity for entity, rows in self._rows.items() if rows]:
+            self._settle(entity)
+        tables = {entity: pa.concat_tables(parts).combine_chunks() for entity, parts in self._settled.items()}
+        for entity, table in tables.items():
+            number = table.column_names.index("synced_at")
+            stamped = pa.repeat(pa.scalar(now, INSTANT), table.num_rows)
+            tables[entity] = table.set_column(number, table.schema.field(number), stamped)
+        return tables
+
+    def _settle(self, entity: str) -> None:
+        """Make columns of the rows of an entity."""
+        run, rows = self.run, self._rows.pop(entity)
+        convert = partial(table_from_rows, entity, rows, source=run.source, synced_at=run.clock.now(), timezone=run.timezone)
         converted = ask(run.source, run.connector, convert)
         for problem in converted.problems:
             self.tally.add_problem(problem)
-        return buried(converted.table, run.until)
+        self._settled.setdefault(entity, []).append(buried(converted.table, run.until))

@@ -37,6 +37,9 @@ _CONFIG = {
     "allow_community_extensions": "false",
     "preserve_insertion_order": "false",
 }
+_THRIFTY = {"memory_limit": "48MB", "threads": "1", "max_vacuum_tasks": "0"}
+"""While rows are stored and nobody reads: batches need no more, and what they leave in memory makes no later batch faster. Parts
+of tables are not joined to larger ones then, which takes tens of megabytes: that is for checkpoints at other times."""
 _REBUILD = "Restore a copy of the file; or move it away and run `kpid sync --full`: the CRM is read again"
 
 
@@ -125,6 +128,9 @@ class DuckDBWarehouse:
         self._cursors = threading.Lock()
         self._readers = 0
         self._batches = 0
+        [(threads,)] = connection.execute("SELECT current_setting('threads')").fetchall()
+        self._usual = {"memory_limit": _CONFIG["memory_limit"], "threads": str(threads), "max_vacuum_tasks": "2"}
+        self._is_thrifty = False
         self._writing = threading.RLock()
         self._copying = threading.Lock()
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -155,6 +161,8 @@ class DuckDBWarehouse:
         if self._writer is None:
             raise StoreError("the warehouse was opened for reading only", where=str(self.path))
         with self._writing:
+            with self._cursors:
+                self._set_thrift(wanted=self._readers == 0)
             try:
                 self._writer.execute("BEGIN")
                 try:
@@ -246,11 +254,20 @@ class DuckDBWarehouse:
         if not self._writing.acquire(blocking=False):
             return
         with self._cursors:
-            limits = (f"SET memory_limit = '{limit}'" for limit in ("8MB", _CONFIG["memory_limit"]))
+            limit = (_THRIFTY if self._is_thrifty else self._usual)["memory_limit"]
+            limits = (f"SET memory_limit = '{limit}'" for limit in ("8MB", limit))
             for statement in () if self._readers else ("CHECKPOINT", *limits):
                 with suppress(duckdb.Error):  # closed, read-only, or more is held than that: what can be freed is
                     self._connection.execute(statement)
         self._writing.release()
+
+    def _set_thrift(self, *, wanted: bool) -> None:
+        """Make do with little, or not."""
+        if wanted != self._is_thrifty:
+            self._is_thrifty = wanted
+            for name, value in (_THRIFTY if wanted else self._usual).items():
+                with suppress(duckdb.Error):  # more is held than that
+                    self._connection.execute(f"SET GLOBAL {name} = '{value}'")
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -260,6 +277,7 @@ class DuckDBWarehouse:
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse is closed: {error}", where=str(self.path)) from error
             self._readers += 1
+            self._set_thrift(wanted=False)
         try:
             yield cursor
         finally:
