@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,6 +55,20 @@ class Marketing:
             event["sentBy"] = {"id": sent, "created": 0}
         self.events.append({**event, "appId": 113, "recipient": "ada@example.com", "filteredEvent": False, **more})
         return str(event["id"])
+
+    def live(self, chance: random.Random, *, campaigns: bool, mailings: bool) -> None:
+        """What marketing does, and what readers do."""
+        if campaigns and chance.random() < 0.4 and len(self.campaigns) > 1:
+            self.campaigns.pop(chance.randrange(len(self.campaigns)))
+        elif campaigns:
+            spent = chance.choice([None, {}, {"Ads": (float(chance.randint(1, 99)), self.clock.now())}])
+            self.add_campaign(f"guid-{chance.random()}", spent=spent, hs_name="Campaign")
+        if mailings:
+            for _ in range(chance.randint(0, 3)):
+                self.log("SENT", mailing=chance.randint(1, 4))
+            if sent := [event for event in self.events if event["type"] == "SENT"]:
+                event = chance.choice(sent)
+                self.log(chance.choice(["OPEN", "CLICK", "DELIVERED"]), mailing=event["emailCampaignId"], sent=event["id"])
 
     # -- endpoints -----------------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,27 @@ def test_hubspot_fills_what_its_mapping_and_the_settings_say(hubspot):
     assert columns_are_canonical(fills)
 
 
+def test_hubspot_says_of_what_is_read_only_if_named(tmp_path):
+    named = [
+        "deals", "tickets", "leads", "products", "deal_lines", "orders", "survey_responses", "campaigns", "email_sends",
+        "fx_rates",
+    ]  # fmt: skip
+    hubspot = connector("hubspot", tmp_path, token="x", entities=named, fields={"orders": {"tax": "my_tax"}})
+    found = hubspot.capabilities()
+    told = [
+        "owner_history",
+        "deal_field_history",
+        "ticket_status_history",
+        "campaign_costs",
+        "fx_dated",
+        "email_events",
+        "deletes",
+    ]
+    assert {name: found[name] for name in told} == dict.fromkeys(told, "full")
+    assert columns_are_canonical(hubspot.fills())
+    assert connector("hubspot", tmp_path, token="x", entities=["campaigns"]).capabilities()["deletes"] == "since_sync"
+
+
 def test_files_fill_the_columns_of_their_headers(tmp_path):
     (tmp_path / "deals.csv").write_text("deal;amount;state;other\n", encoding="utf-8")
     (tmp_path / "users.jsonl").write_text('{"native_id": 1}\n', encoding="utf-8")

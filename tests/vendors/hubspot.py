@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -31,6 +32,8 @@ PATHS = {"activities": "calls", "users": "owners", "fx_rates": "exchange-rates"}
 }  # fmt: skip
 OTHERS = ("products", "deal_lines", "orders", "survey_responses")
 """Entities that are read if they are named."""
+MARKETING = ("campaigns", "email_sends")
+"""Further ones, which are no records."""
 ACTIVITIES = ("calls", "meetings", "emails", "tasks")
 
 
@@ -207,6 +210,7 @@ class HubSpotBench(SourceBench):
         truths |= {
             entity: {str(n): {"updated_at": r.updated} for n, r in live(PATHS[entity]).items() if _counts(r)} for entity in OTHERS
         }
+        truths |= self._marketing()
         read = HubSpotSettings(**self.options()).entities
         return {entity: truth for entity, truth in truths.items() if entity in read}
 
@@ -225,12 +229,14 @@ class HubSpotBench(SourceBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         self.portal.random.seed(chance.randint(1, 99))
         fill(self.portal, chance.choice([0, 8, 25]))
-        entities = [*chance.sample(["contacts", "deals", "deals", "activities", "tickets"], 2), chance.choice(OTHERS)]
+        entities = [*chance.sample(["contacts", "deals", "deals", "activities", "tickets"], 2), chance.choice(OTHERS + MARKETING)]
         self.chosen = {
             "search_page_size": chance.choice([7, 200]), "entities": ("users", "pipelines", "accounts", *dict.fromkeys(entities)),
         }  # fmt: skip
 
     def disturb(self, chance: random.Random) -> None:
+        entities = self.chosen.get("entities", ())
+        self.api.marketing.live(chance, campaigns="campaigns" in entities, mailings="email_sends" in entities)
         portal = self.portal
         others = [PATHS[entity] for entity in OTHERS if entity in self.chosen.get("entities", ())]
         kind = chance.choice(["deals", "deals", "companies", "contacts", "tickets", *ACTIVITIES, *others, *others])
@@ -260,6 +266,14 @@ class HubSpotBench(SourceBench):
                 at = self.clock.now()
                 for number in portal.live("deals"):
                     portal.edit("deals", number, at=at, amount=str(chance.randint(1, 9)))
+
+    def _marketing(self) -> dict[str, dict[str, dict[str, Any]]]:
+        events = self.api.marketing.events
+        opens = Counter(event["sentBy"]["id"] for event in events if event["type"] == "OPEN")
+        return {
+            "campaigns": {one["id"]: {"name": "Campaign"} for one in self.api.marketing.campaigns},
+            "email_sends": {one["id"]: {"open_count": opens[one["id"]]} for one in events if one["type"] == "SENT"},
+        }
 
     def _import(self, at: datetime, count: int) -> None:
         for number in range(count):

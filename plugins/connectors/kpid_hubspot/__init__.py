@@ -85,8 +85,9 @@ class HubSpotConnector(Connector[HubSpotSettings]):
         return [reads for reads in everything if reads.entity in self.settings.entities]
 
     def capabilities(self) -> Mapping[str, Known]:
-        """HubSpot tells merges, too."""
-        return {**super().capabilities(), "merges": "full"}
+        """HubSpot tells merges, too, and what is deleted: only campaigns, which are few, go by absence."""
+        passes: dict[str, Known] = {"deletes": "full"} if any(reads.deletes == "pass" for reads in self.reads()) else {}
+        return {**super().capabilities(), **passes, "merges": "full"}
 
     def fills(self) -> Mapping[str, frozenset[str]]:
         """What the mapping says."""
