@@ -11,6 +11,8 @@ orders = entity(
     ref("deal_id", "deals"),
     ref("owner_id", "users"),
     instant("ordered_at"),
+    instant("invoiced_at"),
+    instant("paid_at"),
     text("status", "placed, paid, cancelled"),
     money("net_amount"),
     money("tax"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_pipeline import balances, created, dwell, neglect, pushes, stages
+from kpid_pipeline import balances, change, created, dwell, neglect, pushes, stages
 
-_MODULES = (balances, created, stages, dwell, neglect, pushes)
+_MODULES = (balances, change, created, stages, dwell, neglect, pushes)
 
 
 @hookimpl

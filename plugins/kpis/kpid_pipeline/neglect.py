@@ -16,6 +16,7 @@ from kpid.plugin import (
     Measure,
     Param,
     count,
+    dates_between,
     entities,
     living,
     local_date,
@@ -90,11 +91,12 @@ def _amount(entity: Subquery, clock: InPeriod, where: ColumnElement[bool]) -> Me
 
 
 def _overdue(params: Mapping[str, str]) -> Definition:
-    today, expected = local_date(AS_OF), deals.c.expected_close_date
-    late, dated = OPEN.c.expected_close_date < TODAY, OPEN.c.expected_close_date.is_not(None)
+    expected, grace = deals.c.expected_close_date, int(params["closed_late_grace_days"])
+    past = dates_between(expected, local_date(AS_OF)) > grace
+    late, dated = dates_between(OPEN.c.expected_close_date, TODAY) > grace, OPEN.c.expected_close_date.is_not(None)
     if params["weight"] == "count":
         plain = {
-            "late": Measure(deals, PLAIN, count(expected < today), label="overdue deals"),
+            "late": Measure(deals, PLAIN, count(past), label="overdue deals"),
             "dated": Measure(deals, PLAIN, count(expected.is_not(None)), label="open deals with a date"),
         }
         exact = {
@@ -103,7 +105,7 @@ def _overdue(params: Mapping[str, str]) -> Definition:
         }
     else:
         plain = {
-            "late": Measure(deals, PLAIN, sum_(deals.c.amount, expected < today), deals.c.currency, RATE_AT, "overdue deals"),
+            "late": Measure(deals, PLAIN, sum_(deals.c.amount, past), deals.c.currency, RATE_AT, "overdue deals"),
             "all": Measure(deals, PLAIN, sum_(deals.c.amount, expected.is_not(None)), deals.c.currency, RATE_AT, "open deals"),
             "dated": Measure(deals, PLAIN, count(expected.is_not(None)), label="open deals with a date"),
         }
@@ -152,7 +154,11 @@ OVERDUE_DEAL_SHARE = Kpi(
     period="day",
     min_sample=10,
     dimensions=DIMENSIONS,
-    params={"weight": WEIGHT, "missing_fx": MISSING_FX},
+    params={
+        "closed_late_grace_days": Param.number("0", "A deal may be so many days late before it counts.", least=0),
+        "weight": WEIGHT,
+        "missing_fx": MISSING_FX,
+    },
     formula_text="open deals whose expected closing date has passed / open deals that have one",
     why="Dates that nobody keeps up make every forecast wrong.",
     misleads="A deal due today is not late. Deals without a date are in neither number.",

@@ -6,6 +6,7 @@ one stands in; a deal without a history of a field has today's value. What a tex
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Subquery, and_, case, func, literal, not_, or_, select, union_all
@@ -33,6 +34,7 @@ DEGRADES = {
 }
 
 
+@cache
 def spans(field: str) -> CTE:
     """The history of a field as spans that do not overlap: ``deal_id, value, valid_from, ends, place`` (1: the first one)."""
     f = living(entities.deal_field_history).c
@@ -44,6 +46,7 @@ def spans(field: str) -> CTE:
     return _apart(known.subquery(f"{field}_all"), "value", f"kpid_{field}_spans")
 
 
+@cache
 def stage_spans() -> CTE:
     """Which stage deals were in, as spans that do not overlap: ``deal_id, stage_id, valid_from, ends, place``."""
     s = living(entities.deal_stage_history).c
@@ -83,7 +86,8 @@ def _moves() -> Subquery:
     return union_all(select(*first).where(told), by_stage).subquery("deal_moves")
 
 
-def _states() -> CTE:
+@cache
+def states() -> CTE:
     """What state deals were in since when: ``deal_id, state, valid_from, ends``.
 
     A deal whose state today is not the last one that its history knows is taken at its own word, from its own date on.
@@ -107,23 +111,32 @@ def _states() -> CTE:
     return select(e.deal_id, e.state, e.valid_from, ends.label("ends")).cte("kpid_deal_states")
 
 
-def _open_deals() -> Subquery:
-    """A row per period and deal that is open at its end, with everything as it was then.
+def state_at(instant: ColumnElement[Any], deal_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """The known state of a deal just before an instant."""
+    known = states().c
+    return and_(known.deal_id == deal_id, known.valid_from < instant, or_(known.ends.is_(None), known.ends >= instant))
 
-    ``value`` is the amount in the reporting currency; ``closes_inside`` says whether the deal should be closed within the period,
-    ``today`` is the local date at its end, ``is_known`` whether it is known that the deal was there already.
+
+@cache
+def open_deals(*, at_start: bool = False) -> Subquery:
+    """A row per period and deal that is open at its end (or its start), with everything as it was then.
+
+    ``value`` (``was_worth`` at the start) is the amount in the reporting currency; ``closes_inside`` says whether the deal should
+    be closed within the period, ``today`` is the local date at its end, ``is_known`` whether it is known that the deal was there
+    already. At the start only those that are known to have been there count.
     """
-    d, p, states = living(deals).c, PERIODS.c, _states()
+    d, p, state = living(deals).c, PERIODS.c, states().c.state
+    until, as_of = (p.starts, p.starts) if at_start else (p.until, p.as_of)
     fields = {name: spans(name) for name in ("amount", "currency", "expected_close_date", "probability")}
     stage = stage_spans()
-    joined: FromClause = d.id.table.join(PERIODS, or_(d.created_at.is_(None), d.created_at < p.until))
-    then = and_(states.c.deal_id == d.id, states.c.valid_from < p.until, or_(states.c.ends.is_(None), states.c.ends >= p.until))
-    joined = joined.outerjoin(states, then).outerjoin(stage, at(stage, d.id, p.until))
+    was_there = d.created_at < until if at_start else or_(d.created_at.is_(None), d.created_at < until)
+    joined: FromClause = d.id.table.join(PERIODS, was_there)
+    joined = joined.outerjoin(states(), state_at(until, d.id)).outerjoin(stage, at(stage, d.id, until))
     for span in fields.values():
-        joined = joined.outerjoin(span, at(span, d.id, p.until))
+        joined = joined.outerjoin(span, at(span, d.id, until))
     is_open = case(
-        (states.c.state.is_not(None), states.c.state == "open"),
-        (d.closed_at.is_not(None), d.closed_at >= p.until),
+        (state.is_not(None), state == "open"),
+        (d.closed_at.is_not(None), d.closed_at >= until),
         else_=func.coalesce(d.state == "open", False),
     )
 
@@ -137,14 +150,15 @@ def _open_deals() -> Subquery:
         was("amount", number_of(fields["amount"].c.value)),
         was("currency", func.nullif(func.trim(fields["currency"].c.value), "")),
         was("probability", number_of(fields["probability"].c.value)),
-        expected, p.first_day, p.whole_last_day, p.as_of, p.until,
+        expected, p.first_day, p.whole_last_day, as_of.label("as_of"), until.label("until"),
         or_(d.created_at.is_not(None), p.is_current).label("is_known"),
     )  # fmt: skip
-    r = raw.select_from(joined).where(is_open).subquery("open_raw")
-    return converted(r, "open_deals", value=(r.c.amount, r.c.currency, r.c.expected_close_date, r.c.as_of))
+    name, value = ("open_before", "was_worth") if at_start else ("open", "value")
+    r = raw.select_from(joined).where(is_open).subquery(f"{name}_raw")
+    return converted(r, f"{name}_deals", **{value: (r.c.amount, r.c.currency, r.c.expected_close_date, r.c.as_of)})
 
 
-OPEN = _open_deals()
+OPEN = open_deals()
 
 
 def known(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

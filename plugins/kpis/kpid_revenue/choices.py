@@ -21,7 +21,10 @@ ORDER_DIMENSIONS = (
 MISSING_FX = Param(("error", "exclude"), "Amounts without an exchange rate: refuse the number, or leave them out with a warning.")
 ORDER_PARAMS = {
     "refund_basis": Param(("refund_date", "order_date"), "When a refund counts: when it was given, or with its order."),
-    "rev_date": Param(("ordered_at", "created_at"), "When an order counts: when it was placed, or when it was booked."),
+    "rev_date": Param(
+        ("ordered_at", "created_at", "invoiced_at", "paid_at"),
+        "When an order counts: when it was placed, booked, invoiced or paid; one that has no such date does not.",
+    ),
     "missing_fx": MISSING_FX,
 }
 RECURRING_PARAMS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 
 from sqlalchemy import ColumnElement, Subquery, and_, case, or_, select
 
@@ -22,6 +23,7 @@ from kpid.plugin import (
     Values,
     converted,
     count,
+    dates_between,
     living,
     local_date,
     seconds_between,
@@ -48,8 +50,9 @@ _OF_TODAY = (
 """The dates that a deal's amount is converted by: of its closing; while it is open of its expected closing, else of today."""
 
 
-def _overdue() -> Subquery:
-    """Open deals that should have been closed in a period and were not, with their amounts."""
+@cache
+def overdue(grace: int) -> Subquery:
+    """Open deals that should have been closed in a period and were not within ``grace`` days, with their amounts."""
     alive, p = living(deals), PERIODS.c
     d = converted(alive, "overdue_amounts", value=(alive.c.amount, alive.c.currency, alive.c.expected_close_date, NOW)).c
     due = and_(d.expected_close_date >= p.first_day, d.expected_close_date <= p.last_day)
@@ -58,12 +61,13 @@ def _overdue() -> Subquery:
     return (
         select(p.no, *columns)
         .select_from(d.id.table.join(PERIODS, due))
-        .where(is_open, d.expected_close_date < local_date(NOW), or_(d.created_at.is_(None), d.created_at <= NOW))
+        .where(
+            is_open,
+            dates_between(d.expected_close_date, local_date(NOW)) > grace,
+            or_(d.created_at.is_(None), d.created_at <= NOW),
+        )
         .subquery("overdue_deals")
     )
-
-
-OVERDUE = _overdue()
 
 
 def _win_rate(params: Mapping[str, str]) -> Definition:
@@ -75,7 +79,8 @@ def _period(params: Mapping[str, str]) -> Definition:
     closed, excludes = closed_by(params), params["lost_excludes"]
     won, decided = closed.won(), closed.decided(excludes)
     measures = {"closed": closed.number(decided, "closed deals")}
-    late = InPeriod(OVERDUE.c.no)
+    late_deals = overdue(int(params["closed_late_grace_days"]))
+    c, late = late_deals.c, InPeriod(late_deals.c.no)
     is_by_amount, is_strict = params["weight"] == "amount", params["overdue_as_lost"] == "true"
     if is_by_amount:
         measures |= {"won": closed.amount(won, "amount of won deals"), "all": closed.amount(decided, "amount of closed deals")}
@@ -83,8 +88,8 @@ def _period(params: Mapping[str, str]) -> Definition:
     else:
         measures |= {"won": closed.number(won, "won deals")}
     if is_strict:
-        amount = Measure(OVERDUE, late, sum_(OVERDUE.c.value), label="amount of overdue deals", lacks=OVERDUE.c.value_lacks)
-        measures |= {"overdue": amount if is_by_amount else Measure(OVERDUE, late, count(), label="overdue deals")}
+        amount = Measure(late_deals, late, sum_(c.value), label="amount of overdue deals", lacks=c.value_lacks)
+        measures |= {"overdue": amount if is_by_amount else Measure(late_deals, late, count(), label="overdue deals")}
 
     def formula(m: Values) -> Quantity:
         decided = m["all"] if is_by_amount else m.closed
@@ -167,6 +172,7 @@ WIN_RATE = Kpi(
         "mode": Param(("period", "cohort"), "Of the deals closed in the period, or of those created in it."),
         "horizon_days": Param.number("0", "Cohorts: won within so many days of creation; 0: until now.", least=0),
         "overdue_as_lost": Param(("false", "true"), "Count open deals as lost in the period that they should have closed in."),
+        "closed_late_grace_days": Param.number("0", "With overdue_as_lost: a deal may be so many days late.", least=0),
         "lost_excludes": LOST_EXCLUDES,
         **CLOSING,
     },

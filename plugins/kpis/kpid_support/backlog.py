@@ -5,7 +5,11 @@ Where a ticket has a status history that covers the instant, that says whether i
 
 from __future__ import annotations
 
-from sqlalchemy import Subquery, and_, case, func, or_, select
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select
 
 from kpid.plugin import (
     NOW,
@@ -15,17 +19,21 @@ from kpid.plugin import (
     Definition,
     InPeriod,
     Kpi,
+    KpidError,
     Measure,
+    Param,
     Values,
     count,
     entities,
     holds_at,
+    later,
     seconds_between,
 )
 from kpid_support.tickets import DIMENSIONS, SOLVED, is_request, kept, requests, spans, told
 
 tickets = entities.tickets
 _DAY = 86_400
+_FIRST_HOUR, _LAST_HOUR = 4, 24
 _BANDS = ((1, "0-1 days"), (3, "1-3 days"), (7, "3-7 days"), (30, "7-30 days"))
 
 TICKETS_CREATED = Kpi(
@@ -47,19 +55,25 @@ TICKETS_CREATED = Kpi(
 )
 
 
-def _backlog() -> Subquery:
-    """Unsolved tickets per period: ``no``, the ticket's columns, ``age_band``, ``is_known`` (0: nobody knows since when)."""
+@cache
+def backlog(hour: int) -> Subquery:
+    """Unsolved tickets per period: ``no``, the ticket's columns, ``age_band``, ``is_known`` (0: nobody knows since when).
+
+    Args:
+        hour: of the period's last local day, when they are counted; 24: at its end.
+    """
     ticket, history = requests("waiting"), spans(entities.ticket_status_history, "status", "waiting_status")
     t, h, p = ticket.c, history.c, PERIODS.c
-    age = seconds_between(t.created_at, p.as_of)
+    until, as_of = _at(hour, p.until), _at(hour, p.as_of)
+    age = seconds_between(t.created_at, as_of)
     bands = case(*((age < days * _DAY, name) for days, name in _BANDS), else_="over 30 days")
     band = case((t.created_at.is_(None), "unknown"), else_=bands)
     is_known = case((or_(t.created_at.is_not(None), p.is_current), 1), else_=0)
     unsolved = func.coalesce(t.status, "open").not_in(SOLVED)
-    by_dates = or_(t.closed_at >= p.until, and_(t.closed_at.is_(None), unsolved))
+    by_dates = or_(t.closed_at >= until, and_(t.closed_at.is_(None), unsolved))
     is_open = or_(and_(h.status.is_not(None), h.status.not_in(SOLVED)), and_(h.status.is_(None), by_dates))
-    covers = and_(h.ticket_id == t.id, holds_at(h.valid_from, h.ends, p.until))
-    created = or_(t.created_at.is_(None), t.created_at < p.until)
+    covers = and_(h.ticket_id == t.id, holds_at(h.valid_from, h.ends, until))
+    created = or_(t.created_at.is_(None), t.created_at < until)
     columns = [column for column in kept(ticket) if column.key != "status"]
     return (
         select(
@@ -71,7 +85,29 @@ def _backlog() -> Subquery:
     )
 
 
-BACKLOG = _backlog()
+def _at(hour: int, end: ColumnElement[Any]) -> ColumnElement[Any]:
+    """An hour of the last day, or the end where that comes first. Clocks change before ``_FIRST_HOUR``: elapsed time is exact."""
+    if hour == _LAST_HOUR:
+        return end
+    then = later(PERIODS.c.ends, seconds=(hour - _LAST_HOUR) * 3_600)
+    return case((and_(then > PERIODS.c.starts, then < end), then), else_=end)
+
+
+def _ticket_backlog(params: Mapping[str, str]) -> Definition:
+    hour = int(params["at_hour"])
+    if hour > _LAST_HOUR:
+        raise KpidError(f"at_hour={hour} is no hour of the day", hint=f"Write {_FIRST_HOUR} to {_LAST_HOUR}; 24 is midnight")
+    waiting = backlog(hour)
+    c, clock = waiting.c, InPeriod(waiting.c.no)
+    return Definition(
+        {
+            "open": Measure(waiting, clock, count(c.is_known == 1), label="unsolved tickets"),
+            "unknown": Measure(waiting, clock, count(c.is_known == 0), label="tickets without a date"),
+        },
+        lambda m: m.open,
+        remarks=_remarks,
+        optional=("ticket_status_history",),
+    )
 
 
 def _remarks(m: Values) -> list[str]:
@@ -84,21 +120,17 @@ TICKET_BACKLOG = Kpi(
     category="support",
     unit="count",
     better="down",
-    define=Definition(
-        {
-            "open": Measure(BACKLOG, InPeriod(BACKLOG.c.no), count(BACKLOG.c.is_known == 1), label="unsolved tickets"),
-            "unknown": Measure(BACKLOG, InPeriod(BACKLOG.c.no), count(BACKLOG.c.is_known == 0), label="tickets without a date"),
-        },
-        lambda m: m.open,
-        remarks=_remarks,
-        optional=("ticket_status_history",),
-    ),
+    define=_ticket_backlog,
     period="day",
     dimensions=(*DIMENSIONS, "status", "age_band"),
-    params={"snap": SNAP},
+    params={
+        "at_hour": Param.number("24", "Local hour of the last day at which tickets are counted, 4 to 24 (midnight).", least=4),
+        "snap": SNAP,
+    },
     formula_text="tickets that are neither solved nor closed at the end of the period (or now)",
     why="Customers who wait; a backlog that grows for weeks is a staffing question.",
-    misleads="Taken at local midnight: a help desk that takes its own at another hour differs by the tickets of those hours.",
+    misleads="Taken at local midnight: a help desk that takes its own at another hour (at_hour) differs by the tickets of those "
+    "hours.",
     source="Zendesk backlog",
     additivity="S",
     number=50,

@@ -100,6 +100,10 @@ def random_rows(seed, *, pounds=False):  # noqa: C901 - a row of makers
         }  # fmt: skip
 
     orders = some(45, order)
+    for number, one in enumerate(orders):  # some never, others some days after they were placed or booked
+        for name, since, every in (("invoiced_at", "created_at", 5), ("paid_at", "ordered_at", 4)):
+            later = timedelta(days=number % 40)
+            one[name] = None if number % every == 0 or one[since] is None else one[since] + later
 
     def refund(_):
         of = rng.choice(orders)

@@ -136,8 +136,43 @@ def share(condition: Any, p: dict[str, str]):
     return value
 
 
-def is_late(row: Row) -> bool | None:
-    return None if row["expected_close_date"] is None else row["expected_close_date"] < day(row["end"])
+def is_late(p: dict[str, str]):
+    def late(row: Row) -> bool | None:
+        due = row["expected_close_date"]
+        return None if due is None else due + timedelta(days=int(p["closed_late_grace_days"])) < day(row["end"])
+
+    return late
+
+
+# ---- what became of it
+
+
+def change_facts(rows: Rows, period: Period) -> list[Row]:
+    """Every deal that was open when the period began or is when it ends, with both, and which part it is."""
+    before = Period("span", period.start - timedelta(days=1), period.start, "")
+    then, now = ({row["id"]: row for row in open_deals(rows, one)} for one in (before, period))
+    found = []
+    for key in {**then, **now}:
+        old, new = then.get(key), now.get(key)
+        if old and new:
+            part = "changed"
+        elif new:
+            part = "added" if new["created_at"] is None or new["created_at"] >= period.start else "reopened"
+        else:
+            deal = next(deal for deal in alive(rows, "deals") if deal["id"] == key)
+            state = state_at(rows, deal, until(period)) or deal["state"]
+            part = state if state in ("won", "lost") else "gone"
+        found.append({**(new or old), "part": part, "old": old, "new": new})
+    return found
+
+
+def change_value(p: dict[str, str]):
+    def value(facts: list[Row], _: Period) -> Fraction:
+        of_part = [fact for fact in facts if p["part"] in ("net", fact["part"])]
+        old, new = ([fact[side] for fact in of_part if fact[side]] for side in ("old", "new"))
+        return sum(values(new, p), Fraction(0)) - sum(values(old, p), Fraction(0))
+
+    return value
 
 
 # ---- weighted
@@ -398,11 +433,11 @@ OPEN = {"as": "amount", "close_within": "0", "missing_fx": "error"}
 CREATED = {"as": "amount", "missing_fx": "error", "entry_stage": "", "amount_at": "current"}
 CONVERSION = {"step": "next", "skip": "credit", "horizon_days": "0"}
 STALE = {"days": "30", "weight": "count", "missing_fx": "error"}
-OVERDUE = {"weight": "count", "missing_fx": "error"}
+OVERDUE = {"weight": "count", "missing_fx": "error", "closed_late_grace_days": "0"}
 BALANCES: Model = {
     **{("pipeline_open_amount", k): (open_facts(p), lambda f, _, p=p: sum(values(f, p)), DIMENSIONS) for k, p in _with(OPEN, close_within=["0", "14"], missing_fx=FX)},
     **{("pipeline_open_amount", k): (open_facts(p), lambda f, _: len(f), DIMENSIONS) for k, p in _with(OPEN, **{"as": ["count"]}, close_within=["0", "14"])},
-    **{("overdue_deal_share", k): (open_facts(p), share(is_late, p), DIMENSIONS) for k, p in _with(OVERDUE, weight=["count", "amount"], missing_fx=FX)},
+    **{("overdue_deal_share", k): (open_facts(p), share(is_late(p), p), DIMENSIONS) for k, p in _with(OVERDUE, weight=["count", "amount"], missing_fx=FX, closed_late_grace_days=["0", "9"])},
 }  # fmt: skip
 AVERAGES: Model = {
     (name, tuple(sorted((*params, ("snap", "avg"))))): (days.facts(of, NOW), days.of_facts(value), dimensions)
@@ -415,6 +450,10 @@ AVERAGES: Model = {
 MODEL: Model = {
     **BALANCES,
     **AVERAGES,
+    **{
+        ("pipeline_change", k): (change_facts, change_value(p), tuple(d for d in DIMENSIONS if d not in ("stage", "currency")))
+        for k, p in _with({}, part=["net", "added", "reopened", "changed", "won", "lost", "gone"], missing_fx=FX)
+    },
     ("close_date_push_rate", ()): (push_facts, lambda f, _: ratio(sum(row["pushed"] for row in f), len(f)), DIMENSIONS),
     **{
         ("pipeline_weighted_amount", k): (weighted_facts(p), weighted_value(p), DIMENSIONS)

@@ -367,7 +367,7 @@ def _add(name, function, *args, given=None, **fixed):
 
 _WHEN = [
     {"refund_basis": basis, "rev_date": date} for basis in ("refund_date", "order_date") for date in ("ordered_at", "created_at")
-]
+] + [{"rev_date": "invoiced_at"}, {"refund_basis": "order_date", "rev_date": "paid_at"}]
 _PRICES = [
     {}, {"discounts": "forever_only"}, {"churn_date": "cancellation"}, {"churn_date": "day_after"}, {"movements": "recorded"},
 ]  # fmt: skip

@@ -89,10 +89,10 @@ def amounts(facts: list[Row], p: dict[str, str]) -> list[Fraction]:
 # ---- win rate
 
 
-def is_overdue(row: Row) -> bool:
+def is_overdue(row: Row, grace: int) -> bool:
     is_open = row["closed_at"] > NOW if row["closed_at"] else row["state"] == "open"
-    has_begun = row["created_at"] is None or row["created_at"] <= NOW
-    return is_open and has_begun and row["expected_close_date"] is not None and row["expected_close_date"] < day(NOW)
+    has_begun, due = row["created_at"] is None or row["created_at"] <= NOW, row["expected_close_date"]
+    return is_open and has_begun and due is not None and due + timedelta(days=grace) < day(NOW)
 
 
 def win_facts(p: dict[str, str]):
@@ -103,7 +103,7 @@ def win_facts(p: dict[str, str]):
         if p["overdue_as_lost"] == "true":
             first, last = day(period.start), day(period.end - timedelta(microseconds=1))
             for row in alive(rows, "deals"):
-                if is_overdue(row) and first <= row["expected_close_date"] <= last:
+                if is_overdue(row, int(p["closed_late_grace_days"])) and first <= row["expected_close_date"] <= last:
                     found.append({**row, "state": "overdue", "when": None})
         return found
 
@@ -354,6 +354,7 @@ WIN = {
     "mode": "period",
     "horizon_days": "0",
     "overdue_as_lost": "false",
+    "closed_late_grace_days": "0",
     "lost_excludes": "",
 } | PLAIN
 CYCLE = {
@@ -387,6 +388,10 @@ MODEL: Model = {
     **{
         ("win_rate", k): (win_facts(p), win_value(p), DIMENSIONS)
         for k, p in _with(WIN, weight=["count", "amount"], overdue_as_lost=["false", "true"], missing_fx=["error", "exclude"])
+    },
+    **{
+        ("win_rate", k): (win_facts(p), win_value(p), DIMENSIONS)
+        for k, p in _with(WIN, weight=["count", "amount"], overdue_as_lost=["true"], closed_late_grace_days=["9"])
     },
     **{("win_rate", k): (win_facts(p), win_value(p), DIMENSIONS) for k, p in _with(WIN, **BASES, lost_excludes=["disqualified"])},
     **{

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from itertools import pairwise, product
 from statistics import median
@@ -12,6 +13,7 @@ from tests.kpis.company import (
     DAY,
     NOW,
     SECOND,
+    ZONE,
     alive,
     business_seconds,
     holds,
@@ -39,8 +41,12 @@ def created(rows, period):
     return [ticket for ticket in requests(rows) if within(ticket["created_at"], period)]
 
 
-def backlog(rows, period):
-    history, end = spans(rows, "ticket_status_history", "ticket_id"), until(period)
+def backlog(rows, period, hour=24):
+    history, end, as_of = spans(rows, "ticket_status_history", "ticket_id"), until(period), min(period.end, NOW)
+    if hour != 24:
+        last = (period.end - timedelta(microseconds=1)).astimezone(ZONE).date()
+        then = datetime.combine(last, time(hour), ZONE).astimezone(UTC)
+        end, as_of = (min(one, then) for one in (end, as_of))
     for ticket in requests(rows):
         at = ticket["created_at"]
         if at is not None and at >= end:
@@ -52,7 +58,7 @@ def backlog(rows, period):
             status = ticket["status"]
             is_open = ticket["closed_at"] >= end if ticket["closed_at"] else status not in DONE
         if is_open and (at is not None or period.start <= NOW < period.end):
-            age = None if at is None else whole_seconds(at, min(period.end, NOW)) / 86_400
+            age = None if at is None else whole_seconds(at, as_of) / 86_400
             names = ((1, "0-1 days"), (3, "1-3 days"), (7, "3-7 days"), (30, "7-30 days"), (10**9, "over 30 days"))
             band = "unknown" if age is None else next(name for days, name in names if age < days)
             yield {**ticket, "status": status, "age_band": band}
@@ -218,6 +224,12 @@ def first_contact(rows, period, replies, days):
 KPIS = {
     ("tickets_created", ()): (created, len, CUTS),
     ("ticket_backlog", ()): (lambda r, p: list(backlog(r, p)), len, (*CUTS, "age_band", "status")),
+    **{
+        ("ticket_backlog", (("at_hour", str(hour)),)): (
+            lambda r, p, hour=hour: list(backlog(r, p, hour)), len, (*CUTS, "age_band", "status"),
+        )
+        for hour in (4, 23)
+    },
     ("ticket_backlog", (("snap", "avg"),)): (
         days.facts(lambda r, p: list(backlog(r, p)), NOW), days.of_facts(len), (*CUTS, "age_band", "status"),
     ),

@@ -41,6 +41,19 @@ def test_spam_is_no_ticket(tmp_path):
     assert one("tickets_created", rows, tmp_path).value == 1
 
 
+def test_backlog_at_an_hour_goes_by_the_clock_on_the_wall(tmp_path):
+    """On 29 October 2017 the clock was put back at three: 4:30 is 3:30 UTC, and the day has 25 hours."""
+    at = [datetime(2017, 10, 29, hour, 30, tzinfo=UTC) for hour in (3, 4, 21, 22)]
+    rows = {"tickets": [ticket(str(n), one) for n, one in enumerate(at)]}
+    backlog = {
+        hour: one("ticket_backlog", rows, tmp_path / f"{hour}", "2017-10-29", params={"at_hour": f"{hour}"}).value
+        for hour in (4, 5, 6, 22, 23, 24)
+    }
+    assert backlog == {4: 0, 5: 1, 6: 2, 22: 2, 23: 3, 24: 4}
+    with pytest.raises(KpidError, match="no hour of the day"):
+        KPIS["ticket_backlog"].definition({"at_hour": "25"})
+
+
 def test_backlog_by_age(tmp_path):
     end = datetime(2017, 12, 31, 23, tzinfo=UTC)
     ages = [timedelta(hours=23), 2 * DAY, 5 * DAY, 29 * DAY, 31 * DAY]
