@@ -14,6 +14,7 @@ from sqlalchemy import Numeric, case, cast, column, func, literal, or_, select, 
 from kpid.analysis.periods import Calendar, last_complete
 from kpid.errors import ConfigError
 from kpid.metrics.constructs import LiteralRows
+from kpid.metrics.daily import spread
 from kpid.metrics.dialects import (
     JsonText,
     LocalDate,
@@ -32,6 +33,7 @@ from kpid.metrics.statements import Setting, make_statement
 from kpid.model import SeriesNeed
 from kpid.plugin import days_between, entities, quantile, seconds_between
 from kpid.registry import load_plugins
+from tests.metrics.test_yaml_kpis import plugins_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sql"
 NOW = datetime(2018, 1, 2, 7, tzinfo=UTC)
@@ -51,6 +53,34 @@ CASES = {
     "spread_costs": [("marketing_spend", "month", ("channel",))],
     "seconds": [("lead_response_time", "month", ())],
 }
+CLOUDS = ("trino", "snowflake", "bigquery")
+"""Engines whose SQL is written, but not run by any test: it is read."""
+CHOICES = {
+    "snap_avg": [("pipeline_open_amount", "month", ("owner",), {"snap": "avg"})],
+    "every_closing": [
+        ("won_deals", "month", ("owner",), {"reopen": "every", "close_basis": "transition"}),
+        ("close_rate", "quarter", (), {"reopen": "every", "closed": "won_lost", "lost_excludes": "duplicate"}),
+    ],
+    "include_deleted": [("won_amount", "month", (), {"include_deleted": "true"})],
+    "at_an_hour": [("ticket_backlog", "day", ("age_band",), {"at_hour": "23"})],
+    "case_when": [("weighed", "month", ("owner",), {}), ("moved", "month", (), {}), ("late", "month", (), {})],
+}
+OWN = """
+kpis:
+  weighed:
+    unit: count
+    measures:
+      m:
+        entity: deals
+        at: closed_at
+        sum: case when state = 'won' and amount > 500 then 1.5 when state = 'won' then 1 when probability > 0.3 then 1 / 4 end
+  moved:
+    unit: count
+    measures: {m: {entity: deals, at: "case when state = 'won' then closed_at else created_at end"}}
+  late:
+    unit: count
+    measures: {m: {entity: deals, at: closed_at, where: "case state when 'won' then owner_id else lead_source end in ('a', 'b')"}}
+"""
 DIALECTS = ("duckdb", "postgresql", "spark", "clickhouse", "clickhouse~", "trino", "snowflake", "bigquery")
 
 
@@ -61,14 +91,16 @@ def kpis():
 
 def statements(kpis, case, dialect):
     asks = []
-    for name, kind, by in CASES[case]:
-        kpi = kpis[name]
+    for name, kind, by, *more in {**CASES, **CHOICES}[case]:
+        kpi, params = kpis[name], more[0] if more else {}
         periods = tuple(last_complete(kind, NOW, CALENDAR, 2))
-        asks.append(Ask(SeriesNeed(name, kind, by), kpi, kpi.definition({}), kpi.params_from({}), kpi.min_sample, periods))
+        need = SeriesNeed(name, kind, by, tuple(sorted(params.items())))
+        ask = Ask(need, kpi, kpi.definition(params), kpi.params_from(params), kpi.min_sample, periods)
+        asks.append(spread(ask, CALENDAR, NOW))
     setting = Setting(NOW, CALENDAR.timezone, "EUR", frozenset({"deals"}))
     for scan in make_plan(asks).scans:
         statement = make_statement(scan, setting)
-        yield compile_statement(statement.select, dialect, statement.values)
+        yield compile_statement(statement.select, dialect, {**statement.values, **scan.values})
 
 
 def golden(dialect, case, compiled):
@@ -85,6 +117,15 @@ def golden(dialect, case, compiled):
 @pytest.mark.parametrize("case", CASES)
 def test_sql_is_as_written_down(kpis, case, dialect):
     golden(dialect, case, statements(kpis, case, dialect))
+
+
+@pytest.mark.parametrize("dialect", CLOUDS)
+@pytest.mark.parametrize("case", CHOICES)
+def test_choices_are_spelt_for_the_clouds_as_written_down(kpis, case, dialect, tmp_path):
+    own = plugins_of({}, tmp_path, OWN).kpis if case == "case_when" else {}
+    compiled = list(statements({**kpis, **own}, case, dialect))
+    golden(dialect, case, compiled)
+    assert all(sql.count("(") == sql.count(")") for sql, _ in compiled)
 
 
 def test_mapped_tables_are_called_by_their_mapping(kpis):
