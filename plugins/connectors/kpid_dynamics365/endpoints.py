@@ -184,7 +184,7 @@ class Endpoints:
             SchemaError: the table may not be read, or is not there.
         """
         chunks = [ids[start : start + PER_FILTER] for start in range(0, len(ids), PER_FILTER)]
-        filters = [quote(" or ".join(f"{reference} eq {id_}" for id_ in chunk), safe="") for chunk in chunks]
+        filters = ["%20or%20".join(f"{reference}%20eq%20{quote(id_, safe='')}" for id_ in chunk) for chunk in chunks]
         for part in self.batch([f"{ROOT}/{path}?$select={select}&$filter={told}" for told in filters]):
             if part.status != 200 or not isinstance(part.body, dict):
                 raise self._part_error(part, path)

@@ -121,6 +121,8 @@ def core(record: Record, key: str) -> Row:
 
 def custom(record: Record, place: Place, entity: str) -> Row:
     """The user's own columns: into the canonical column of that name, or under ``extra``."""
+    if not place.fields:
+        return {}
     columns = entities.ENTITIES[entity].c
     found = {name: label(record, column) for name, column in place.fields.items()}
     row: Row = {name: value for name, value in found.items() if name in columns}

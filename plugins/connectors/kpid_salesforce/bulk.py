@@ -135,14 +135,16 @@ def _records(answer: Response, types: Mapping[str, str]) -> list[Record]:
     csv.field_size_limit(LONGEST_FIELD)
     lines = csv.reader(io.StringIO(answer.text.replace("\0", ""), newline=""))
     names = next(lines, [])
-    convert = [_KINDS.get(types.get(name, ""), _text) for name in names]
-    found: list[dict[str, Any]] = [
-        {name: to_value(value) for name, to_value, value in zip(names, convert, line, strict=True)}
-        for line in lines
-        if len(line) == len(names)
-    ]
+    convert = [(at, name, _KINDS[types[name]]) for at, name in enumerate(names) if types.get(name) in _KINDS]
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        if len(line) == len(names):
+            record: dict[str, Any] = dict(zip(names, [value or None for value in line], strict=True))
+            for at, name, to_value in convert:
+                record[name] = to_value(line[at])
+            found.append(record)
     paths = [name for name in names if "." in name]
-    return [_nested(record, paths) for record in found]
+    return [_nested(record, paths) for record in found] if paths else list(found)
 
 
 def _nested(record: dict[str, Any], paths: Sequence[str]) -> Record:
@@ -154,10 +156,6 @@ def _nested(record: dict[str, Any], paths: Sequence[str]) -> Record:
             inner = inner.setdefault(step, {})
         inner[last] = record.pop(path)
     return record
-
-
-def _text(value: str) -> str | None:
-    return value or None
 
 
 def _number(value: str) -> Decimal | str | None:

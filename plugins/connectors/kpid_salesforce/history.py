@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -35,10 +36,18 @@ def history_rows(records: Iterable[Record], *, by_record_type: bool = False) -> 
     stages, fields = list[Row](), list[Row]()
     for deal, found in groupby(records, key=lambda record: str(record["OpportunityId"])):
         instants = [*_instants(found)]
+        starts = [same[-1].get("CreatedDate") for same in instants]
+        keys = [f"{deal}-{start}".replace("Z", "+0000") for start in starts]  # Bulk writes instants otherwise
         pipeline = pipeline_of(_record_type(instants), by_record_type=by_record_type)
-        stages += [_stage(deal, pipeline, *change) for change in _changes(instants, "StageName")]
+        stages += [
+            _stage(deal, pipeline, instants[at][-1], keys[at], starts[at], end)
+            for at, end in _changes(instants, "StageName", starts)
+        ]
         for name, field in FIELDS.items():
-            fields += [_field(deal, name, field, *change) for change in _changes(instants, field)]
+            fields += [
+                _field(deal, name, field, instants[at][-1], keys[at], starts[at], end)
+                for at, end in _changes(instants, field, starts)
+            ]
     return {"deal_stage_history": stages, "deal_field_history": fields}
 
 
@@ -52,40 +61,40 @@ def _instants(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield list(same)
 
 
-def _changes(instants: Sequence[list[Record]], field: str) -> Iterator[tuple[Record, Any]]:
-    """What counted after each instant at which a field changed (perhaps there and back), and until when."""
-    before = [None, *(same[-1].get(field) for same in instants)]  # a field that was empty from the start has no history yet
-    changed = [
-        same[-1] for same, old in zip(instants, before, strict=False) if any(version.get(field) != old for version in same)
-    ]
-    for version, following in zip(changed, [*changed[1:], {}], strict=False):
-        yield version, following.get("CreatedDate")
+def _changes(instants: Sequence[Sequence[Record]], field: str, starts: Sequence[Any]) -> list[tuple[int, Any]]:
+    """The places of the instants at which a field changed (perhaps there and back), each with the beginning of the next."""
+    changed, old = list[int](), None  # a field that was empty from the start has no history yet
+    for at, same in enumerate(instants):
+        new = same[-1].get(field)
+        if new != old or (len(same) > 1 and any(version.get(field) != old for version in same)):
+            changed.append(at)
+        old = new
+    return list(zip(changed, [*(starts[at] for at in changed[1:]), None], strict=True)) if changed else []
 
 
-def _interval(deal: str, version: Record, end: Any) -> Row:
-    start = version.get("CreatedDate")
-    return {"deal_id": deal, "valid_from": start, "valid_to": end, "origin": "crm", "updated_at": end or start}
-
-
-def _id(deal: str, version: Record) -> str:
-    """Of deal and instant: what is written later for the same instant takes its place. Bulk writes instants otherwise."""
-    return f"{deal}-{version.get('CreatedDate')}".replace("Z", "+0000")
-
-
-def _stage(deal: str, pipeline: str, version: Record, end: Any) -> Row:
+def _stage(deal: str, pipeline: str, version: Record, key: str, start: Any, end: Any) -> Row:
+    """Its id is made of deal and instant: what is written later for the same instant takes its place."""
     return {
-        **_interval(deal, version, end),
-        "native_id": _id(deal, version),
+        "deal_id": deal,
+        "valid_from": start,
+        "valid_to": end,
+        "origin": "crm",
+        "updated_at": end or start,
+        "native_id": key,
         "stage_id": stage_in(pipeline, version.get("StageName")),
         "pipeline_id": pipeline,
         "entered_by": version.get("CreatedById"),
     }
 
 
-def _field(deal: str, name: str, field: str, version: Record, end: Any) -> Row:
+def _field(deal: str, name: str, field: str, version: Record, key: str, start: Any, end: Any) -> Row:
     return {
-        **_interval(deal, version, end),
-        "native_id": f"{_id(deal, version)}-{name}",
+        "deal_id": deal,
+        "valid_from": start,
+        "valid_to": end,
+        "origin": "crm",
+        "updated_at": end or start,
+        "native_id": f"{key}-{name}",
         "field": name,
         "value": _text(name, version.get(field)),
         "changed_by": version.get("CreatedById"),
@@ -131,7 +140,13 @@ _WRITTEN: Mapping[str, Any] = {"probability": share, "forecast_category": lambda
 
 def _text(name: str, value: Any) -> str | None:
     """A value as histories write it: a decimal without needless zeros, an ISO date, a word."""
-    value = _WRITTEN.get(name, lambda same: same)(value)
+    if name in _WRITTEN:
+        value = _WRITTEN[name](value)
     if isinstance(value, int | Decimal):
-        return f"{Decimal(value).normalize():f}"
+        return _number_text(value)
     return None if value is None else str(value)
+
+
+@lru_cache(maxsize=10_000)
+def _number_text(value: int | Decimal) -> str:
+    return f"{Decimal(value).normalize():f}"
