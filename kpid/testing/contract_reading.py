@@ -26,6 +26,8 @@ class ReadingContract:
     def test_a_first_read_gives_every_record(self, bench: SourceBench) -> None:
         bench.add(250)
         compare(bench, first_sync(bench))
+        passed, hasty = getattr(bench.api, "refused", ()), getattr(bench.api, "calls_while_waiting", 0)
+        expect(not passed and not hasty, f"limits were passed: {list(passed)}, and {hasty} requests came during a pause")
 
     def test_rows_have_canonical_columns_and_text_ids(self, bench: SourceBench) -> None:
         bench.add(5)
