@@ -22,6 +22,7 @@ from kpid.config.secrets import References, mask_of
 from kpid.plugin import ConnectorError, SchemaError
 from kpid.testing import MemorySync, Walk
 from kpid.testing.bench import compare, compare_rows, connected, first_sync, later, sync_into
+from kpid.testing.contract_core import CoreContract
 from kpid.testing.contract_reading import ReadingContract
 from kpid.testing.crm_life import fill
 from kpid.testing.singer import TOKEN
@@ -45,8 +46,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     assert list(folder.glob("kpid-singer-*")) == []
 
 
-class TestContract(ReadingContract):
-    """What every connector keeps of records."""
+class TestContract(ReadingContract, CoreContract):
+    """What every connector keeps of records, and what its declarations are."""
 
     @pytest.fixture
     def bench(self) -> Iterator[SingerBench]:
