@@ -73,7 +73,7 @@ class DynamicsBench(CrmBench):
             "entities": ["users", "pipelines", *self.entities, "fx_rates"],
             "page_size": self.cap,
             "allow_private": True,
-            "read_timeout": 0.3,
+            "read_timeout": 10,
         }
 
     def connector(self, **options: Any) -> DynamicsConnector:
