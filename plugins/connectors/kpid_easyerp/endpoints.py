@@ -20,6 +20,7 @@ from kpid.plugin import (
     SourceContext,
     dig,
 )  # fmt: skip
+from kpid_easyerp.met import Met
 from kpid_easyerp.settings import LISTS, EasyErpSettings
 
 SESSION = timedelta(minutes=2)
@@ -145,7 +146,7 @@ class Endpoints:
         Newest first, since what is edited or added meanwhile then moves nothing out of sight; only a record that goes away
         draws others onto pages that were read already. That shows in the total, and the list is read once more.
         """
-        met: dict[str, Any] = {}
+        met = Met()
         for attempt in range(TRIES):
             number, first, before, has_shrunk = 1, None, 0, False
             while True:
@@ -155,8 +156,7 @@ class Endpoints:
                 is_last = len(records) < self._settings.page_size
                 has_shrunk |= bool(records) and total < before
                 before = total if records else before
-                fresh = [record for record in records if met.get(record["_id"], _NEVER) != edited(record)]
-                met |= {record["_id"]: edited(record) for record in records}
+                fresh = [record for record in records if met.is_new(record["_id"], edited(record))]
                 if is_last:
                     break
                 yield Batch(fresh, first, has_moved=has_shrunk or attempt > 0)
@@ -219,7 +219,6 @@ def _session_in(response: Response) -> str | None:
     return found[1] if found else None
 
 
-_NEVER = object()
 _UNSORTED = {"orders", "quotations", "payments", "products"}
 """Lists that do not know when their records changed."""
 
