@@ -37,9 +37,10 @@ _CONFIG = {
     "allow_community_extensions": "false",
     "preserve_insertion_order": "false",
 }
-_THRIFTY = {"memory_limit": "48MB", "threads": "1", "max_vacuum_tasks": "0"}
+_THRIFTY = {"memory_limit": "96MB", "threads": "1", "max_vacuum_tasks": "0"}
 """While rows are stored and nobody reads: batches need no more, and what they leave in memory makes no later batch faster. Parts
-of tables are not joined to larger ones then, which takes tens of megabytes: that is for checkpoints at other times."""
+of tables are not joined to larger ones then, which takes tens of megabytes: that is for checkpoints at other times. With 48 MB a
+batch of deals with three histories fails: each column of each table that it writes to holds a block."""
 _REBUILD = "Restore a copy of the file; or move it away and run `kpid sync --full`: the CRM is read again"
 
 
