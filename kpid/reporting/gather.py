@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from kpid.analysis.explain import can_be_split
-from kpid.analysis.periods import Calendar, previous_period
+from kpid.analysis.periods import Calendar, days_of, is_daily, period_from_label, previous_period
+from kpid.analysis.wording import day_text
 from kpid.config.model import KpiSettings, ReportJob
 from kpid.errors import ConfigError, KpidError
 from kpid.model import Measurement, Period, SeriesNeed
@@ -127,24 +128,33 @@ def gather_context(
             settings=setup.settings,
             watermarks=watermarks,
             max_ages=setup.max_ages,
-            alerts=_open_alerts(conn),
+            alerts=_open_alerts(conn, setup.calendar),
             late_note=late_note,
             pins={kpi: pinned.words_of(kpi) for kpi in report.kpis if job.pin_of(kpi)},
         )
     )
 
 
-def _open_alerts(conn: Connection) -> list[str]:
+def _open_alerts(conn: Connection, calendar: Calendar) -> list[str]:
     """One line per open alert, worst first."""
     rows = alerts.list_series(conn, "firing")[:_MOST_ALERTS]
-    return [_open_alert(row) for row in rows]
+    return [_open_alert(row, calendar) for row in rows]
 
 
-def _open_alert(row: alerts.SeriesRow) -> str:
+def _open_alert(row: alerts.SeriesRow, calendar: Calendar) -> str:
     """``▼ Bruno Example: 31.3% is < 40% since 2026-10 (win-rate-low, critical)``."""
     who = ", ".join(name or "none" for name in row.names.values())
     reason, since = (row.state.get("last") or {}).get("reason"), row.state.get("since")
-    story = " ".join(part for part in (reason, f"since {since}" if since else "") if part)
+    story = " ".join(part for part in (reason, f"since {_since(since, calendar)}" if since else "") if part)
     about = f"{row.rule_uid}, {row.level}" if who else row.level
     said = ": ".join(part for part in (who or row.rule_uid, story) if part)
     return f"{'▼' if row.level == 'critical' else '◆'} {said} ({about})"
+
+
+def _since(label: str, calendar: Calendar) -> str:
+    """A period's label; of kinds with one period per day its last day: ``QTD 2026-11-13`` is ``13 Nov 2026``."""
+    try:
+        period = period_from_label(None, label, calendar)
+    except KpidError:
+        return label
+    return day_text(days_of(period, calendar)[1] - timedelta(days=1)) if is_daily(period.kind) else label

@@ -161,17 +161,22 @@ def test_faulty_template_leaves_nothing_behind(store: Store, tmp_path: Path) -> 
         assert list_report_runs(conn) == []
 
 
-def test_open_alerts_are_named(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("label", "since"),
+    [("2026-10", "2026-10"), ("QTD 2026-11-13", "13 Nov 2026"), ("90d to 2026-11-13", "13 Nov 2026"), ("ever", "ever")],
+)
+def test_open_alerts_are_named(store: Store, label: str, since: str) -> None:
     row = SeriesRow(
         "win-rate-low", "k" * 64, '{"owner":"crm:1"}', {"owner": "Bruno"}, "m", "firing", "critical", "fresh", 1, NOW,
-        {"since": "2026-10", "last": {"reason": "31.3% is < 40%"}}, NOW,
+        {"since": label, "last": {"reason": "31.3% is < 40%"}}, NOW,
     )  # fmt: skip
     with store.write() as conn:
         save_series(conn, [row])
     _publish(store)
     with store.read() as conn:
         context = context_from_json(json.dumps(list_report_runs(conn)[0].context))
-    assert (context.alerts_open, context.alerts) == (1, ("▼ Bruno: 31.3% is < 40% since 2026-10 (win-rate-low, critical)",))
+    told = f"▼ Bruno: 31.3% is < 40% since {since} (win-rate-low, critical)"
+    assert (context.alerts_open, context.alerts) == (1, (told,))
 
 
 def test_unknown_reports_are_refused(store: Store) -> None:
