@@ -51,7 +51,7 @@ class WeavyBench(CrmBench):
         self.entities: tuple[str, ...] = self.usual
 
     def options(self) -> dict[str, Any]:
-        place = {"base_url": self.api.url, "allow_private": True, "read_timeout": 0.3}
+        place = {"base_url": self.api.url, "allow_private": True, "read_timeout": 10}
         tables = {"products": "product", "orders": "saleorder", "order_lines": "saleorderline"}
         who = {"project": PROJECT, "user": USER, "password": PASSWORD}
         return {**place, **who, "tables": tables, "entities": list(self.entities), **self.chosen}
