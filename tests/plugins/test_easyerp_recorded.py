@@ -125,6 +125,13 @@ def test_detail_views_tell_what_amounts_and_expected_closings_were(server):
     assert day == "2016-09-22"
 
 
+def test_paid_invoices_say_when_and_others_do_not(server):
+    orders, _, _ = read(server, "orders")
+    assert Counter((row["status"], row["paid_at"] is not None) for row in orders.values())[("paid", True)] == 22
+    assert not any(row["paid_at"] for row in orders.values() if row["status"] != "paid")
+    assert orders["58a2cd9573e60e560b66ed32"]["paid_at"] == "2017-02-14T09:40:29.000Z"
+
+
 def test_campaigns_are_names(server):
     campaigns, page, _ = read(server, "campaigns")
     assert {row["name"] for row in campaigns.values()} == {"Email", "Newsletter", "Telesales", "Web"}

@@ -169,7 +169,12 @@ def invoice_row(record: Record, place: Place) -> Row | None:
     status = "cancelled" if text(record, "workflow.status") == "Cancelled" else None
     is_paid = text(record, "workflow.name") == "Paid" or text(record, "workflow.status") == "Done"
     ordered = text(record, "invoiceDate")
-    return _paper(record, place) | {"ordered_at": ordered, "status": status or ("paid" if is_paid else "placed")}
+    return _paper(record, place) | {
+        "ordered_at": ordered,
+        "invoiced_at": ordered,
+        "paid_at": text(record, "paymentDate") if is_paid else None,
+        "status": status or ("paid" if is_paid else "placed"),
+    }
 
 
 def order_row(record: Record, place: Place) -> Row | None:
