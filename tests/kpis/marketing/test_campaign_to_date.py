@@ -11,6 +11,7 @@ from kpid.metrics.campaigns import CAMPAIGN_TO_DATE, campaign_figures, starts_of
 from kpid.metrics.measure import MetricsSetup
 from kpid.model import Period, SeriesNeed
 from kpid.testing.kpis import open_warehouse
+from tests.kpis import population
 from tests.kpis.marketing.test_naive_marketing import CALENDAR, KPIS, agree, naive
 
 END = CALENDAR.midnight(date(2018, 1, 2))
@@ -38,7 +39,7 @@ ASKED = [
 def asked(tmp_path):
     rows = naive.random_rows(4) | {"campaigns": [{**PLAIN, **one} for one in CAMPAIGNS]}
     warehouse = open_warehouse(tmp_path, rows, now=naive.NOW)
-    yield MetricsSetup(warehouse, KPIS, CALENDAR, "EUR"), rows
+    yield MetricsSetup(warehouse, KPIS, CALENDAR, "EUR"), population.counted(rows)
     warehouse.close()
 
 
