@@ -67,7 +67,7 @@ def sync(
     progress: Progress | None = None,
 ) -> SyncResult:
     """Bring the canonical tables up to date with one source; options as of :func:`~kpid.ingest.sync.sync_source`."""
-    with app.connector(name) as connector:
+    with app.connector(name) as connector, app.warehouse.sparing():
         return sync_source(
             name,
             connector,

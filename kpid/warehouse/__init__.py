@@ -97,5 +97,8 @@ class Warehouse(Protocol):
     def give_back_memory(self) -> None:
         """Let go of what only makes the next reads faster, unless somebody is reading or writing."""
 
+    def sparing(self) -> AbstractContextManager[None]:
+        """For the length of a sync: this thread's queries are small ones, and need not be quick."""
+
     def close(self) -> None:
         """Flush and let go of the files."""

@@ -55,6 +55,7 @@ def open_duckdb(path: Path | str, *, read_only: bool = False) -> DuckDBWarehouse
         BusyError: another process, or another part of this one, holds the file.
         StoreError: the file cannot be made, is not a DuckDB file, or is damaged.
     """
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps twenty megabytes of what the largest batch took
     file = Path(path)
     if read_only and not file.exists():
         raise StoreError("the warehouse does not exist yet", where=str(file), hint="Run `kpid sync` first")
@@ -132,6 +133,7 @@ class DuckDBWarehouse:
         [(threads,)] = connection.execute("SELECT current_setting('threads')").fetchall()
         self._usual = {"memory_limit": _CONFIG["memory_limit"], "threads": str(threads), "max_vacuum_tasks": "2"}
         self._is_thrifty = False
+        self._sparing: set[int] = set()
         self._writing = threading.RLock()
         self._copying = threading.Lock()
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -147,8 +149,11 @@ class DuckDBWarehouse:
         """
         with self._cursor() as cursor:
             try:
-                relation = cursor.sql(sql, params=list(parameters) or None)
-                return pa.table({}) if relation is None else relation.to_arrow_table()
+                try:
+                    return _result(cursor, sql, parameters)
+                except duckdb.OutOfMemoryException:  # while this thread was sparing
+                    self._take_room()
+                    return _result(cursor, sql, parameters)
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse refused a query: {error}", where=str(self.path)) from error
 
@@ -167,7 +172,7 @@ class DuckDBWarehouse:
             try:
                 self._writer.execute("BEGIN")
                 try:
-                    yield DuckDBBatch(self._writer)
+                    yield DuckDBBatch(self._writer, self._take_room)
                     for statement in writes.DROP_WORK:
                         self._writer.execute(statement)
                 except BaseException:
@@ -262,6 +267,20 @@ class DuckDBWarehouse:
                     self._connection.execute(statement)
         self._writing.release()
 
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """Queries of this thread make do with what memory batches have."""
+        thread = threading.get_ident()
+        self._sparing.add(thread)
+        try:
+            yield
+        finally:
+            self._sparing.discard(thread)
+
+    def _take_room(self) -> None:
+        with self._cursors:
+            self._set_thrift(wanted=False)
+
     def _set_thrift(self, *, wanted: bool) -> None:
         """Make do with little, or not."""
         if wanted != self._is_thrifty:
@@ -278,13 +297,19 @@ class DuckDBWarehouse:
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse is closed: {error}", where=str(self.path)) from error
             self._readers += 1
-            self._set_thrift(wanted=False)
+            if threading.get_ident() not in self._sparing:
+                self._set_thrift(wanted=False)
         try:
             yield cursor
         finally:
             with self._cursors:
                 cursor.close()
                 self._readers -= 1
+
+
+def _result(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pa.Table:
+    relation = cursor.sql(sql, params=list(parameters) or None)
+    return pa.table({}) if relation is None else relation.to_arrow_table()
 
 
 def _migrate(cursor: duckdb.DuckDBPyConnection) -> None:

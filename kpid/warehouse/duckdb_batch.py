@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -13,18 +13,29 @@ import pyarrow as pa
 from kpid.warehouse import Watermark, Written, writes
 from kpid.warehouse.types import INSTANT, conform, entity_table
 
+_MANY = 30_000
+"""Rows; batches of a sync have some 10,000."""
+
 
 class DuckDBBatch:
-    """Writes of one transaction; see :class:`kpid.warehouse.Batch`."""
+    """Writes of one transaction; see :class:`kpid.warehouse.Batch`.
 
-    def __init__(self, cursor: Any) -> None:
+    Args:
+        cursor: in a transaction.
+        take_room: called before what may need more memory than batches usually do.
+    """
+
+    def __init__(self, cursor: Any, take_room: Callable[[], None]) -> None:
         self._cursor = cursor
+        self._take_room = take_room
         self._seq: int | None = None
 
     def upsert(self, entity: str, rows: pa.Table) -> Written:
         """Store rows by ``id``: the last one wins, equal ones are left alone, changed ones are replaced whole."""
         if not rows.num_rows:
             return Written()
+        if rows.num_rows > _MANY:
+            self._take_room()
         with self._incoming(conform(entity, rows)):
             if not self._run(writes.WAS.format(entity=entity)):
                 self._touch(entity, [writes.INCOMING])
@@ -64,6 +75,7 @@ class DuckDBBatch:
     def vanish(self, source: str, entity: str, run: str, at: datetime, *, before: datetime | None = None) -> int:
         """Mark the living rows of a source that a complete read ``run`` has not met; how many."""
         entity_table(entity)
+        self._take_room()
         values = {"source": source, "entity": entity, "run": run, "before": before}
         count = self._run(writes.WAS_UNSEEN.format(entity=entity), values)
         if count:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -148,6 +148,10 @@ class MappedWarehouse:
 
     def give_back_memory(self) -> None:
         """Nothing is cached on this side."""
+
+    def sparing(self) -> AbstractContextManager[None]:
+        """The server sees to its memory itself."""
+        return nullcontext()
 
     def close(self) -> None:
         """Let go of connections."""

@@ -9,7 +9,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,6 +171,10 @@ class PostgresWarehouse:
 
     def give_back_memory(self) -> None:
         """Nothing is cached on this side."""
+
+    def sparing(self) -> AbstractContextManager[None]:
+        """The server sees to its memory itself."""
+        return nullcontext()
 
     def close(self) -> None:
         """Close the connections."""

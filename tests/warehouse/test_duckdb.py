@@ -213,6 +213,31 @@ def test_memory_is_not_taken_from_under_a_writer(warehouse: DuckDBWarehouse) -> 
     assert warehouse.query("SELECT count(*) AS n FROM deals").to_pylist() == [{"n": 1000}]
 
 
+def _limit(warehouse: DuckDBWarehouse) -> str:
+    return str(warehouse.query("SELECT current_setting('memory_limit') AS value").column("value")[0].as_py())
+
+
+def test_a_sync_makes_do_with_little_and_others_do_not(warehouse: DuckDBWarehouse) -> None:
+    usual = _limit(warehouse)
+    with warehouse.sparing():
+        store(warehouse, {"id": "crm:3"})
+        assert _limit(warehouse) != usual, "the thread that stores"
+        found = []
+        other = threading.Thread(target=lambda: found.append(_limit(warehouse)))
+        other.start()
+        other.join()
+        assert found == [usual], "somebody else reads: a report must not be slow for it"
+    store(warehouse, {"id": "crm:4"})
+    assert _limit(warehouse) == usual, "the sync is over"
+
+
+def test_a_query_of_a_sync_that_needs_more_gets_it(warehouse: DuckDBWarehouse) -> None:
+    large = "SELECT len(list(md5(i::VARCHAR))) AS n FROM range(1_500_000) r(i)"
+    with warehouse.sparing():
+        store(warehouse, {"id": "crm:3"})
+        assert warehouse.query(large).column("n")[0].as_py() == 1_500_000
+
+
 def test_memory_of_a_closed_warehouse_is_nobodys(tmp_path: Path) -> None:
     opened = open_duckdb(tmp_path / "crm.duckdb")
     opened.close()
