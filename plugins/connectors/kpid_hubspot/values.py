@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -71,6 +72,7 @@ def number(value: str | None) -> Decimal | str | None:
         return value
 
 
+@lru_cache(maxsize=10_000)  # one save is told in the history of each property that it changed
 def instant(value: str | None, zone: ZoneInfo) -> datetime | str | None:
     """An instant from ISO text, a date (local midnight) or epoch milliseconds; a text that is none stays as it is."""
     if value is None:
@@ -120,6 +122,8 @@ def core(record: Record, place: Place, *, modified: str = "hs_lastmodifieddate")
 
 def custom(record: Record, place: Place, entity: str) -> Row:
     """The user's own fields: into the column of that name, or under ``extra``."""
+    if not place.fields:
+        return {}
     columns = entities.ENTITIES[entity].c
     found = {name: text(record, property_) for name, property_ in place.fields.items()}
     row: Row = {name: value for name, value in found.items() if name in columns}
