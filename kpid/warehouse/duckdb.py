@@ -24,7 +24,7 @@ from kpid.warehouse import Changes, Watermark, writes
 from kpid.warehouse.duckdb_batch import DuckDBBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIDY_EVERY = 2  # batches, then cached pages are let go: a long sync takes no more memory than a short one
+_TIDY_EVERY = 5  # batches, then cached pages are let go: a long sync takes no more memory than a short one
 _STORAGE = "v1.5.0"
 """File format: readable by DuckDB 1.5 and 2.x, until the one of 2.x has settled."""
 
@@ -131,7 +131,7 @@ class DuckDBWarehouse:
         self._readers = 0
         self._batches = 0
         [(threads,)] = connection.execute("SELECT current_setting('threads')").fetchall()
-        self._usual = {"memory_limit": _CONFIG["memory_limit"], "threads": str(threads), "max_vacuum_tasks": "8"}
+        self._usual = {"memory_limit": _CONFIG["memory_limit"], "threads": str(threads), "max_vacuum_tasks": "2"}
         self._is_thrifty = False
         self._sparing: set[int] = set()
         self._writing = threading.RLock()
