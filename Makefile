@@ -28,6 +28,7 @@ test-exhaustive: $(VENV)/test.done ## every sequence of outcomes, 500 random wal
 bench: $(VENV)/test.done ## prints the measured figures
 	$(BIN)/python tests/bench/bench_plan.py
 	$(BIN)/python tests/bench/bench_sync.py
+	$(BIN)/python -m tests.bench.bench_connectors
 	$(BIN)/python -m tests.bench.bench_delivery
 	$(BIN)/python -m tests.bench.bench_alerting
 	$(BIN)/python -m tests.bench.bench_backtest
