@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, and_, case, cast, func, literal, null, or_, select, union_all
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Select, and_, case, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.sql.expression import CTE, Subquery
 
 from kpid.plugin import (
@@ -184,7 +184,8 @@ def _with_sales(there: CTE, sales: Subquery | None, mode: str, name: str) -> Sel
     else:  # bought since
         bought = select(c.no, c.id).select_from(there.join(sales, and_(t.id == c.id, t.at >= c.since)))
     b = bought.subquery(f"{name}_bought").c
-    sold = select(b.no, b.id, func.count().label("sales")).group_by(b.no, b.id).subquery(f"{name}_sold").c
+    number = cast(func.count(), BigInteger)  # ClickHouse's counts have no sign, and adding them to plain zeros is refused
+    sold = select(b.no, b.id, number.label("sales")).group_by(b.no, b.id).subquery(f"{name}_sold").c
     joined = there.outerjoin(sold.id.table, and_(sold.no == c.no, sold.id == c.id))
     return select(c.no, func.coalesce(sold.sales, 0).label("sales"), c.account_id, *_cuts(c)).select_from(joined)
 
