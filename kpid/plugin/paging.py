@@ -47,7 +47,9 @@ def read_pages(
 def dig(body: Any, path: str) -> Any:
     """The value at a dotted path (``paging.next.after``); None where a step is missing."""
     for step in path.split("."):
-        body = body.get(step) if isinstance(body, Mapping) else None
+        if type(body) is not dict and not isinstance(body, Mapping):  # JSON's own is by far the most frequent, and quickly told
+            return None
+        body = body.get(step)
     return body
 
 

@@ -225,7 +225,8 @@ _UNSORTED = {"orders", "quotations", "payments", "products"}
 
 def edited(record: Record) -> str | None:
     """When a record changed, as the server says it."""
-    at = dig(record, "editedBy.date")
+    by = record.get("editedBy")
+    at = by.get("date") if isinstance(by, dict) else None
     return at if isinstance(at, str) else None
 
 

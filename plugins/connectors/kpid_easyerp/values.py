@@ -47,7 +47,7 @@ class Place:
 
 def text(record: Record, path: str) -> str | None:
     """A text that is there and not empty."""
-    value = dig(record, path)
+    value = dig(record, path) if "." in path else record.get(path)
     return value.strip() or None if isinstance(value, str) else None if value is None or isinstance(value, bool) else str(value)
 
 
