@@ -11,7 +11,7 @@ run: $(VENV)/run.done config/var/sample/deals.csv ## start the daemon on config/
 	$(BIN)/kpid run --config config/kpid.yml
 
 test: $(VENV)/test.done ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 check: $(VENV)/test.done ## format, lint, types, imports
 	$(BIN)/ruff format --check .

@@ -32,12 +32,14 @@ class Composer:
         sentence: fills in a rule's own sentence.
         calendar: how time is cut.
         drawing: makes charts.
+        population: which records count, if not all do.
     """
 
     page: Callable[[str, str, Mapping[str, Any]], str]
     sentence: Callable[[str, Mapping[str, Any]], str]
     calendar: Calendar
     drawing: Drawing
+    population: str = ""
 
     def message(self, told: Told) -> Message:
         """The message; key, recipient and thread are for the caller to fill in.
@@ -71,6 +73,8 @@ class Composer:
         said = {place: text for place, each in enumerate(told.notices[: ROWS[0]]) if (text := self.summary(each))}
         for rows in ROWS:
             view = {**alert_view(told, self.calendar, rows, said), "chart": chart}
+            if self.population and view["definition"]:
+                view["definition"] += f". Counted: {one_line(self.population, 400)}"
             subject = one_line(self.page(stem, "subject.txt", {"a": view, "notice": notice}), 200)
             given = {"a": view, "notice": notice, "subject": subject}
             html = self.page(stem, "html", given) if told.page else None

@@ -63,6 +63,7 @@ class Renderer:
         calendar: how the company cuts time.
         company: named in alerts and reports.
         drawing: makes the charts of alerts.
+        population: which records count, if not all do: said with definitions in alerts.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Renderer:
         *,
         company: str = "",
         drawing: Drawing | None = None,
+        population: str = "",
     ) -> None:
         self.calendar = calendar
         self.company = company
@@ -88,7 +90,7 @@ class Renderer:
         self._env.filters.update(_filters(calendar))
         self._env.filters.update(filters)
         self._inliner = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False)
-        self._alerts = Composer(self._page, partial(_sentence, self._env), calendar, drawing or Drawing())
+        self._alerts = Composer(self._page, partial(_sentence, self._env), calendar, drawing or Drawing(), population)
 
     @classmethod
     def for_config(cls, config: Config, filters: Mapping[str, Callable[..., Any]], calendar: Calendar) -> Renderer:
@@ -103,7 +105,8 @@ class Renderer:
             if not folder.is_dir():
                 raise ConfigError(f"templates_dir: {folder} is no folder", hint="Make it, or remove the line")
             own.append(folder)
-        return cls([*own, *shipped_templates()], filters, calendar, company=config.company)
+        text = config.population.text
+        return cls([*own, *shipped_templates()], filters, calendar, company=config.company, population=text)
 
     def report(self, context: ReportContext) -> RenderedReport:
         """Render a report. Its own templates are ``<id>.html.j2`` and so on; without them it looks like every report.

@@ -23,6 +23,8 @@ kpis:
     measures: {n: {at: closed_at}}
 """
 POPULATION = """
+rules:
+  - {name: few-wins, kpi: won_deals, period: month, warn: "< 1000", to: [team]}
 population:
   exclude_pipelines: [Partner]
   exclude_teams: [Training]
@@ -67,6 +69,9 @@ def test_only_the_records_of_the_population_count(tmp_path):
     assert found["text"] == "2 of 3 accounts and 4 of 7 deals left out"
 
     shell.run("run", "--once", now=NOW)
+    alerts = [mail.read_text(encoding="utf-8") for mail in shell.mails() if "few-wins" in mail.name]
+    assert alerts
+    assert all("no records of team Training" in " ".join(text.split()) for text in alerts)
     shell.run("report", "render", "monthly", "--period", "2026-10", "--out", str(tmp_path / "out"), now=NOW)
     [text] = (tmp_path / "out").glob("*.txt")
     assert f"Counted: {counted}" in " ".join(text.read_text(encoding="utf-8").split())

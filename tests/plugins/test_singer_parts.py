@@ -43,7 +43,7 @@ def row(fields: dict[str, Any], record: dict[str, Any], **options: Any) -> dict[
         ("created_at", "at", 1795168800, datetime(2026, 11, 20, 10, tzinfo=UTC)),
         ("created_at", "at", 1795168800123, datetime(2026, 11, 20, 10, 0, 0, 123000, tzinfo=UTC)),
         ("created_at", "at", 1795168800.5, datetime(2026, 11, 20, 10, 0, 0, 500000, tzinfo=UTC)),
-        ("created_at", "at", "2026-11-20T10:00:00Z", datetime(2026, 11, 20, 10, tzinfo=UTC)),
+        ("created_at", "at", "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),  # read with its whole column
         ("created_at", "at", "2026-11-20 11:00:00", datetime(2026, 11, 20, 10, tzinfo=UTC)),
         ("created_at", "at", True, True),
         ("created_at", "at", None, None),
