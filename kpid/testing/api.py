@@ -190,10 +190,12 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client died while it wrote: that is no request
+            self.close_connection = True
+            return
         parts = urlsplit(self.path)
-        request = Request(
-            self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), dict(self.headers), self.rfile.read(length)
-        )
+        request = Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), dict(self.headers), body)
         answer = self.server.api.answer(request)
         match answer.manner:
             case "reset":

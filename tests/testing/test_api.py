@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,3 +77,13 @@ def test_the_kit_needs_no_pytest():
     code = "import sys; sys.modules['pytest'] = None; import kpid.testing, kpid.testing.hubspot; print('ok')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "ok", done.stderr
+
+
+def test_a_request_whose_client_died_while_writing_it_never_arrived(api):
+    api.route("POST", "/hook", lambda request: {})
+    address = urlsplit(api.url)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        client.sendall(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b"", "no answer to half a request"
+    assert api.requests == []
