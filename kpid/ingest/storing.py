@@ -20,6 +20,8 @@ from kpid.warehouse.types import INSTANT
 
 BATCH_ROWS = 10_000
 """Small pages are gathered up to this: the engine writes large batches an order of magnitude faster."""
+BATCH_BYTES = 32_000_000
+"""... unless their texts are long: what is stored at once has to fit into memory."""
 SETTLED_ROWS = 2_000
 """Rows become columns when there are so many: as rows they take ten times the memory."""
 BATCH_SECONDS = 5.0
@@ -47,6 +49,7 @@ class Storing:
         self._settled: dict[str, list[pa.Table]] = {}
         self._gone: dict[str, Tombstone] = {}
         self._gathered = 0
+        self._bytes = 0
         self._stored_at = run.clock.monotonic()
 
     def take(self, page: Page) -> None:
@@ -75,7 +78,8 @@ class Storing:
     @property
     def is_due(self) -> bool:
         """Whether enough has come together, or enough time has passed."""
-        return self._gathered >= BATCH_ROWS or self.run.clock.monotonic() - self._stored_at >= BATCH_SECONDS
+        many = self._gathered >= BATCH_ROWS or self._bytes >= BATCH_BYTES
+        return many or self.run.clock.monotonic() - self._stored_at >= BATCH_SECONDS
 
     def store(
         self, watermark: Watermark, *, seen: str | None = None, counted: Sequence[str] = (), forget: Sequence[str] = ()
@@ -119,6 +123,7 @@ class Storing:
         self._settled.clear()
         self._gone.clear()
         self._gathered = 0
+        self._bytes = 0
         self._stored_at = run.clock.monotonic()
         if run.progress is not None and self._label is not None:
             run.progress(self._label, self.tally.rows, self.tally.total)
@@ -157,4 +162,5 @@ class Storing:
         converted = ask(run.source, run.connector, convert)
         for problem in converted.problems:
             self.tally.add_problem(problem)
+        self._bytes += converted.table.nbytes
         self._settled.setdefault(entity, []).append(buried(converted.table, run.until))

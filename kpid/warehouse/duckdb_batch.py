@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from kpid.warehouse import Watermark, Written, writes
@@ -15,6 +16,8 @@ from kpid.warehouse.types import INSTANT, conform, entity_table
 
 _MANY = 30_000
 """Rows; batches of a sync have some 10,000."""
+_MUCH = 16_000_000
+"""Bytes of all rows of a batch: long texts make few rows large."""
 
 
 class DuckDBBatch:
@@ -29,12 +32,14 @@ class DuckDBBatch:
         self._cursor = cursor
         self._take_room = take_room
         self._seq: int | None = None
+        self._bytes = 0
 
     def upsert(self, entity: str, rows: pa.Table) -> Written:
         """Store rows by ``id``: the last one wins, equal ones are left alone, changed ones are replaced whole."""
         if not rows.num_rows:
             return Written()
-        if rows.num_rows > _MANY:
+        self._bytes += rows.nbytes
+        if rows.num_rows > _MANY or self._bytes > _MUCH:
             self._take_room()
         with self._incoming(conform(entity, rows)):
             if not self._run(writes.WAS.format(entity=entity)):
@@ -107,4 +112,5 @@ class DuckDBBatch:
         try:
             yield
         finally:
-            self._cursor.unregister(writes.INCOMING)
+            with suppress(duckdb.Error):  # of a failed transaction: what made it fail is to be told, and the next rows replace these
+                self._cursor.unregister(writes.INCOMING)

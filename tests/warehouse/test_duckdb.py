@@ -238,6 +238,13 @@ def test_a_query_of_a_sync_that_needs_more_gets_it(warehouse: DuckDBWarehouse) -
         assert warehouse.query(large).column("n")[0].as_py() == 1_500_000
 
 
+def test_a_batch_of_long_texts_gets_the_memory_that_it_needs(warehouse: DuckDBWarehouse) -> None:
+    for turn in "ab":  # stored, then changed
+        with warehouse.sparing():
+            store(warehouse, *({"id": f"crm:{n}", "extra": f'{{"note": "{(turn + str(n)) * 4000}"}}'} for n in range(4000)))
+    assert warehouse.query("SELECT count(*) AS n FROM deals").to_pylist() == [{"n": 4000}]
+
+
 def test_memory_of_a_closed_warehouse_is_nobodys(tmp_path: Path) -> None:
     opened = open_duckdb(tmp_path / "crm.duckdb")
     opened.close()
