@@ -248,6 +248,16 @@ DLT: Mapping[str, Mapping[str, Any]] = {
         "data_selector": "records",
         "paginator": {"type": "json_link", "next_url_path": "nextRecordsUrl"},
     },
+    "dynamics365": {
+        "path": "api/data/v9.2/opportunities",
+        "params": {
+            "$select": "opportunityid,name,_ownerid_value,_customerid_value,_parentaccountid_value,_parentcontactid_value,"
+            "_originatingleadid_value,_campaignid_value,_transactioncurrencyid_value,estimatedvalue,actualvalue,"
+            "estimatedclosedate,actualclosedate,closeprobability,stageid,salesstage,statecode,statuscode,createdon,modifiedon",
+        },
+        "data_selector": "value",
+        "paginator": {"type": "json_link", "next_url_path": "'@odata.nextLink'"},
+    },
 }  # fmt: skip
 """What dlt is told of the deals of each vendor: as its documents have it, with the same fields as our connector asks for."""
 
@@ -289,11 +299,14 @@ def dlt(name: str, deals: int) -> dict[str, Any]:
 
 
 def logged_in(options: Mapping[str, Any]) -> str:
-    """A token of the fake of Salesforce."""
+    """A token of the fake of Salesforce, or of Microsoft's."""
     import requests
 
     form = {name: options[name] for name in ("client_id", "client_secret")} | {"grant_type": "client_credentials"}
-    return str(requests.post(f"{options['base_url']}/services/oauth2/token", data=form, timeout=30).json()["access_token"])
+    place, scope = ("/services/oauth2/token", {})
+    if "tenant" in options:
+        place, scope = f"/{options['tenant']}/oauth2/v2.0/token", {"scope": f"{options['base_url']}/.default"}
+    return str(requests.post(options["base_url"] + place, data=form | scope, timeout=30).json()["access_token"])
 
 
 def environment() -> Path:
