@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from kpid.errors import PlaceError, StoreError
+from kpid.store.creation import create_tables
 from kpid.store.jsons import from_json_text, json_text
-from kpid.store.tables import metadata
 
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")
 _SETTINGS: dict[str, Any] = {"hide_parameters": True, "json_serializer": json_text, "json_deserializer": from_json_text}
@@ -88,9 +88,9 @@ class Store:
         return engine, reader
 
     def create(self) -> None:
-        """Make all tables as they are declared, without migrations: for tests."""
+        """Make all tables as they are declared, with no mark of their version: for tests."""
         with self.write() as connection:
-            metadata.create_all(connection)
+            create_tables(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -133,4 +133,4 @@ audit = Table(
     Column("subject", String(300), nullable=False, index=True),
     Column("body", JSON, nullable=False),
 )
-"""Append-only: the database itself refuses changes (triggers of migration 0003)."""
+"""Append-only: the database itself refuses changes (triggers of :mod:`kpid.store.creation`, of migration 0003)."""

@@ -1,4 +1,8 @@
-"""Brings the state store to the schema of this version: all steps in one transaction, after a copy of the file."""
+"""Brings the state store to the schema of this version: all steps in one transaction, after a copy of the file.
+
+An empty one gets its tables as they are declared, and the mark that Alembic would have left: what reads and runs migrations costs
+0.1 s and 8 MB, and every process would have it that ever met a new store. Tests hold that both ways lead to the same schema.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,17 @@ from sqlalchemy import Connection, inspect, text
 
 from kpid.errors import StoreError
 from kpid.store import migrations
+from kpid.store.creation import create_tables
 from kpid.store.engine import Store
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
+
+_MARK = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+"""Where Alembic looks for the version, as it would make it."""
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -38,9 +48,13 @@ def schema_version(store: Store) -> str | None:
         StoreError: it holds tables, but not ours.
     """
     with store.read() as connection:
-        names = inspect(connection).get_table_names()
-        if "alembic_version" in names:
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return _version(store, connection)
+
+
+def _version(store: Store, connection: Connection) -> str | None:
+    names = inspect(connection).get_table_names()
+    if "alembic_version" in names:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if names:
         hint = "Point `state:` at a file of its own"
         raise StoreError("this database holds tables that are not kpid's state store", where=store.where, hint=hint)
@@ -63,24 +77,33 @@ def bring_up_to_date(store: Store, *, migrate: bool = True) -> str | None:
     version = schema_version(store)
     if version == migrations.HEAD:
         return version
-    script = _script()
-    known = {revision.revision for revision in script.walk_revisions()}
-    if version is not None and version not in known:
+    if version is None:
+        _create(store)
+        return version
+    if version not in {revision.revision for revision in _script().walk_revisions()}:
         raise StoreError(
             f"the state store has schema {version}, this kpid knows up to {migrations.HEAD}",
             where=store.where,
             hint="Run the kpid version that made it, or a newer one",
         )
-    if version is not None and not migrate:
+    if not migrate:
         raise StoreError(
             f"the state store has schema {version}, this kpid needs {migrations.HEAD}",
             where=store.where,
             hint="Run `kpid db upgrade`",
         )
-    if version is not None and store.file is not None:
+    if store.file is not None:
         back_up(store.file, store.file.with_name(f"{store.file.name}.backup-{version}"))
     _upgrade(store)
     return version
+
+
+def _create(store: Store) -> None:
+    with store.write() as connection:
+        if _version(store, connection) is None:  # nobody has been quicker
+            create_tables(connection)
+            connection.execute(text(_MARK))
+            connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": migrations.HEAD})
 
 
 def back_up(source: Path, target: Path) -> None:

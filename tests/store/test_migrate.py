@@ -9,7 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import select, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kpid.errors import StoreError
@@ -30,25 +30,54 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'kpid.db'}"
 
 
+def migrated(url):
+    """A store that has come the long way: through every migration."""
+    store = Store(url)
+    with store.write() as connection:
+        command.upgrade(alembic_config(connection), "head")
+    return store
+
+
 def test_migrated_schema_is_the_declared_one(url):
     """Whoever changes ``tables.py`` adds a migration: this is the test that says so."""
-    store = open_store(url)
+    store = migrated(url)
     with store.write() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False, "target_metadata": metadata})
         assert compare_metadata(context, metadata) == []
     store.close()
 
 
-def test_migrated_columns_are_the_declared_ones(tmp_path, url):
-    """Types, nullability and keys, column by column: SQLite says them in its own words."""
-    migrated, declared = open_store(url), Store(f"sqlite:///{tmp_path / 'declared.db'}")
-    declared.create()
-    for table in metadata.tables:
-        with migrated.read() as one, declared.read() as other:
+def told(connection):
+    """Everything in a database, as it says it itself: columns and keys, indexes, triggers, the version."""
+    found = inspect(connection)
+    tables = {
+        name: (
+            [(*map(str, one.values()),) for one in found.get_columns(name)],
+            (found.get_pk_constraint(name), found.get_foreign_keys(name)),
+            sorted(found.get_unique_constraints(name), key=str),
+            sorted(found.get_indexes(name), key=str),
+        )
+        for name in found.get_table_names()
+    }
+    guards = {
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name",
+        "postgresql": "SELECT tgname, pg_get_triggerdef(t.oid), prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = tgfoid "
+        "WHERE NOT tgisinternal ORDER BY tgname",
+    }
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return tables, connection.execute(text(guards[connection.dialect.name])).all(), version
+
+
+def test_a_new_store_is_what_all_migrations_would_have_made(tmp_path, url):
+    new, old = open_store(f"sqlite:///{tmp_path / 'new.db'}"), migrated(url)
+    with new.read() as one, old.read() as other:
+        assert told(one) == told(other)
+        assert len(told(one)[0]) == len(metadata.tables) + 1
+        for table in [*metadata.tables, "alembic_version"]:
             pragma = text(f"PRAGMA table_info({table})")
-            assert sorted(one.execute(pragma).all()) == sorted(other.execute(pragma).all()), table
-    migrated.close()
-    declared.close()
+            assert one.execute(pragma).all() == other.execute(pragma).all(), table
+    new.close()
+    old.close()
 
 
 def test_head_is_the_newest_migration():
@@ -152,6 +181,15 @@ def test_postgresql_has_the_same_schema_and_refuses_the_same(postgres):
     for change in ("UPDATE audit SET actor = 'eve'", "DELETE FROM audit", "TRUNCATE audit"):
         with pytest.raises(DBAPIError, match="append-only"), store.engine.begin() as connection:
             connection.execute(text(change))
+    with store.write() as connection:
+        by_migrations = told(connection)
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    store.close()
+    store = open_store(postgres)
+    with store.read() as connection:
+        assert told(connection) == by_migrations
+    refuses_changes(store, "TRUNCATE audit")
     store.close()
 
 
@@ -196,12 +234,22 @@ def test_back_up_that_cannot_be_written_says_so(url, tmp_path):
     store.close()
 
 
-def test_upgrade_leaves_no_highlighter_in_memory(url):
+def test_only_an_upgrade_has_the_migrations_in_memory_and_no_highlighter(url):
     script = """
 import sys
-from kpid.store.engine import open_store
-open_store(sys.argv[1]).close()
-assert "alembic" in sys.modules and "mako" in sys.modules and "pygments" not in sys.modules
+from kpid.store.engine import Store, open_store
+url = sys.argv[1]
+open_store(url).close()
+open_store(url).close()
+assert not {"alembic", "mako"} & set(sys.modules)
+store = Store(url)
+with store.write() as connection:
+    connection.exec_driver_sql("ALTER TABLE sync_runs DROP COLUMN deferred_until")
+    connection.exec_driver_sql("ALTER TABLE sync_runs DROP COLUMN kind")
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+store.close()
+open_store(url).close()
+assert {"alembic", "mako"} <= set(sys.modules) and "pygments" not in sys.modules
 import pygments.lexers
 """
     subprocess.run([sys.executable, "-c", script, url], check=True)
