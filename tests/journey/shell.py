@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.journey.nursery import nursery
+from tests.journey.nursery import KPID, OFF, Child, nursery
 
 
 def _heed_interrupts() -> None:
@@ -37,10 +36,16 @@ class Shell:
         return [*(["--now", now] if now else []), *arguments, "--config", str(self.config)]
 
     def command(self, *arguments: str, now: str | None = None) -> list[str]:
-        return [sys.executable, "-m", "kpid", *self.arguments(*arguments, now=now)]
+        return [*KPID, *self.arguments(*arguments, now=now)]
 
-    def start(self, *arguments: str, now: str | None = None, log: Path | None = None) -> subprocess.Popen[bytes]:
-        with (log or self.folder / "kpid.log").open("ab") as out:
+    def start(
+        self, *arguments: str, now: str | None = None, log: Path | None = None, anew: bool = OFF
+    ) -> subprocess.Popen[bytes] | Child:
+        """kpid as a process under way; ``anew``: Python starts it."""
+        log = log or self.folder / "kpid.log"
+        if not anew:
+            return nursery().start(self.arguments(*arguments, now=now), self.folder, os.environ | self.env, log)
+        with log.open("ab") as out:
             return subprocess.Popen(
                 self.command(*arguments, now=now),
                 cwd=self.folder,

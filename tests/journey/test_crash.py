@@ -8,23 +8,23 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import entry_points
 from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kpid.sample import write_sample
-from tests.journey.shell import make_shell
+from tests.journey.shell import Shell, make_shell
 
 KILLS = int(os.environ.get("KPID_KILLS", "24"))
 """Of a hundred `make test-exhaustive` takes the time."""
@@ -97,19 +97,9 @@ def small_sample(folder: Path) -> Path:
     return folder
 
 
-def run_once(config: str, now: str) -> None:
-    """One round, in a forked child."""
-    from kpid.cli import main
-
-    os.chdir(Path(config).parent)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    main(["--now", now, "run", "--once", "--config", config])
-
-
-def facts(folder: Path) -> tuple[list[Any], list[Any], list[Any], set[str]]:
+def facts(shell: Shell) -> tuple[list[Any], list[Any], list[Any], set[str]]:
     """What a round leaves: current measurements of closed periods, series, events, keys in the outbox."""
-    store = sqlite3.connect(folder / "var" / "kpid.db")
+    store = sqlite3.connect(shell.folder / "var" / "kpid.db")
     assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     cut = "2026-11-16"
     measured = store.execute(
@@ -127,39 +117,31 @@ def facts(folder: Path) -> tuple[list[Any], list[Any], list[Any], set[str]]:
     return measured, series, events, keys
 
 
-def mail_ids(folder: Path) -> list[str]:
-    mails = (folder / "var" / "mail").glob("*.eml")
-    return sorted(str(email.message_from_bytes(path.read_bytes())["Message-ID"]) for path in mails)
+def mail_ids(shell: Shell) -> list[str]:
+    return sorted(str(email.message_from_bytes(path.read_bytes())["Message-ID"]) for path in shell.mails())
 
 
 @pytest.mark.xdist_group("crash")
 def test_killing_a_round_anywhere_loses_nothing_and_repeats_at_most_once_per_kill(tmp_path: Path, sink: Sink) -> None:
     data = small_sample(tmp_path / "data")
     tries = count()
-    processes = get_context("forkserver")
-    plugins = [point.module for point in entry_points(group="kpid")]  # every process would read them anew
-    processes.set_forkserver_preload(["kpid.cli", "kpid.cycle", "kpid.commands", "duckdb", "pyarrow.csv", *plugins])
 
-    def attempt(folder: Path, kill_after: float | None) -> bool:
+    def attempt(shell: Shell, kill_after: float | None) -> bool:
         now = datetime.fromisoformat(NOW) + timedelta(seconds=20 * next(tries))  # the clock never goes back
-        child = processes.Process(target=run_once, args=(str(folder / "kpid.yml"), now.isoformat()))
-        child.start()
-        child.join(kill_after)
-        if child.exitcode is not None:
-            assert child.exitcode == 0
-            return True
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join()
-        return False
+        child = shell.start("run", "--once", now=now.isoformat())
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(kill_after)
+        child.kill()
+        code = child.wait()
+        assert code in {0, -signal.SIGKILL}
+        return code == 0
 
-    def fresh(name: str) -> Path:
+    def fresh(name: str) -> Shell:
         folder = tmp_path / name
         folder.mkdir()
         nonlocal tries
         tries = count()
-        make_shell(folder, CONFIG.format(data=data, port=sink.port))
-        return folder
+        return make_shell(folder, CONFIG.format(data=data, port=sink.port))
 
     calm = fresh("calm")
     attempt(calm, None)
@@ -178,18 +160,18 @@ def test_killing_a_round_anywhere_loses_nothing_and_repeats_at_most_once_per_kil
     for number in range(ROUNDS_AT_MOST):
         if kills >= KILLS:
             break
-        folder = fresh(f"round{number}")
+        shell = fresh(f"round{number}")
         sink.keys.clear()
         killed = 0
-        while not attempt(folder, rng.uniform(0.02, 1.1) * length if killed < 12 else None):
+        while not attempt(shell, rng.uniform(0.02, 1.1) * length if killed < 12 else None):
             killed += 1
         kills += killed
-        assert facts(folder) == expected
+        assert facts(shell) == expected
         handed = Counter(sink.keys)
         assert set(handed) == set(calm_hook), "every message arrived"
         extra = sum(handed.values()) - len(handed)
         assert extra <= killed, "at most one repeat per kill"
         repeats += extra
-        assert mail_ids(folder) == mail_ids(calm), "a mail that is written again has the same Message-ID and takes the same file"
+        assert mail_ids(shell) == mail_ids(calm), "a mail that is written again has the same Message-ID and takes the same file"
     print(f"{kills} kills, {repeats} repeats, 0 lost")
     assert kills >= KILLS

@@ -29,7 +29,7 @@ def rows(daemon, sql):
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    daemon = start_daemon(make_world(tmp_path_factory.mktemp("running")))
+    daemon = start_daemon(make_world(tmp_path_factory.mktemp("running")), anew=True)
     wait_until("two mails", lambda: len(daemon.shell.mails()) >= 2)
     yield daemon
     assert daemon.stop() == 0, daemon.text()
@@ -176,10 +176,10 @@ def test_second_signal_stops_at_once(tmp_path):
 
 
 def test_killed_daemon_is_followed_by_one_that_goes_on(tmp_path):
-    daemon = start_daemon(make_world(tmp_path))
+    daemon = start_daemon(make_world(tmp_path), anew=True)
     daemon.send(signal.SIGKILL)
     assert daemon.process.wait(30) == -signal.SIGKILL
-    again = start_daemon(daemon.shell)
+    again = start_daemon(daemon.shell, anew=True)
     try:
         wait_until("two mails", lambda: len(again.shell.mails()) == 2)
         assert {state for (state,) in rows(again, "SELECT state FROM runs")} == {"done"}

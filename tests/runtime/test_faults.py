@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
-from importlib.metadata import entry_points
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 from kpid.store.engine import open_store
 from kpid.store.migrate import alembic_config
 from kpid.store.migrations import HEAD
+from tests.journey.shell import Shell
 from tests.runtime.faults import ask, install_sick, open_sink
 from tests.runtime.world import CONFIG, NOW, Daemon, make_world, start_daemon, wait_until
 
@@ -71,54 +71,35 @@ def facts(folder: Path) -> list[list[tuple[object, ...]]]:
     ]
 
 
-def daemon_in_child(config: str, now: str) -> None:
-    """The daemon, in a process that has imported everything already."""
-    from kpid.cli import main
-
-    out = os.open(str(Path(config).with_name("daemon.log")), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.chdir(Path(config).parent)
-    main(["--now", now, "run", "--config", config])
-
-
 def test_daemon_killed_anywhere_loses_nothing_and_repeats_at_most_once_per_kill(tmp_path):
     """F1, F2, F4."""
-    processes = get_context("forkserver")
-    plugins = [point.module for point in entry_points(group="kpid")]  # every process would read them anew
-    processes.set_forkserver_preload(["kpid.cli", "kpid.daemon", "kpid.commands.reports", "duckdb", "pyarrow.csv", *plugins])
     rng = random.Random(20261110)
     with open_sink() as sink:
 
-        def follow(folder: Path, kills: int, length: float) -> float:
+        def follow(shell: Shell, kills: int, length: float) -> float:
             began = time.monotonic()
+            log = shell.folder / "daemon.log"
             for number in range(kills + 1):
                 now = datetime.fromisoformat(NOW) + timedelta(seconds=20 * number)
-                child = processes.Process(target=daemon_in_child, args=(str(folder / "kpid.yml"), now.isoformat()))
-                child.start()
+                child = shell.start("run", now=now.isoformat(), log=log)
                 if number == kills:
-                    wait_until(f"all done: {folder}", lambda child=child: idle(folder) or not child.is_alive(), 90)
-                    log = folder / "daemon.log"
-                    wait_until("its start", lambda log=log, child=child: f"process {child.pid}," in log.read_text())
-                    os.kill(child.pid, signal.SIGTERM)
-                    child.join(60)
-                    assert child.exitcode == 0, (folder / "daemon.log").read_text()
+                    wait_until(f"all done: {shell}", lambda child=child: idle(shell.folder) or child.poll() is not None, 90)
+                    wait_until("its start", lambda child=child: f"process {child.pid}," in log.read_text())
+                    child.send_signal(signal.SIGTERM)
+                    assert child.wait(60) == 0, log.read_text()
                     break
-                child.join(rng.uniform(0.05, 1.0) * length)
-                os.kill(child.pid, signal.SIGKILL)
-                child.join()
-                assert child.exitcode == -signal.SIGKILL
+                time.sleep(rng.uniform(0.05, 1.0) * length)
+                child.kill()
+                assert child.wait(60) == -signal.SIGKILL
             return min(time.monotonic() - began, 5.0)
 
         calm = tmp_path / "calm"
-        make_world(calm, with_hook(BUSY, sink.receiver))
-        length = follow(calm, 0, 1.0)
+        length = follow(make_world(calm, with_hook(BUSY, sink.receiver)), 0, 1.0)
         expected, wanted = facts(calm), set(sink.keys)
         assert len(sink.keys) == len(wanted) > 8, "nothing is sent twice without a kill"
         for name in map(str, range(ROUNDS)):
             sink.keys.clear()
-            make_world(tmp_path / name, with_hook(BUSY, sink.receiver))
-            follow(tmp_path / name, KILLS_A_ROUND, length)
+            follow(make_world(tmp_path / name, with_hook(BUSY, sink.receiver)), KILLS_A_ROUND, length)
             assert facts(tmp_path / name) == expected
             handed = Counter(sink.keys)
             assert set(handed) == wanted, "every message arrived"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.journey.nursery import OFF, Child
 from tests.journey.shell import Shell, make_shell
 
 DEALS = "native_id,created_at,closed_at,state,amount,currency\n" + "".join(
@@ -51,7 +52,7 @@ class Daemon:
 
     shell: Shell
     log: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: subprocess.Popen[bytes] | Child = field(repr=False)
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -69,14 +70,10 @@ class Daemon:
         return self.process.wait(60)
 
 
-def start_daemon(shell: Shell, now: str | None = NOW) -> Daemon:
-    """Start it and wait until it answers."""
+def start_daemon(shell: Shell, now: str | None = NOW, *, anew: bool = OFF) -> Daemon:
+    """Start it and wait until it answers; ``anew``: Python starts it, as a person would."""
     log = shell.folder / "daemon.log"
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            shell.command("run", now=now), cwd=shell.folder, env=os.environ | shell.env, stdout=out, stderr=out
-        )
-    daemon = Daemon(shell, log, process)
+    daemon = Daemon(shell, log, shell.start("run", now=now, log=log, anew=anew))
     socket = shell.folder / "var" / "kpid.db.sock"
     wait_until("the daemon's socket", lambda: socket.exists() or daemon.process.poll() is not None)
     assert daemon.process.poll() is None, daemon.text()
