@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from kpid.clock import Clock
 from kpid.errors import AuthError, ConfigError, DeferredError, KpidError
-from kpid.plugin.http import Call, Params, Wire, WireSettings
+from kpid.plugin.calls import Call, Params
+from kpid.plugin.http import Wire, WireSettings
 from kpid.plugin.pacing import Pacer, RateLimit, backoff, retry_after
 from kpid.plugin.redact import Redactor
 from kpid.plugin.reply import HttpFailure, Response

@@ -8,13 +8,13 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import SplitResult, urljoin, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -31,31 +31,23 @@ from urllib3.exceptions import (
 
 from kpid import __version__
 from kpid.clock import Clock
+from kpid.plugin.calls import Call, query_text
 from kpid.plugin.hosts import checked_base
 from kpid.plugin.peers import Lane, RefusedError, pools
 from kpid.plugin.redact import Redactor
 from kpid.plugin.reply import HttpFailure, Response
 
 CHUNK = 65_536
-MOST_LANES = 16
-
-Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, ready to go: an absolute address and what to send there."""
-
-    method: str
-    url: str
-    params: Params | None = None
-    json: Any = field(default=None, repr=False)
-    data: Any = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def redirected(self, location: str) -> Call:
-        """The same request at the place that a redirect names."""
-        return replace(self, url=urljoin(self.url, location), params=None)
+MOST_LANES = 8
+"""Fewer than the library keeps pools: what it closes must not be in use."""
+USUAL = {
+    "User-Agent": f"kpid/{__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "Connection": "keep-alive",
+}
+"""Headers of every request that has none of these names."""
+_cookies: Any = requests.cookies
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,8 @@ class Wire:
         self._clock = clock
         self._redactor = redactor
         self._settings = settings
-        self._session = _session(settings)
+        adapter = _CheckingAdapter(allow_private=settings.allow_private)
+        self._session = _Session(adapter, str(settings.ca_file) if settings.ca_file else True)
         self.rebase(base_url)
 
     def rebase(self, base_url: str) -> None:
@@ -128,7 +121,7 @@ class Wire:
 
     def is_home(self, url: str) -> bool:
         """Whether ``url`` has scheme, host and port of the base."""
-        return _origin(url) == _origin(self.base_url)
+        return url.startswith(f"{self.base_url}/") or _origin(url) == _origin(self.base_url)
 
     def exchange(self, call: Call) -> Response:
         """Send ``call`` once and read the whole answer, whatever its status; redirects are not followed.
@@ -147,23 +140,17 @@ class Wire:
         raise failure  # outside of the except: the library's own texts hold whole addresses
 
     def _open(self, call: Call) -> BaseHTTPResponse:
-        if isinstance(call.data, bytes) and call.params is None and (lane := self._session.lane(call)) is not None:
-            for header in call.headers.items():
-                requests.utils.check_header_validity(header)
-            return lane.send(call.method, call.data, call.headers, self._settings.timeout)
-        answer = self._session.request(
-            call.method,
-            call.url,
-            params=call.params,
-            json=call.json,
-            data=call.data,
-            headers=dict(call.headers),
-            timeout=self._settings.timeout,
-            allow_redirects=False,
-            stream=True,
-            verify=self._session.verify,
-        )
-        return cast("BaseHTTPResponse", answer.raw)
+        for header in call.headers.items():
+            requests.utils.check_header_validity(header)
+        try:
+            body, kind = call.body()
+        except ValueError as error:
+            raise requests.exceptions.InvalidJSONError(error) from error
+        own = {name.lower() for name in call.headers}
+        usual = USUAL if kind is None else {**USUAL, "Content-Type": kind}
+        headers = {**{name: value for name, value in usual.items() if name.lower() not in own}, **call.headers}
+        address = _address(call.url, query_text(call.params))
+        return self._session.sent(call.method, address, headers, body, self._settings.timeout)
 
     def _body(self, answer: BaseHTTPResponse, started: float) -> bytes:
         parts, size = [], 0
@@ -270,54 +257,64 @@ class _CheckingAdapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Leaves redirects alone (the library would read their bodies whole); asks the environment for proxies once per server."""
+    """Keeps the cookies and the ways to servers; its own way of sending does most of its work for each request anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, adapter: Any, verify: bool | str) -> None:
         super().__init__()
-        self._environment: dict[object, Any] = {}  # to ask for each request costs a fifth of its time
-        self._lanes: dict[tuple[str, str], Lane | None] = {}
+        self.verify = verify
+        self._adapter = adapter
+        self._lanes: dict[str, Lane] = {}
 
-    def lane(self, call: Call) -> Lane | None:
-        """The way to an address; None if it leads through a proxy."""
-        place = (call.method, call.url)
-        if place not in self._lanes:
-            if len(self._lanes) >= MOST_LANES:
-                self._lanes.clear()
-            self._lanes[place] = self._new_lane(call)
-        return self._lanes[place]
+    def close(self) -> None:
+        """Let go of the connections, and of the ways that lead to them."""
+        self._adapter.close()
+        self._lanes.clear()
 
-    def _new_lane(self, call: Call) -> Lane | None:
-        found = self.merge_environment_settings(call.url, {}, True, self.verify, None)
-        request = requests.Request(call.method, call.url).prepare()
-        if requests.utils.select_proxy(str(request.url), found["proxies"]):
-            return None
-        adapter: Any = self.get_adapter(call.url)
-        pool = adapter.get_connection_with_tls_context(request, found["verify"], proxies=found["proxies"])
-        adapter.cert_verify(pool, request.url, found["verify"], None)
-        return Lane(pool, request.path_url, {name: str(value) for name, value in self.headers.items()}, adapter.max_retries)
+    def sent(
+        self, method: str, address: _Address, headers: dict[str, str], body: bytes | None, timeout: tuple[float, float]
+    ) -> BaseHTTPResponse:
+        """Send a request and give the answer, its body not read yet; redirects are not followed."""
+        lane = self._lanes.get(address.server) or self._new_lane(address)
+        target = address.target
+        if lane.proxies:
+            target = self._adapter.request_url(address.request({}), lane.proxies)
+        if self.cookies and (kept := _cookies.get_cookie_header(self.cookies, address.request(headers))):
+            headers["Cookie"] = kept
+        answer = lane.send(method, target, body, headers, timeout)
+        if "Set-Cookie" in answer.headers:
+            _cookies.extract_cookies_to_jar(self.cookies, address.request(headers), answer)
+        return answer
 
-    def merge_environment_settings(self, url: Any, *given: Any) -> Any:
-        if (origin := _origin(str(url))) not in self._environment:
-            self._environment[origin] = super().merge_environment_settings(url, *given)
-        return {**self._environment[origin], "proxies": dict(self._environment[origin]["proxies"])}
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
-def _session(settings: WireSettings) -> _Session:
-    session = _Session()
-    session.headers.update(
-        {"User-Agent": f"kpid/{__version__}", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
-    )
-    session.verify = str(settings.ca_file) if settings.ca_file else True
-    session.auth = _no_netrc
-    adapter = _CheckingAdapter(allow_private=settings.allow_private)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+    def _new_lane(self, address: _Address) -> Lane:
+        """The way to a server: the environment is asked once for certificates and proxies."""
+        found = self.merge_environment_settings(address.url, {}, True, self.verify, None)
+        proxies = found["proxies"] if requests.utils.select_proxy(address.url, found["proxies"]) else {}
+        pool = self._adapter.get_connection_with_tls_context(address.request({}), found["verify"], proxies=proxies)
+        self._adapter.cert_verify(pool, address.url, found["verify"], None)
+        if len(self._lanes) >= MOST_LANES:
+            self._lanes.clear()
+        lane = self._lanes[address.server] = Lane(pool, self._adapter.max_retries, proxies)
+        return lane
 
 
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps requests from adding a password of ~/.netrc: credentials come from the configuration alone."""
-    return request
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where a request goes: the whole address, that of the server, and what is asked of it."""
+
+    url: str
+    server: str
+    target: str
+
+    def request(self, headers: Mapping[str, str]) -> requests.PreparedRequest:
+        """As the library knows requests."""
+        request = requests.PreparedRequest()
+        request.url, request.headers = self.url, requests.structures.CaseInsensitiveDict(headers)
+        return request
+
+
+@lru_cache(maxsize=64)
+def _address(url: str, query: str) -> _Address:
+    request = requests.PreparedRequest()
+    request.prepare_url(url, query)
+    whole = str(request.url)
+    return _Address(whole, whole[: whole.index("/", len("https://"))], request.path_url)

@@ -1,4 +1,4 @@
-"""Connections that look whom they have reached, and the short way for bodies that go to one address again and again."""
+"""Connections that look whom they have reached, and the ways to servers."""
 
 from __future__ import annotations
 
@@ -55,21 +55,27 @@ def pools(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
 
 @dataclass(frozen=True)
 class Lane:
-    """Where finished bodies go again and again: the address prepared once, which is most of what a request costs."""
+    """The way to one server, prepared once: that is most of what a request costs.
+
+    Args:
+        pool: its connections.
+        retries: how often urllib3 tries.
+        proxies: by scheme, if the way leads through one.
+    """
 
     pool: HTTPConnectionPool
-    target: str
-    usual: Mapping[str, str]
     retries: Retry
+    proxies: Mapping[str, str]
 
-    def send(self, method: str, body: bytes, headers: Mapping[str, str], timeout: tuple[float, float]) -> BaseHTTPResponse:
+    def send(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], timeout: tuple[float, float]
+    ) -> BaseHTTPResponse:
         """Send one request and give the answer, its body not read yet."""
-        own = {name.lower() for name in headers}
         return self.pool.urlopen(
             method,
-            self.target,
+            target,
             body=body,
-            headers={**{name: value for name, value in self.usual.items() if name.lower() not in own}, **headers},
+            headers=headers,
             retries=self.retries,
             redirect=False,
             assert_same_host=False,

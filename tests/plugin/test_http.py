@@ -15,7 +15,6 @@ import pytest
 from kpid.errors import AuthError, ConfigError, DeferredError
 from kpid.plugin import BearerAuth, HttpClient, HttpFailure, RateLimit, Response, Secret
 from kpid.plugin.hosts import is_public
-from kpid.plugin.http import MOST_LANES
 from kpid.testing import Answer, FakeApi, FakeClock, Request, faults
 
 TOKEN = "pat-secret-1234567890"
@@ -450,12 +449,63 @@ def test_bytes_go_through_the_proxy_that_is_set(api, connect, monkeypatch):
     assert api.requests == []
 
 
-def test_many_addresses_are_not_kept_for_ever(api, connect):
+@pytest.mark.parametrize("ask", [lambda client: client.get("/things"), lambda client: client.post("/things", json={})])
+def test_requests_go_through_the_proxy_that_is_set(api, connect, monkeypatch, ask):
+    with FakeApi(FakeClock()) as proxy:
+        for method in ("GET", "POST"):
+            proxy.route(method, "/things", lambda _: {"by": "the proxy"})
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        assert ask(connect()).json() == {"by": "the proxy"}
+    assert api.requests == []
+
+
+def test_parameters_stand_in_the_address(api, connect):
+    params = {"q": "a&b \u00f6", "many": ["1", 2], "none": None, "holes": [None, "x"], "yes": True, "number": 3}
+    connect().get("/things?first=1", params=params)
+    query = api.requests[0].query
+    assert query == {"first": ["1"], "q": ["a&b \u00f6"], "many": ["1", "2"], "holes": ["x"], "yes": ["True"], "number": ["3"]}
+    connect().get("/things", params=[("a", 1), ("a", 2)])
+    assert api.requests[1].query == {"a": ["1", "2"]}
+    connect().get("/things?first=1")
+    assert api.requests[2].query == {"first": ["1"]}
+
+
+def test_cookies_come_back_unless_a_request_has_its_own(api, connect):
+    api.route("GET", "/login", lambda _: Answer(200, {}, {"Set-Cookie": "place=7; Path=/"}))
     client = connect()
-    for number in range(MOST_LANES * 2):
-        api.route("POST", f"/to/{number}", lambda _: Answer(202))
-        assert client.request_raw("POST", f"/to/{number}", data=b"{}").status == 202
-    assert len(client._wire._session._lanes) <= MOST_LANES
+    client.get("/login")
+    client.get("/things")
+    client.get("/things", headers={"Cookie": "own=1"})
+    client.request_raw("POST", "/things", data=b"{}")
+    assert [request.headers.get("Cookie") for request in api.requests] == [None, "place=7", "own=1", "place=7"]
+
+
+def test_json_that_says_no_number_is_not_sent(api, connect):
+    with pytest.raises(HttpFailure):
+        connect().request_raw("POST", "/things", json={"a": float("nan")})
+    assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "sent"),
+    [
+        ({"a": "\u00f6", "b": [1, 2]}, "application/x-www-form-urlencoded", b"a=%C3%B6&b=1&b=2"),
+        ("\u00f6", None, b"\xc3\xb6"),
+        (b"", None, b""),
+    ],
+)
+def test_a_body_goes_as_what_it_is(api, connect, data, kind, sent):
+    api.route("POST", "/any", lambda _: {})
+    connect().request_raw("POST", "/any", data=data)
+    assert (api.requests[0].headers.get("Content-Type"), api.requests[0].body) == (kind, sent)
+
+
+def test_a_client_that_was_closed_opens_new_connections(api, connect):
+    client = connect()
+    client.get("/things")
+    client.close()
+    assert client.get("/things").status == 200
 
 
 def test_errors_hold_no_secret(api, connect):
