@@ -25,11 +25,14 @@ _OWN_PAST = {
     ("deal_field_history", "deal_id"),
     ("ticket_status_history", "ticket_id"),
     ("ticket_schedule_history", "ticket_id"),
+    ("owner_history", "object_id"),
 }
 """What a merged record went through stays its own: put beside the winner's, it would be in two stages, of two amounts at once."""
 _GRAVE = ("deleted_at", "deleted_reason", "merged_into_id")
 _SHARED_PAST = {("account_status_history", "account_id"): ("status", "active")}
 """Only such rows move: the times as a customer add up. That one of two was no customer, or left, says nothing of the other."""
+_ANYBODY = {"person_id", "recipient_id", "respondent_id"}
+"""Texts that name a contact, a lead or somebody else, with or without the source; ``object_id`` names one of ``object_type``."""
 
 
 def gone_rows(source: str, tombstones: Iterable[Tombstone], until: datetime) -> list[Gone]:
@@ -94,7 +97,25 @@ class Merges:
                     kind, value = _SHARED_PAST[entity, name]
                     winners = pc.if_else(pc.fill_null(pc.equal(table.column(kind), value), False), winners, column)
                 table = table.set_column(table.column_names.index(name), name, winners)
+        for name, target in namings(entity):
+            table = self._renamed(table, name, target)
         return table
+
+    def _renamed(self, table: pa.Table, name: str, target: str) -> pa.Table:
+        known, column = self.winners(target), table.column(name)
+        losers = pa.array([*known, *(key.removeprefix(f"{self._source}:") for key in known)], pa.string())
+        is_meant = pc.and_(pc.is_in(column, value_set=losers), pc.equal(table.column("source_id"), self._source))
+        if name == "object_id":
+            is_meant = pc.and_(is_meant, pc.fill_null(pc.equal(table.column("object_type"), target), False))
+        if not known or not pc.any(is_meant).as_py():
+            return table
+        meant = zip(column.to_pylist(), is_meant.to_pylist(), strict=True)
+        renamed = pa.array([self._winner_of(key, known) if is_one else key for key, is_one in meant], pa.string())
+        return table.set_column(table.column_names.index(name), name, renamed)
+
+    def _winner_of(self, key: str, known: Mapping[str, str]) -> str:
+        prefix = f"{self._source}:"
+        return last_winner(key, known) if key in known else last_winner(prefix + key, known).removeprefix(prefix)
 
     def point_to_winners(self, batch: Batch, entity: str, merged: Mapping[str, str]) -> None:
         """Stored rows that refer to a record that was merged now refer to the one that took its place.
@@ -107,10 +128,11 @@ class Merges:
         if not merged:
             return
         for table in sorted(self._filled):
-            names = [name for name, target in references(table) if target == entity]
+            names = [name for name, target in (*references(table), *namings(table)) if target == entity]
             if names:
+                losers = [*merged, *(key.removeprefix(f"{self._source}:") for key in merged)]
                 named = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in names)
-                found = self._warehouse.query(f'SELECT * FROM "{table}" WHERE {named}', [list(merged)])
+                found = self._warehouse.query(f'SELECT * FROM "{table}" WHERE {named}', [losers])
                 if found.num_rows:
                     batch.upsert(table, self.redirected(table, found))
 
@@ -154,6 +176,15 @@ def references(entity: str) -> list[tuple[str, str]]:
     """The columns of a table that refer to others, with the table that each refers to; not those that tell of the past."""
     columns = [column for column in ENTITIES[entity].columns if "ref" in column.info and column.name != "merged_into_id"]
     return [(column.name, column.info["ref"]) for column in columns if (entity, column.name) not in _OWN_PAST]
+
+
+def namings(entity: str) -> list[tuple[str, str]]:
+    """The columns of a table that may name records as texts, each with every table that it may mean."""
+    names = {column.name for column in ENTITIES[entity].columns}
+    found = [(name, target) for name in sorted(names & _ANYBODY) for target in ("contacts", "leads")]
+    if "object_id" in names and (entity, "object_id") not in _OWN_PAST:
+        found += [("object_id", target) for target in ("accounts", "contacts", "deals", "leads")]
+    return found
 
 
 def buried(table: pa.Table, until: datetime) -> pa.Table:

@@ -294,6 +294,31 @@ def test_r06_a_row_that_refers_twice_to_a_loser_is_moved_whole(sync: Sync, wareh
     assert set(row.values()) == {"crm:2"}
 
 
+def test_r06_columns_that_name_anybody_are_moved(sync: Sync, warehouse: Warehouse) -> None:
+    tables = ("campaign_members", "email_sends", "survey_responses", "activity_links")
+    crm = ScriptedConnector(*(EntityReads(kind, deletes="pass") for kind in ("contacts", "leads")), *map(EntityReads, tables))
+    named = {"a": "1", "b": "crm:1", "c": "2", "d": "nobody@example.com", "e": None, "f": "8"}
+    told = {table: [{"native_id": key, name: to} for key, to in named.items()] for table, name in ANYBODY.items()}
+    kinds = {"a": "contacts", "b": "contacts", "c": "contacts", "d": "accounts", "e": "contacts", "f": "leads"}
+    links = [{"native_id": key, "object_type": kind, "object_id": named[key]} for key, kind in kinds.items()]
+    told["activity_links"] = [*links, {"native_id": "g", "object_type": "leads", "object_id": "1"}]
+    crm.script = {entity: [page(*rows, entity=entity)] for entity, rows in told.items()}
+    sync(crm)
+    crm.script = {}
+    crm.deletions = {"contacts": [DeletedPage([gone(1, merged_into="2")])], "leads": [DeletedPage([gone(8, merged_into="9")])]}
+    for _ in range(2):  # once more with rows that name the loser again
+        sync(crm)
+        moved = {"a": "2", "b": "crm:2", "c": "2", "d": "nobody@example.com", "e": None, "f": "9"}
+        for table, name in ANYBODY.items():
+            assert dict(spans_of(warehouse, table, "native_id", name)) == moved, table
+        assert dict(spans_of(warehouse, "activity_links", "native_id", "object_id")) == {**moved, "g": "1"}, (
+            "a lead is no contact"
+        )
+        crm.script = {entity: [page(*rows, entity=entity)] for entity, rows in told.items()}
+    assert sync(crm).changed == 0
+
+
+ANYBODY = {"campaign_members": "person_id", "email_sends": "recipient_id", "survey_responses": "respondent_id"}
 HISTORIES = ("account_status_history", "owner_history", "deal_stage_history", "deal_field_history", "ticket_status_history")
 
 
