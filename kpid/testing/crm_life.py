@@ -30,6 +30,8 @@ def fill(crm: Crm, deals: int = 2000) -> None:
         crm.create(
             "campaigns", {"name": f"Campaign {number}", "starts_on": starts, "cost": Decimal("4100.00"), "currency": "EUR"}
         )
+    spoken = {"occurred_at": crm.clock.now() - _DAY, "ended_at": crm.clock.now() - _DAY, "duration_s": 95}
+    crm.create("voice_calls", {**spoken, "owner_id": crm.pool("users")[0]}, at=crm.clock.now() - _DAY)
     for _ in range(max(1, deals // 4)):
         add_account(crm)
     for number in range(deals):

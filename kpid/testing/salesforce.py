@@ -62,6 +62,7 @@ class FakeSalesforce(VendorApi):
         metadata: of objects that are not the neutral CRM's (queues, currencies) the records, by object and id.
         own_fields: by object the company's own, whose values records have under these names.
         offered: by record type the stages of its sales process.
+        lacks: objects that the organisation has not.
         unshared: by object ids of records that nobody has shared with the user.
         told_gone: further lines of the delete log by object: id and instant.
         log_reach: how far the delete log goes back.
@@ -84,6 +85,7 @@ class FakeSalesforce(VendorApi):
         }
         self.own_fields: dict[str, set[str]] = {}
         self.offered: dict[str, list[str]] = {}
+        self.lacks: set[str] = {"VoiceCall"}
         self.unshared: dict[str, set[str]] = {}
         self.told_gone: dict[str, list[tuple[str, datetime]]] = {}
         self.log_reach = REACH
@@ -193,7 +195,7 @@ class FakeSalesforce(VendorApi):
             query = parse(request.arg("q"))
         except SoqlError as error:
             return refusal(400, "MALFORMED_QUERY", str(error))
-        if query.object not in OBJECTS:
+        if query.object not in OBJECTS or query.object in self.lacks:
             return refusal(400, "INVALID_TYPE", f"sObject type '{query.object}' is not supported.")
         known = self.fields_of(query.object)
         for name in query.names():
@@ -280,14 +282,17 @@ class FakeSalesforce(VendorApi):
         for name in query.fields:
             value = shown_value(fields[name](record, self.crm) if name in fields else record.values.get(name))
             outer, is_nested, inner = name.partition(".")
-            body[outer] = ({inner: value} if value is not None else None) if is_nested else value
+            if not is_nested:
+                body[outer] = value
+            elif value is not None or outer not in body:
+                body[outer] = None if value is None else {**(body.get(outer) or {}), inner: value}
         return body
 
     # -- objects -------------------------------------------------------------------------------------------------------------
 
     def _describe(self, request: Request) -> Answer:
         name = request.match["object"]
-        if name not in OBJECTS:
+        if name not in OBJECTS or name in self.lacks:
             return refusal(404, "NOT_FOUND", "The requested resource does not exist")
         fields = sorted(field for field in self.fields_of(name) if "." not in field)
         described = [{"name": field, "type": field_type(field)} for field in fields]

@@ -66,17 +66,22 @@ def statuses_of(case: Record) -> list[Record]:
     ]
 
 
+def mail_id(native_id: str) -> str:
+    """Of the e-mail that a task or a comment stands for."""
+    return f"02s{native_id[3:]}"
+
+
 def mails_of(record: Record) -> list[Record]:
     """E-mails on cases, and those of which a task was made."""
     values = record.values
     if record.kind == "comments":
-        return [record] if values.get("via") == "mail" else []
+        return [replace(record, kind="mails", id=mail_id(record.id))] if values.get("via") == "mail" else []
     sent = {
         "task": record.id,
         "author_role": "end_user" if values.get("direction") == "inbound" else "agent",
         "at": record.created,
     }
-    return [Record("mails", f"02s{record.id[3:]}", sent, record.created, record.modified, record.deleted_at)]
+    return [Record("mails", mail_id(record.id), sent, record.created, record.modified, record.deleted_at)]
 
 
 def comments_of(comment: Record) -> list[Record]:
@@ -102,14 +107,32 @@ def relations_of(activity: Record) -> list[Record]:
     ]
 
 
-def _of_deal(field: Field) -> Field:
-    """A field of the deal that a record hangs on."""
+def parties_of(record: Record) -> list[Record]:
+    """To whom e-mails went and from whom they came: people, and addresses that nobody is known for."""
+    found = []
+    for mail in mails_of(record):
+        for number, (kind, other) in enumerate((*mail.values.get("parties", ()), ("CcAddress", None))):
+            values = {"mail": mail.id, "kind": kind, "other": other}
+            key = f"0RM{mail.id[4:15]}{number:04d}"
+            found.append(Record("parties", key, values, mail.created, mail.modified, mail.deleted_at))
+    return found
+
+
+def _of_other(name: str, kind: str, field: Field) -> Field:
+    """A field of the record that one hangs on."""
 
     def found(record: Record, crm: Crm) -> Any:
-        deal = crm.kinds["deals"].get(record.values["deal"])
-        return None if deal is None else field(deal, crm)
+        other = crm.kinds[kind].get(record.values.get(name) or "")
+        return None if other is None else field(other, crm)
 
     return found
+
+
+def _task(record: Record, crm: Crm) -> str | None:
+    """The task of a call; with the task the reference to it is gone, though that changes nothing of the call."""
+    key = record.values.get("task") or ""
+    found = (task for kind in ("calls", "tasks") if (task := crm.kinds[kind].get(key)))
+    return next((task.id for task in found if task.deleted_at is None), None)
 
 
 def _user_type(record: Record, _: Crm) -> str:
@@ -132,14 +155,14 @@ CHILDREN: Mapping[str, SObject] = {
             **COMMON, "OpportunityId": value("deal"), "StageName": value("stage_id"), "Amount": value("amount"),
             "Probability": percent, "CloseDate": value("expected_close_date"), "CreatedById": value("owner_id"),
             "ForecastCategory": value("forecast_category", "Pipeline"),
-            "Opportunity.RecordTypeId": _of_deal(value("record_type")),
+            "Opportunity.RecordTypeId": _of_other("deal", "deals", value("record_type")),
         },
         history_of,
         "OpportunityId",
     ),
     "OpportunityFieldHistory": SObject(
         ("deals",),
-        {**_CHANGE, "OpportunityId": value("deal"), "Opportunity.CreatedDate": _of_deal(COMMON["CreatedDate"])},
+        {**_CHANGE, "OpportunityId": value("deal"), "Opportunity.CreatedDate": _of_other("deal", "deals", COMMON["CreatedDate"])},
         owners_of,
         "OpportunityId",
     ),
@@ -168,8 +191,29 @@ CHILDREN: Mapping[str, SObject] = {
             **_WRITTEN, "Incoming": lambda record, _: record.values.get("author_role") == "end_user", "MessageDate": value("at"),
             "ActivityId": value("task"), "Status": value("mail_status", "3"),
             "AutomationType": lambda record, _: "AiAutomated" if record.values.get("author_role") == "bot" else None,
+            "Subject": value("subject"), "FromId": value("sender"), "RelatedToId": value("ticket_id"),
+            "Parent.AccountId": _of_other("ticket_id", "tickets", value("account_id")),
+            "Parent.ContactId": _of_other("ticket_id", "tickets", value("requester_id")),
         },
         mails_of,
+        "",
+    ),
+    "EmailMessageRelation": SObject(
+        ("comments", "emails"),
+        {**COMMON, "EmailMessageId": value("mail"), "RelationId": value("other"), "RelationType": value("kind")},
+        parties_of,
+        "",
+    ),
+    "VoiceCall": SObject(
+        ("voice_calls",),
+        {
+            **COMMON, "OwnerId": value("owner_id"), "ActivityId": _task,
+            "UserId": lambda record, _: None if record.values.get("missed") else record.values.get("owner_id"),
+            "RelatedRecordId": value("deal_id"), "CallType": value("type", "Outbound"),
+            "CallStartDateTime": value("occurred_at"), "CallEndDateTime": value("ended_at"),
+            "CallDurationInSeconds": value("duration_s"), "CallDisposition": value("disposition"),
+            "CallConnectDateTime": value("connected_at"),
+        },
     ),
     "TaskRelation": SObject(
         ("calls", "emails", "tasks"), {**_RELATION, "TaskId": value("activity")}, relations_of, "TaskId"

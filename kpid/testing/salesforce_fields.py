@@ -15,7 +15,7 @@ Field: TypeAlias = Callable[[Record, Crm], Any]
 PREFIX = {
     "users": "005", "accounts": "001", "contacts": "003", "leads": "00Q", "deals": "006", "calls": "00TC", "emails": "00TE",
     "tasks": "00TT", "meetings": "00U", "tickets": "500", "products": "01t", "lines": "00k", "orders": "801", "campaigns": "701",
-    "members": "00v", "surveys": "0Qo", "comments": "00a",
+    "members": "00v", "surveys": "0Qo", "comments": "00a", "voice_calls": "0LQ",
 }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ COMMON: Mapping[str, Field] = {
 
 def field_type(name: str) -> str:
     """What the description of an object says of a field's type."""
-    if name.startswith("Is") or name == "HasOptedOutOfEmail":
+    if name.startswith("Is") or name in {"HasOptedOutOfEmail", "Incoming"}:
         return "boolean"
     if name in {"SortOrder", "CallDurationInSeconds"}:
         return "int"

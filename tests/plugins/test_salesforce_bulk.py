@@ -42,7 +42,7 @@ def test_a_first_read_by_bulk_gives_what_queries_give(bench):
     every = ("accounts", "contacts", "leads", "deals", "activities")
     fill(bench.crm, 60)
     by_bulk = synced(bench, entities=every)
-    assert len(asked(bench, "/results")) == 7
+    assert len(asked(bench, "/results")) == 8
     by_query = synced(bench, entities=every, bulk_above=10_000)
     for entity in (*every, "deal_stage_history", "deal_field_history"):
         bulk, query = by_bulk.rows[entity], by_query.rows[entity]

@@ -21,7 +21,7 @@ TABLES = {
     "Event": "activities", "Case": "tickets", "Product2": "products", "OpportunityLineItem": "deal_lines", "Order": "orders",
     "OrderItem": "order_lines", "reductions": "refunds", "Contract": "subscriptions",
     "Campaign": "campaigns", "CampaignMember": "campaign_members",
-    "CampaignInfluence": "attributions",
+    "CampaignInfluence": "attributions", "EmailMessage": "activities", "VoiceCall": "activities",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from kpid.testing import FakeClock
 from kpid.testing.crm import Record
 from kpid.testing.crm_bench import CrmBench
 from kpid.testing.salesforce import CLIENT_ID, CLIENT_SECRET, FakeSalesforce
+from kpid.testing.salesforce_children import mail_id
 from kpid.testing.salesforce_objects import last_move
 from kpid.testing.walks import Walk
 
@@ -124,6 +125,23 @@ class SalesforceBench(CrmBench):
         written = (record for record in self.crm.living("comments").values() if record.values["ticket_id"] == ticket)
         return [record.values["at"] for record in written if record.values["author_role"] == "agent"]
 
+    def _true(self, entity: str) -> dict[str, dict[str, Any]]:
+        """Of activities e-mails and calls, too, for which no task stands; a task for which there is a call is as long as that."""
+        found = super()._true(entity)
+        if entity == "activities":
+            for comment in self.crm.living("comments").values():
+                if comment.values.get("via") == "mail" and comment.values.get("mail_status") != "5":
+                    direction = "inbound" if comment.values["author_role"] == "end_user" else "outbound"
+                    found[mail_id(comment.id)] = {"type": "email", "direction": direction, "updated_at": comment.modified}
+            for call in self.crm.living("voice_calls").values() if "VoiceCall" not in self.api.lacks else ():
+                told = {name: self.column(call, name) for name in ("duration_s", "occurred_at", "ended_at")}
+                if (task := call.values.get("task")) in found:
+                    found[task] |= {**told, "type": "call"}
+                else:
+                    own = {name: self.column(call, name) for name in ("owner_id", "deal_id", "updated_at")}
+                    found[call.id] = {**told, **own, "type": "call", "direction": "outbound"}
+        return found
+
     def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         read = SalesforceSettings(**self.options()).entities
         return {entity: self._true(entity) for entity in self.compared if entity in read}
@@ -136,21 +154,36 @@ class SalesforceBench(CrmBench):
         self.chosen["entities"] = ("users", "pipelines", "accounts", "deals", *chance.sample(others, 3))
         self.mergeable = tuple(kind for kind in self.mergeable if kind in self.chosen["entities"])  # merges are told with these
         self.api.page = chance.choice([3, 200, 2000])
+        self.api.lacks = chance.choice([{"VoiceCall"}, set()])
         self.chosen |= {"page_size": chance.choice([7, 40, 2000]), "bulk_above": chance.choice([0, 2000])}
 
     def disturb(self, chance: random.Random) -> None:
-        """Now and then somebody writes on a case, which does not change it, closes or opens one, or hands a deal over."""
+        """Now and then somebody writes on a case, which does not change it, closes or opens one; calls, and logs it later."""
         ticket = chance.choice([*sorted(self.crm.living("tickets")), None])
         match chance.randint(0, 9):
             case 0 if ticket:
                 values = {"author_role": chance.choice(["agent", "end_user"]), "via": chance.choice(["mail", "comment"])}
-                self.crm.create("comments", {"ticket_id": ticket, "at": self.clock.now(), **values})
+                self.crm.create("comments", {"ticket_id": ticket, "at": self.clock.now().replace(microsecond=0), **values})
             case 1 if ticket:
                 is_open = self.crm.living("tickets")[ticket].values.get("closed_at") is None
                 closed = {"status": "closed", "closed_at": self.clock.now().replace(microsecond=0)}
                 self.crm.edit("tickets", ticket, **(closed if is_open else {"status": "open", "closed_at": None}))
+            case 2:
+                self._call(chance)
             case _:
                 super().disturb(chance)
+
+    def _call(self, chance: random.Random) -> None:
+        """Somebody calls, or makes a task of a call that there was."""
+        now, deal = self.clock.now().replace(microsecond=0), chance.choice([*sorted(self.crm.living("deals")), None])
+        owner = chance.choice([*sorted(self.crm.living("users")), None])
+        bare = [key for key, call in sorted(self.crm.living("voice_calls").items()) if "task" not in call.values]
+        if bare and chance.random() < 0.6:
+            task = self.crm.create("calls", {"subject": "Logged", "deal_id": deal, "owner_id": owner, "occurred_at": now})
+            self.crm.edit("voice_calls", chance.choice(bare), task=task)
+        else:
+            spoken = {"duration_s": chance.randint(1, 99), "occurred_at": now, "ended_at": now + timedelta(minutes=2)}
+            self.crm.create("voice_calls", {"deal_id": deal, "owner_id": owner, **spoken})
 
     def inspect(self, walk: Walk) -> None:
         found: dict[str, list[Any]] = {}

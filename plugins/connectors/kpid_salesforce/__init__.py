@@ -1,4 +1,4 @@
-"""Salesforce: deals with their histories, accounts, contacts, leads, users, stages, tasks, events, cases with replies and states.
+"""Salesforce: deals with their histories, accounts, contacts, leads, users, stages, activities, cases with replies and states.
 
 If they are named in ``entities``: products, lines of deals, orders, their lines and refunds, contracts, campaigns with costs and
 members, surveys, exchange rates. Talks to the REST API (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta), by
@@ -11,8 +11,15 @@ ten minutes before the last run's end, since long transactions show late. Deleti
 from ``queryAll``. Formulas and roll-ups change no modified time, and a user sees only what is shared with them: comparing all ids
 now and then finds both; ``limits/recordCount`` and ``UserPermissionAccess`` tell whether it matters. What is written on a case
 does not change the case: comments and e-mails are read by times of their own. ``CaseHistory`` and ``OpportunityFieldHistory``
-hold what is tracked, for some two years. An address and its headers may have 16,384 bytes together: longer queries go as
-composite requests. Limit: calls in 24 hours, which every answer tells.
+hold what is tracked, for some two years.
+
+Activities are tasks, events, and those e-mails (``EmailMessage``) and calls (``VoiceCall``) of which there is no task, as
+``ActivityId`` says: a task tells what they say, and none counts twice. A call that is logged later is no row of its own from
+then on. Few organisations have calls: ``activity_objects`` names what has to be there. ``email_sends`` stay empty: ``ListEmail``
+tells totals of a mailing and nothing of a recipient, and e-mails that people write are no mailings.
+
+An address and its headers may have 16,384 bytes together: longer queries go as composite requests. Limit: calls in 24 hours,
+which every answer tells.
 """
 
 from __future__ import annotations
@@ -149,7 +156,7 @@ class SalesforceConnector(Connector[SalesforceSettings]):
     def _check(self, entity: str, rights: Rights, counts: dict[str, int]) -> Iterator[Finding]:
         subject = f"{self.context.source_id}: {entity}"
         try:
-            for kind in self._changes.kinds.get(entity, ()) if entity not in WHOLE else (WHOLE[entity],):
+            for kind in self._changes.there(entity) if entity not in WHOLE else (WHOLE[entity],):
                 yield from self._check_fields(subject, kind)
                 if entity not in WHOLE:
                     counted = self._changes.reading.count(kind)
@@ -180,7 +187,7 @@ def kpid_connectors() -> Sequence[ConnectorInfo]:
     return (
         ConnectorInfo(
             SalesforceConnector,
-            "Salesforce: deals with histories, accounts, contacts, leads, tasks, events, cases with replies",
+            "Salesforce: deals with histories, accounts, contacts, leads, tasks, events, e-mails, calls, cases with replies",
             example={
                 "base_url": "https://example.my.salesforce.com",
                 "client_id": "example",

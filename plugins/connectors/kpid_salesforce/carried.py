@@ -6,19 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kpid.plugin import SchemaError
-from kpid_salesforce.activity_rows import directed, link_rows
+from kpid_salesforce.activity_rows import addressed, called, directed, link_rows
 from kpid_salesforce.case_rows import comment_row, mail_row, replied, solved, status_rows
 from kpid_salesforce.families import Families
 from kpid_salesforce.history import history_rows, owner_rows
 from kpid_salesforce.objects import (
     CASE_HISTORY,
     COMMENTS,
-    EVENT_LINKS,
     HISTORY,
+    LINKS,
     MAILS,
     OWNERS,
     STATUSES,
-    TASK_LINKS,
+    TASK_CALLS,
     TASK_MAILS,
     Kind,
 )  # fmt: skip
@@ -59,13 +59,17 @@ class Carried:
         return {"owner_history": owner_rows(records, self._source)}
 
     def with_activities(self, name: str, records: Sequence[Record], rows: Sequence[Row]) -> Rows:
-        """Who and what activities are about beside their own references; e-mails are told their direction."""
+        """Who and what activities are about beside their own references; tasks are told what stands behind them."""
         ids = [str(record["Id"]) for record in records]
         if name == "Task":
-            mails = [str(record["Id"]) for record in records if record.get("TaskSubtype") in {"Email", "ListEmail"}]
-            directed(rows, self._families.of(TASK_MAILS, mails))
-        kind = TASK_LINKS if name == "Task" else EVENT_LINKS
-        return {"activity_links": link_rows(rows, self._families.of(kind, ids), kind.of, self._source)}
+            directed(rows, self._families.of(TASK_MAILS, [str(record["Id"]) for record in records if _may_be_mail(record)]))
+            called(rows, _grouped(self._families.of(TASK_CALLS, ids), TASK_CALLS.of))
+        if name not in LINKS:
+            return {}
+        relations = self._families.of(LINKS[name], ids)
+        if name == "EmailMessage":
+            addressed(rows, relations)
+        return {"activity_links": link_rows(rows, relations, LINKS[name].of, self._source)}
 
     def with_cases(self, cases: Sequence[Record], rows: Sequence[Row]) -> Rows:
         """What was written on cases, and their states; the cases are told what follows from that."""
@@ -95,6 +99,11 @@ class Carried:
             names = ("MasterLabel", "ApiName")
             self._closed = {str(one[name]): bool(one.get("IsClosed")) for name in names for one in found if one.get(name)}
         return self._closed
+
+
+def _may_be_mail(task: Record) -> bool:
+    """Of an e-mail on a case Salesforce may make a task of any kind, for the case's owner."""
+    return task.get("TaskSubtype") in {"Email", "ListEmail"} or str(task.get("WhatId")).startswith("500")
 
 
 def _grouped(records: Iterable[Record], key: str) -> dict[str, list[Any]]:

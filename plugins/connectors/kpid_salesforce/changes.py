@@ -14,8 +14,8 @@ from kpid_salesforce.families import Families
 from kpid_salesforce.history import RECORD_TYPE
 from kpid_salesforce.mapping import MAPPERS
 from kpid_salesforce.metadata import Metadata
-from kpid_salesforce.objects import BACKFILLED, HISTORY, KINDS, TOUCHING, Kind, of_models, without_reductions
-from kpid_salesforce.reading import Reading, whole_minute
+from kpid_salesforce.objects import BACKFILLED, HISTORY, KINDS, TOUCHING, Kind, beside_tasks, of_models, without_reductions
+from kpid_salesforce.reading import Batch, Reading, whole_minute
 from kpid_salesforce.settings import SalesforceSettings
 from kpid_salesforce.surveys import survey_kinds, survey_mappers
 from kpid_salesforce.values import Place, Record, Row
@@ -69,9 +69,10 @@ class Changes:
                     yield from self._pages_of(entity, leg)
 
     def _pages_of(self, entity: str, leg: Leg) -> Iterator[Page]:
-        beside = [kind for kind in (*BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ())) if kind.name == leg.kind]
+        beside = [kind for kind in (*BACKFILLED.get(entity, ()), *TOUCHING.get(entity, ())) if kind.title == leg.kind]
         if not beside:
-            yield from self._leg(entity, leg)
+            is_there = self._by_title[leg.kind] in self.there(entity)
+            yield from self._leg(entity, leg) if is_there else (Page({}, *leg.done()),)
             return
         (kind,) = beside
         is_first, is_touching = leg.start is None, kind in TOUCHING.get(entity, ())
@@ -81,7 +82,7 @@ class Changes:
         for batch in self.reading.leg(kind, leg) if is_touching else self._families.all(kind, leg):
             cursor, through = leg.done() if batch.is_last else (leg.at(batch.place), None)
             if is_touching:
-                yield Page(self._touched(entity, kind, batch.records), cursor, through)
+                yield Page(self._touched(entity, kind, batch.records), cursor, through, gone=self._stood_for(entity, kind, batch))
             else:
                 yield Page(self._carried.histories(kind, batch.records, self._place(entity)), cursor, through)
 
@@ -89,11 +90,26 @@ class Changes:
         """The records that these hang on, anew."""
         ids = list(dict.fromkeys(str(record[kind.of]) for record in records))
         found: dict[str, list[Row]] = {}
-        for owner in self.kinds[entity]:
-            for owned in self.reading.by_id(owner, ids):
+        for owner in self.there(entity):
+            for owned in self.reading.by_id(owner, self._of_kind(entity, owner, ids)):
                 for name, rows in self._rows(entity, owner, owned).items():
                     found.setdefault(name, []).extend(rows)
         return found
+
+    def _stood_for(self, entity: str, kind: Kind, batch: Batch) -> list[Tombstone]:
+        """Records that stood for themselves as long as nothing else stood for them."""
+        if all(other.name != kind.name for other in self.kinds[entity]):
+            return []
+        return [Tombstone(str(record["Id"]), _instant(record)) for record in batch.records]
+
+    def there(self, entity: str) -> list[Kind]:
+        """The objects that fill an entity here: without those which not every organisation has, and this one has not."""
+        return [kind for kind in self.kinds[entity] if not kind.spare or self.reading.is_there(kind)]
+
+    def _of_kind(self, entity: str, kind: Kind, ids: Sequence[str]) -> list[str]:
+        """Those ids that are of a kind, by what they begin with."""
+        others = tuple(other.prefix for other in self.kinds[entity] if other.prefix)
+        return [one for one in ids if (one.startswith(kind.prefix) if kind.prefix else not one.startswith(others))]
 
     def _leg(self, entity: str, leg: Leg) -> Iterator[Page]:
         kind = self._by_title[leg.kind]
@@ -140,7 +156,7 @@ class Changes:
 
     def ids(self, entity: str, cursor: Cursor | None) -> Iterator[IdPage]:
         """Every living record by id. Cursors are the object and the last id."""
-        kinds, place = self.kinds[entity], dict(cursor or {})
+        kinds, place = self.there(entity), dict(cursor or {})
         first = next((number for number, kind in enumerate(kinds) if kind.title == place.get("kind")), 0)
         for kind in kinds[first:]:
             after = place.get("after") if kind.title == place.get("kind") else None
@@ -151,14 +167,14 @@ class Changes:
 
     def fetch(self, entity: str, ids: Sequence[str]) -> Iterator[Page]:
         """Living records by id, with what they carry."""
-        for kind in self.kinds[entity]:
-            if mine := [native_id for native_id in ids if native_id.startswith(kind.prefix)]:
+        for kind in self.kinds[entity]:  # one that was there and is not any more is an error: its records are not gone
+            if mine := self._of_kind(entity, kind, ids):
                 for records in self.reading.by_id(kind, mine):
                     yield Page(self._rows(entity, kind, records))
 
     def count(self, entity: str) -> int:
         """How many records live."""
-        return sum(self.reading.count(kind) for kind in self.kinds[entity])
+        return sum(self.reading.count(kind) for kind in self.there(entity))
 
     # -- what has gone -------------------------------------------------------------------------------------------------------
 
@@ -170,7 +186,7 @@ class Changes:
         known = datetime.fromisoformat(cursor["since"]) if cursor else None
         start = whole_minute(max(until - REACH, known - OVERLAP) if known else until - REACH)
         end = max(whole_minute(until), start + MINUTE)
-        for kind in self.kinds[entity]:
+        for kind in self.there(entity):
             if kind.merges:
                 losers = self.reading.merged(kind, known - OVERLAP if known else None)
                 stones = [Tombstone(str(one["Id"]), _instant(one), "merged", str(one["MasterRecordId"])) for one in losers]
@@ -191,12 +207,14 @@ def kinds_of(settings: SalesforceSettings) -> Mapping[str, tuple[Kind, ...]]:
     """Which objects fill which entity, as the configuration wants it."""
     kinds = {**KINDS, **survey_kinds(settings.surveys)}
     kinds = of_models(kinds, settings.influence_models) if settings.influence_models else kinds
+    kinds = kinds if settings.activity_objects is None else beside_tasks(kinds, settings.activity_objects)
     return without_reductions(kinds) if "refunds" in settings.entities else kinds
 
 
 def _own_fields(settings: SalesforceSettings) -> dict[str, tuple[str, ...]]:
     """What is asked of each object besides, by the configuration."""
-    own = {kind.title: tuple(settings.fields.get(entity, {}).values()) for entity, kinds in KINDS.items() for kind in kinds}
+    mine = [(kind.title, entity) for entity, kinds in KINDS.items() for kind in kinds if not kind.spare]
+    own = {title: tuple(settings.fields.get(entity, {}).values()) for title, entity in mine}
     if settings.pipelines == "record_types":
         own |= {"Opportunity": (*own["Opportunity"], "RecordTypeId"), HISTORY.name: (RECORD_TYPE,)}
     return own

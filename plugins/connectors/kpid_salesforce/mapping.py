@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from kpid_salesforce.activity_rows import event_row, task_row
+from kpid_salesforce.activity_rows import call_row, event_row, message_row, task_row
 from kpid_salesforce.case_rows import case_row
 from kpid_salesforce.commerce_rows import (
     campaign_row,
@@ -154,6 +154,8 @@ MAPPERS: Mapping[str, Callable[[Record, Place], Row]] = {
     "Opportunity": deal_row,
     "Task": task_row,
     "Event": event_row,
+    "EmailMessage": message_row,
+    "VoiceCall": call_row,
     "Case": case_row,
     "Product2": product_row,
     "OpportunityLineItem": deal_line_row,

@@ -19,7 +19,7 @@ class Kind:
     Args:
         name: the object's.
         fields: asked for beside :data:`CORE`.
-        prefix: what its ids begin with; empty if nothing else fills the entity.
+        prefix: what its ids begin with; empty: as those of no other kind of the entity.
         where: a condition by the field that it is about; it holds if the organisation has the field.
         archived: old records are only in ``queryAll``, with the deleted ones.
         merges: its records can be merged.
@@ -27,6 +27,7 @@ class Kind:
         optional: these fields may be absent without a word: editions and features bring them.
         of: the field that names the record which its records hang on; empty if they stand for themselves.
         key: its name in cursors, if several kinds are of one object.
+        spare: not every organisation has it: nothing is said where it is absent.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     optional: frozenset[str] = frozenset()
     of: str = ""
     key: str = ""
+    spare: bool = False
 
     @property
     def title(self) -> str:
@@ -100,17 +102,38 @@ MAILS = Kind(
     essential=frozenset({"Incoming"}),
     of="ParentId",
 )
-TASK_MAILS = Kind("EmailMessage", ("ActivityId", "Incoming", "AutomationType"), essential=MAILS.essential, of="ActivityId")
+TASK_MAILS = Kind(
+    "EmailMessage",
+    ("ActivityId", "Incoming", "MessageDate", "AutomationType"),
+    where={"Status": "Status != '5'"},
+    essential=MAILS.essential,
+    of="ActivityId",
+)
+_CALL = (
+    "CallType", "CallStartDateTime", "CallEndDateTime", "CallDurationInSeconds", "CallDisposition", "CallConnectDateTime",
+    "UserId",
+)  # fmt: skip
+TASK_CALLS = Kind(
+    "VoiceCall",
+    ("ActivityId", *_CALL),
+    where={"ActivityId": "ActivityId != null"},
+    essential=frozenset({"CallStartDateTime"}),
+    of="ActivityId",
+    key="calls of tasks",
+)
 TASK_LINKS = Kind("TaskRelation", ("TaskId", "RelationId"), archived=True, of="TaskId")
 EVENT_LINKS = Kind("EventRelation", ("EventId", "RelationId", "Status"), archived=True, of="EventId")
+MAIL_LINKS = Kind("EmailMessageRelation", ("EmailMessageId", "RelationId", "RelationType"), of="EmailMessageId")
+LINKS: Mapping[str, Kind] = {"Task": TASK_LINKS, "Event": EVENT_LINKS, "EmailMessage": MAIL_LINKS}
+"""Who takes part in activities, by the object that these are of."""
 BACKFILLED: Mapping[str, tuple[Kind, ...]] = {"deals": (HISTORY, OWNERS)}
 """What of an entity's first read comes by itself, for that costs fewer calls; later it comes with the records it hangs on."""
-TOUCHING: Mapping[str, tuple[Kind, ...]] = {"tickets": (COMMENTS, MAILS)}
+TOUCHING: Mapping[str, tuple[Kind, ...]] = {"tickets": (COMMENTS, MAILS), "activities": (TASK_CALLS,)}
 """Of an entity, objects whose changes change records of it, though Salesforce does not say so of these."""
 CARRIED: Mapping[str, tuple[Kind, ...]] = {
     "deals": (HISTORY, OWNERS),
     "tickets": (CASE_HISTORY, COMMENTS, MAILS),
-    "activities": (TASK_MAILS, TASK_LINKS, EVENT_LINKS),
+    "activities": (TASK_MAILS, TASK_CALLS, *LINKS.values()),
 }
 """What hangs on an entity's records."""
 
@@ -169,6 +192,24 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             prefix="00U",
             where={"IsChild": "IsChild = false"},  # a copy for each person who was invited
             archived=True,
+        ),
+        Kind(
+            "EmailMessage",
+            (
+                "Subject", "Incoming", "MessageDate", "AutomationType", "FromId", "RelatedToId", "Parent.AccountId",
+                "Parent.ContactId", "CreatedById", "CreatedBy.UserType",
+            ),
+            prefix="02s",
+            where={"ActivityId": "ActivityId = null", "Status": "Status != '5'"},  # of the others there is a task
+            essential=frozenset({"Incoming", "ActivityId"}),
+            spare=True,
+        ),
+        Kind(
+            "VoiceCall",
+            ("OwnerId", "RelatedRecordId", *_CALL),
+            where={"ActivityId": "ActivityId = null"},
+            essential=frozenset({"CallStartDateTime", "ActivityId"}),
+            spare=True,
         ),
     ),
     "products": (Kind("Product2", ("Name", "ProductCode", "Family", "IsActive")),),
@@ -248,6 +289,12 @@ def of_models(kinds: Mapping[str, tuple[Kind, ...]], models: Iterable[str]) -> d
     """The same, with the influence of campaigns by these models alone."""
     known = among("ModelId", models)
     return {**kinds, "attributions": tuple(replace(kind, where={"ModelId": known}) for kind in kinds["attributions"])}
+
+
+def beside_tasks(kinds: Mapping[str, tuple[Kind, ...]], named: Collection[str]) -> dict[str, tuple[Kind, ...]]:
+    """The same, with the named objects alone as activities beside tasks and events: these have to be there."""
+    found = (replace(kind, spare=False) for kind in kinds["activities"] if not kind.spare or kind.name in named)
+    return {**kinds, "activities": tuple(found)}
 
 
 def without_reductions(kinds: Mapping[str, tuple[Kind, ...]]) -> dict[str, tuple[Kind, ...]]:

@@ -19,6 +19,8 @@ from kpid_salesforce.objects import OBJECTS, Kind
 from kpid_salesforce.soql import CHUNK, among, literal, quoted, soql, stem
 from kpid_salesforce.values import Record
 
+NAMED = {"Parent": "Case"}
+"""Relations of objects that we read whose name is not that of the object."""
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
 SMALLEST = 10
 """Fewer records than these are not asked for, however slow the queries are."""
@@ -80,18 +82,24 @@ class Reading:
     def _leads_somewhere(self, name: str) -> bool:
         """Of a path through an object that we read, whether that has the field; a query with one that is absent is refused."""
         relation, is_path, rest = name.partition(".")
-        return not is_path or relation not in OBJECTS or "." in rest or rest in self._api.fields(relation)
+        relation = NAMED.get(relation, relation)
+        if not is_path or relation not in OBJECTS or "." in rest:
+            return True
+        return self._is_seen(relation) and rest in self._api.fields(relation)
 
     def is_there(self, kind: Kind) -> bool:
         """Whether we may read an object that not every organisation has."""
-        if kind.name not in self._absent:
+        needed = kind.essential | ({kind.of} if kind.of else set())
+        return self._is_seen(kind.name) and needed <= self._api.fields(kind.name).keys()
+
+    def _is_seen(self, name: str) -> bool:
+        """Whether there is an object that we may see; asked once."""
+        if name not in self._absent:
             try:
-                fields = self._api.fields(kind.name)
+                self._api.fields(name)
             except SchemaError:
-                self._absent.add(kind.name)
-            else:
-                return kind.essential | ({kind.of} if kind.of else set()) <= fields.keys()
-        return False
+                self._absent.add(name)
+        return name not in self._absent
 
     def absent(self, kind: Kind) -> list[str]:
         """Those that are not there and are missed."""

@@ -24,6 +24,7 @@ LOST: Mapping[str, str] = {
     "EmailMessage": "first replies by e-mail, and who wrote to whom",
     "TaskRelation": "further people of tasks",
     "EventRelation": "guests of events",
+    "EmailMessageRelation": "whom e-mails without a task were written to",
 }
 
 

@@ -52,6 +52,11 @@ class SalesforceSettings(ApiSettings):
         min_length=1,
         description="What to read. The others are off unless named: not every organisation uses them.",
     )
+    activity_objects: tuple[Literal["EmailMessage", "VoiceCall"], ...] | None = Field(
+        None,
+        description="For `activities`: what counts beside tasks and events if no task stands for it; these have to be there. "
+        "The default are those that the organisation has.",
+    )
     stages: Mapping[str, State] = Field(
         default_factory=dict, description="What stages mean, where Salesforce's own flags do not say it: `Signed: won`."
     )
