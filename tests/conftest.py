@@ -21,6 +21,8 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 gc.set_threshold(100_000, 20, 20)  # as the program does
+# Spark lives for a minute: to compile its code well takes longer than to run it. One process has it: tests of group "engines".
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 _connect = socket.socket.connect
 

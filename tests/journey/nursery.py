@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,7 +119,6 @@ def nursery() -> Nursery:
 def _read_the_code() -> None:
     """All that any command reads, some of it late."""
     import kpid
-    from kpid import registry
 
     for module in pkgutil.walk_packages(kpid.__path__, "kpid."):
         if not module.name.startswith(("kpid.__main__", "kpid.testing", "kpid.store.migrations.")):
@@ -126,12 +126,13 @@ def _read_the_code() -> None:
     for name in ("alembic.command", "rich.table", "typer.rich_utils", "pandas"):  # Arrow reads pandas where it finds it
         with suppress(ImportError):
             importlib.import_module(name)
-    registry.load_plugins()
+    for point in entry_points(group="kpid"):
+        point.load()
     gc.collect()
     gc.freeze()  # what is never looked at again is never copied
 
 
-def _serve(descriptor: int) -> None:
+def _serve(descriptor: int) -> NoReturn:
     _read_the_code()
     living: set[int] = set()
     with socket.socket(fileno=descriptor) as lines, lines.makefile("rw", encoding="utf-8") as channel:
@@ -150,6 +151,7 @@ def _serve(descriptor: int) -> None:
             channel.flush()
     for pid in living:
         os.kill(pid, signal.SIGKILL)
+    os._exit(0)  # nothing is left to tidy
 
 
 def _ended(pid: int, *, wait: bool) -> int | None:
