@@ -74,6 +74,8 @@ def reference(plugins: Plugins, distribution: str = "kpid") -> str:
         if one.reads:
             heads = ["entity", "read", "changes are known", "deletions", "stage history", "ids compared", "counted", "columns"]
             lines += ["", *_table(heads, [_cells(row) for row in _rows(one)])]
+            blind = [f"`{reads.entity}`" for reads in one.reads if reads.mode != "full" and not reads.listing]
+            lines += ["", f"With all that the source has, `kpid sync --full` alone compares {', '.join(blind)}."] if blind else []
         else:
             lines += ["", "Fills what its configuration maps."]
     return "\n".join(lines) + "\n"

@@ -223,7 +223,7 @@ def customer_listed(record: Record, crm: Crm) -> Document:
 def employee_listed(record: Record, crm: Crm) -> Document:
     """A person who works there."""
     more = {"name": _name(record), "workEmail": record.values.get("email"), "isEmployee": record.values.get("is_active", True)}
-    return {**_edited(record), **_created(record), **more}
+    return {**_edited(record), **_created(record), **more, "department": record.values.get("department")}
 
 
 def task_listed(record: Record, crm: Crm) -> Document:

@@ -408,3 +408,19 @@ def test_a_list_that_may_not_be_seen_is_named_by_check(bench):
     assert "no list /currency/" in found["crm: deals"].text
     assert "no list /payments/, or kpid-reader may not see it" in found["crm: refunds"].text
     assert "profile" in found["crm: campaigns"].hint
+
+
+def test_departments_are_teams_and_one_that_nobody_is_in_is_gone(bench, tmp_path):
+    design, sales = {"_id": "d1", "name": "Design"}, {"_id": "d2", "name": "Sales"}
+    ada, bo, _ = (
+        bench.crm.create("users", {"name": f"{name} Example", "department": of})
+        for name, of in (("Ada", design), ("Bo", sales), ("Cy", None))
+    )
+    with Walk(bench, tmp_path, random.Random(1)) as walk:
+        walk.sync_calmly()
+        assert {key: row["name"] for key, row in walk.living("teams").items()} == {"d1": "Design", "d2": "Sales"}
+        assert walk.living("users")[bo]["team"] == "Sales"
+        bench.crm.edit("users", bo, department=design)
+        walk.sync_calmly()
+        assert walk.living("teams").keys() == {"d1"}
+        assert walk.living("users").keys() >= {ada, bo}

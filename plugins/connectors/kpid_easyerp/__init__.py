@@ -1,4 +1,4 @@
-"""EasyERP: deals, leads, companies, persons, employees, deal tasks, stages, products, campaigns, invoices or orders, refunds.
+"""EasyERP: deals, leads, companies, persons, employees, teams, tasks, stages, products, campaigns, invoices or orders, refunds.
 
 Talks to the server of the open source edition (Node, MongoDB, 2018) as its own pages do: a login gives a cookie that holds for
 two minutes without a request; without one every list is a 404. Needs a user whose profile sees the lists in use.
@@ -8,8 +8,9 @@ it was a lead: each new or changed deal and lead is read by itself (``details``)
 are found by comparing ids (``reconcile: 1d``). Stages are told as they are now; kpid keeps the history that it sees, and of a
 closed deal the change at which it first saw it closed. Of amounts and expected closings the detail view tells every change. It
 writes down those of stages and owners, too, and does not show them, for a fault of the server; nor do the lists tell of which
-company a person is. Products, invoices, orders and refunds are read whole, and campaigns: names without costs or members. Amounts
-of papers are in cents; what was given back contains taxes. There is no rate limit.
+company a person is. Teams are the departments that employees are in. Products, invoices, orders and refunds are read whole, and
+campaigns: names without costs or members. No list says what papers consist of, or to which deal they belong: lines are not read.
+Amounts of papers are in cents; what was given back contains taxes. There is no rate limit.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class EasyErpConnector(Connector[EasyErpSettings]):
         """The configured entities, those that others point to first."""
         by_id = self.settings.details
         everything = [
-            EntityReads("users", mode="full", deletes="absence"),
+            EntityReads("users", mode="full", deletes="absence", carries=("teams",)),
             EntityReads("pipelines", mode="full", carries=("stages",)),
             EntityReads("accounts", overlap=OVERLAP, listing=True, counted=True),
             EntityReads("contacts", overlap=OVERLAP, listing=True, counted=True),

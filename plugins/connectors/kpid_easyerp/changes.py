@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from kpid.plugin import ConnectorError, Course, Cursor, IdPage, Leg, Page, SchemaError, SourceContext, dig
 from kpid_easyerp.endpoints import Batch, Endpoints, Record, edited
 from kpid_easyerp.history import field_rows
-from kpid_easyerp.mapping import MAPPERS, campaign_row, converted_at, stage_rows, stages_of
+from kpid_easyerp.mapping import MAPPERS, campaign_row, converted_at, stage_rows, stages_of, team_row
 from kpid_easyerp.settings import LISTS, EasyErpSettings
 from kpid_easyerp.values import Place, Row, Stage
 
@@ -53,13 +53,17 @@ class Changes:
         if entity == "campaigns":
             yield Page({entity: [campaign_row(record) for record in self._api.campaigns()]}, through=until)
             return
-        kinds, place = self._settings.kinds(entity), self._place(entity)
+        kinds, place, teams = self._settings.kinds(entity), self._place(entity), dict[str, Row]()
         for kind in kinds:
             for batch in self._api.listed(kind):
                 self._refuse_short(batch)
                 rows = [row for record in batch.records if (row := MAPPERS[kind](record, place)) is not None]
                 is_end = batch.is_last and kind == kinds[-1]
-                yield Page({entity: rows}, through=until if is_end else None, total=batch.total)
+                told = [row for record in batch.records if (row := team_row(record))] if entity == "users" else ()
+                new = {row["native_id"]: row for row in told if row["native_id"] not in teams}
+                teams |= new
+                found = {entity: rows, "teams": list(new.values())} if entity == "users" else {entity: rows}
+                yield Page(found, through=until if is_end else None, total=batch.total)
 
     def _refuse_short(self, batch: Batch) -> None:
         """What is not met in a list of everything would count as gone."""

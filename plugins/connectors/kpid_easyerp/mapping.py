@@ -53,6 +53,12 @@ def user_row(record: Record, place: Place) -> Row:
     }
 
 
+def team_row(record: Record) -> Row | None:
+    """The department of an employee; None of one without."""
+    native_id = ident(record.get("department"))
+    return {"native_id": native_id, "name": text(record, "department.name")} if native_id else None
+
+
 def account_row(record: Record, place: Place) -> Row:
     """A company."""
     return {
