@@ -44,5 +44,7 @@ def keep_first(warehouse: Warehouse, reads: EntityReads, table: pa.Table) -> pa.
 
 
 def _stored(warehouse: Warehouse, entity: str, names: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    if not warehouse.may_hold(entity, ids):
+        return {}
     sql = f"SELECT id, {', '.join(names)} FROM {entity} WHERE id IN (SELECT unnest($1::VARCHAR[]))"
     return {row["id"]: row for row in warehouse.query(sql, [ids]).to_pylist()}

@@ -56,10 +56,11 @@ class StageWatch:
         return [(row["id"], row["valid_from"], "deleted", None) for row in self._query(sql, deals).to_pylist()]
 
     def _intervals(self, incoming: pa.Table) -> list[dict[str, Any]]:
-        if not incoming.num_rows:
+        ids = incoming.column("id").to_pylist()
+        if not ids or not self._run.warehouse.may_hold("deals", ids):
             return []
         sql = f"SELECT {', '.join(_WATCHED)} FROM deals WHERE id IN (SELECT unnest($1::VARCHAR[]))"
-        stored, incoming = _moved(self._query(sql, incoming.column("id").to_pylist()), incoming)
+        stored, incoming = _moved(self._query(sql, ids), incoming)
         if not stored.num_rows:
             return []
         running = f"SELECT * FROM {HISTORY} WHERE origin = 'observed' AND deleted_at IS NULL AND valid_to IS NULL AND {_OF_DEALS}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -84,6 +84,9 @@ class Warehouse(Protocol):
 
     def batch(self) -> AbstractContextManager[Batch]:
         """A transaction for one page; rolled back if the block raises."""
+
+    def may_hold(self, entity: str, ids: Iterable[str]) -> bool:
+        """Whether rows with any of these ids may be stored; False is certain, and spares a query."""
 
     def watermarks(self) -> Sequence[Watermark]:
         """All watermarks."""

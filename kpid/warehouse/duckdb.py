@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ import pyarrow as pa
 from kpid.errors import BusyError, StoreError
 from kpid.warehouse import Changes, Watermark, writes
 from kpid.warehouse.duckdb_batch import DuckDBBatch
+from kpid.warehouse.spans import Spans
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIDY_EVERY = 5  # batches, then cached pages are let go: a long sync takes no more memory than a short one
@@ -134,6 +135,7 @@ class DuckDBWarehouse:
         self._usual = {"memory_limit": _CONFIG["memory_limit"], "threads": str(threads), "max_vacuum_tasks": "2"}
         self._is_thrifty = False
         self._sparing: set[int] = set()
+        self._spans = Spans()
         self._writing = threading.RLock()
         self._copying = threading.Lock()
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -172,7 +174,7 @@ class DuckDBWarehouse:
             try:
                 self._writer.execute("BEGIN")
                 try:
-                    yield DuckDBBatch(self._writer, self._take_room)
+                    yield DuckDBBatch(self._writer, self._take_room, self._spans)
                     for statement in writes.DROP_WORK:
                         self._writer.execute(statement)
                 except BaseException:
@@ -184,6 +186,10 @@ class DuckDBWarehouse:
                     self.give_back_memory()
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse could not store rows: {error}", where=str(self.path)) from error
+
+    def may_hold(self, entity: str, ids: Iterable[str]) -> bool:
+        """Whether rows with any of these ids may be stored; False is certain, and costs nothing."""
+        return self._spans.may_hold(entity, ids)
 
     def watermarks(self) -> Sequence[Watermark]:
         """All watermarks, by source and entity."""

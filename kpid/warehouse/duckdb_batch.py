@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from kpid.warehouse import Watermark, Written, writes
+from kpid.warehouse.spans import READ_SPANS, Spans, spans
 from kpid.warehouse.types import INSTANT, conform, entity_table
 
 _MANY = 30_000
 """Rows; batches of a sync have some 10,000."""
 _MUCH = 16_000_000
 """Bytes of all rows of a batch: long texts make few rows large."""
+_WORTH_SPANS = 1_000
+"""Rows; when so many come at once, more of the like may follow."""
 
 
 class DuckDBBatch:
@@ -26,11 +28,13 @@ class DuckDBBatch:
     Args:
         cursor: in a transaction.
         take_room: called before what may need more memory than batches usually do.
+        known: ranges of the ids that are stored.
     """
 
-    def __init__(self, cursor: Any, take_room: Callable[[], None]) -> None:
+    def __init__(self, cursor: Any, take_room: Callable[[], None], known: Spans) -> None:
         self._cursor = cursor
         self._take_room = take_room
+        self._spans = known
         self._seq: int | None = None
         self._bytes = 0
 
@@ -41,8 +45,10 @@ class DuckDBBatch:
         self._bytes += rows.nbytes
         if rows.num_rows > _MANY or self._bytes > _MUCH:
             self._take_room()
-        with self._incoming(conform(entity, rows)):
-            if not self._run(writes.WAS.format(entity=entity)):
+        fitted = conform(entity, rows)
+        all_new = self._are_new(entity, fitted.column("id").to_pylist())
+        with self._incoming(fitted):
+            if all_new or not self._run(writes.WAS.format(entity=entity)):
                 self._touch(entity, [writes.INCOMING])
                 changed = self._run(writes.ADD_FRESH.format(entity=entity, rows=writes.INCOMING))
                 return Written(rows.num_rows, changed)
@@ -52,6 +58,16 @@ class DuckDBBatch:
                 self._run(writes.DROP_OLD.format(entity=entity))
                 self._run(writes.ADD_FRESH.format(entity=entity, rows="fresh"))
             return Written(rows.num_rows, changed)
+
+    def _are_new(self, entity: str, ids: Sequence[str]) -> bool:
+        """Whether it is certain that none of these is stored. From now on they count as stored."""
+        if not self._spans.knows(entity):
+            if len(ids) < _WORTH_SPANS:
+                return False
+            self._spans.add(entity, self._cursor.execute(READ_SPANS.format(entity=entity)).fetchall())
+        are_new = not self._spans.may_hold(entity, ids)
+        self._spans.add(entity, spans(ids))
+        return are_new
 
     def tombstone(self, entity: str, gone: Sequence[tuple[str, datetime, str, str | None]]) -> int:
         """Mark rows as deleted; how many were still alive. Unknown ids are passed over."""
@@ -108,9 +124,7 @@ class DuckDBBatch:
 
     @contextmanager
     def _incoming(self, rows: pa.Table) -> Iterator[None]:
+        """Rows for the length of a block. After a failure they stay, until others replace them: what made it fail is told."""
         self._cursor.register(writes.INCOMING, rows)
-        try:
-            yield
-        finally:
-            with suppress(duckdb.Error):  # of a failed transaction: what made it fail is to be told, and the next rows replace these
-                self._cursor.unregister(writes.INCOMING)
+        yield
+        self._cursor.unregister(writes.INCOMING)

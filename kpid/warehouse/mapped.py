@@ -8,7 +8,7 @@ is measured anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -126,6 +126,10 @@ class MappedWarehouse:
         """
         hint = "Take `sources:` out, or use a warehouse of kpid's own"
         raise StoreError("this warehouse is read in place: nothing is synced into it", where=self._engine.where, hint=hint)
+
+    def may_hold(self, entity: str, ids: Iterable[str]) -> bool:
+        """For all it knows."""
+        return True
 
     def watermarks(self) -> Sequence[Watermark]:
         """How far each mapped table reaches."""
