@@ -5,7 +5,8 @@
     deliver   reminders, escalations, what was held back -> the outbox; what is due there -> the receivers
 
 The steps do not know each other. Each leaves its rows in a store, and the next one reads them there: so a crash between any two
-lines loses nothing, and the next cycle goes on.
+lines loses nothing, and the next cycle goes on. Nor do they burden each other: each is imported when it is its turn, so that a
+process that syncs has what judges and what writes mails in memory only once there is something to judge.
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from kpid.alerting.absence import is_due
-from kpid.alerting.evaluate import EvaluateResult, evaluate_rules, watch
-from kpid.alerting.evaluate import needs_of as needs_of_rule
-from kpid.alerting.tending import Tended, has_work
-from kpid.alerting.tending import tend as tend_alerts
 from kpid.app import App
-from kpid.delivery.dispatch import Delivered, deliver_due
-from kpid.ingest.sync import SyncResult, sync_source
-from kpid.metrics.measure import MeasureResult
-from kpid.metrics.measure import refresh as measure
 from kpid.model import Period, SeriesNeed
-from kpid.reporting.publish import Published, needs_of, publish_report
+
+if TYPE_CHECKING:
+    from kpid.alerting.evaluate import EvaluateResult
+    from kpid.alerting.tending import Tended
+    from kpid.delivery.dispatch import Delivered
+    from kpid.ingest.sync import SyncResult
+    from kpid.metrics.measure import MeasureResult
+    from kpid.reporting.publish import Published
 
 Progress = Callable[[str, int, int | None], None]
 """Told (what, done, total) now and then during long work."""
@@ -67,6 +67,8 @@ def sync(
     progress: Progress | None = None,
 ) -> SyncResult:
     """Bring the canonical tables up to date with one source; options as of :func:`~kpid.ingest.sync.sync_source`."""
+    from kpid.ingest.sync import sync_source  # noqa: PLC0415
+
     with app.connector(name) as connector, app.warehouse.sparing():
         return sync_source(
             name,
@@ -86,6 +88,9 @@ def sync(
 
 def judge(app: App, now: datetime, *, progress: Progress | None = None) -> tuple[MeasureResult, EvaluateResult]:
     """Measure every period that changed, then take each rule through the slots that have come due."""
+    from kpid.alerting.evaluate import evaluate_rules  # noqa: PLC0415
+    from kpid.metrics.measure import refresh as measure  # noqa: PLC0415
+
     measured = measure(needs(app), app.metrics_setup(), store=app.store, now=now, progress=progress)
     judged = evaluate_rules(app.alerting_setup(), store=app.store, now=now)
     return measured, judged
@@ -93,6 +98,9 @@ def judge(app: App, now: datetime, *, progress: Progress | None = None) -> tuple
 
 def needs(app: App) -> list[SeriesNeed]:
     """Every family of measurements that a rule or a report wants kept."""
+    from kpid.alerting.evaluate import needs_of as needs_of_rule  # noqa: PLC0415
+    from kpid.reporting.publish import needs_of  # noqa: PLC0415
+
     config, plugins, settings = app.config, app.plugins, app.kpi_settings()
     wanted: list[SeriesNeed] = []
     for rule in config.rules:
@@ -114,6 +122,8 @@ def publish(app: App, report: str, *, due: str, now: datetime, late_note: str = 
         late_note: a sentence for the reader when the report is late.
         period: report this period instead.
     """
+    from kpid.reporting.publish import publish_report  # noqa: PLC0415
+
     return publish_report(
         report,
         app.reporting_setup(),
@@ -131,6 +141,11 @@ def tend(app: App, now: datetime) -> Tended:
 
     And what does not come: rules on silence are judged every hour, whether or not anything was synced.
     """
+    from kpid.alerting.absence import is_due  # noqa: PLC0415
+    from kpid.alerting.evaluate import watch  # noqa: PLC0415
+    from kpid.alerting.tending import Tended, has_work  # noqa: PLC0415
+    from kpid.alerting.tending import tend as tend_alerts  # noqa: PLC0415
+
     with app.store.read() as conn:
         is_silence_due = is_due(conn, app.config.rules, app.calendar, now)
         if not is_silence_due and not has_work(conn, app.config.routes, now):
@@ -142,6 +157,8 @@ def tend(app: App, now: datetime) -> Tended:
 
 def deliver(app: App, *, stop: Callable[[], bool] = lambda: False) -> Delivered:
     """Put what time brings into the outbox, and send what is due there."""
+    from kpid.delivery.dispatch import deliver_due  # noqa: PLC0415
+
     tend(app, app.clock.now())
     return deliver_due(
         store=app.store,

@@ -16,7 +16,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 DOORS = {
     "requests": {"kpid/plugin/http.py"},
     "apscheduler": {"kpid/timing.py"},
-    "pluggy": {"kpid/plugin/hooks.py", "kpid/registry.py"},
+    "pluggy": {"kpid/plugin/hooks.py", "kpid/registry/finding.py"},
     "jinja2": {"kpid/reporting/render.py"},
     "duckdb": {"kpid/warehouse/duckdb.py"},
     "pyspark": {"kpid/warehouse/spark.py"},

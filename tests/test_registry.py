@@ -129,11 +129,30 @@ def test_plugin_that_fails_in_one_hook_brings_nothing(tmp_path: Path) -> None:
 def test_two_of_one_name_name_both_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "a", monkeypatch, "acme", acme_a=KPI.replace("NAME", "same"))
     install(tmp_path / "b", monkeypatch, "bolt", bolt_b=KPI.replace("NAME", "same"))
-    with pytest.raises(PluginError) as caught:
-        load_plugins()
-    assert "two plugins bring a kpi called 'same': acme_a of acme and bolt_b of bolt" in str(caught.value)
+    plugins = load_plugins()
+    for look in (lambda: "other" in plugins.kpis, lambda: plugins.kpis["same"], plugins.listing):  # whoever asks, and every time
+        with pytest.raises(PluginError) as caught:
+            look()
+        assert "two plugins bring a kpi called 'same': acme_a of acme and bolt_b of bolt" in str(caught.value)
     assert "disabled_plugins: [bolt_b]" in str(caught.value)
     assert "same" in load_plugins(disabled=["bolt_b"]).kpis
+
+
+def test_two_connectors_of_one_name_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="two plugins bring a connector called 'toy'"):
+        load_plugins(plugins_dir=plugin_folder(tmp_path, one=TOY, two=TOY))
+
+
+def test_a_plugin_with_kpis_alone_is_asked_when_one_is_wanted(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    noted = f"    with open({str(asked)!r}, 'a') as file:\n        file.write('x')\n    return"
+    text = KPI.replace("NAME", "mine").replace("    return", noted)
+    plugins = load_plugins(plugins_dir=plugin_folder(tmp_path, mine=text, toy=TOY))
+    assert plugins.connectors["toy"].summary == "A toy CRM"
+    assert not asked.exists()
+    assert {"mine", "toy_rate"} <= set(plugins.kpis)
+    assert [row.name for row in rows(plugins, str(tmp_path / "mine.py"))] == ["mine"]
+    assert asked.read_text() == "x"
 
 
 @pytest.mark.parametrize("name", ["acme_one", "acme-kpid"])

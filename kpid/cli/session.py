@@ -67,14 +67,21 @@ def session_of(context: typer.Context, config: Path | None) -> Session:
 
 
 @contextmanager
-def opened(session: Session, warehouse: Literal["write", "read", "none"] = "none") -> Iterator[App]:
-    """Everything, for the length of the block. Whoever opens the warehouse holds the lock."""
+def opened(session: Session, warehouse: Literal["write", "read", "none"] = "none", *, made: bool = True) -> Iterator[App]:
+    """Everything, for the length of the block. Whoever opens the warehouse holds the lock.
+
+    Args:
+        session: configuration and clock.
+        warehouse: open it, or not.
+        made: see to it that all is well with what the configuration names; without, plugins are not even loaded.
+    """
     from kpid import logs  # noqa: PLC0415
     from kpid.app import open_app  # noqa: PLC0415 - heavy, and not every command needs it
     from kpid.registry import secrets_of  # noqa: PLC0415
 
-    app = open_app(session.config_file, session.clock(), warehouse=warehouse)
-    handler = logs.set_up("text", "warning", secrets_of(app.loaded, app.plugins), stream=sys.stderr)
+    app = open_app(session.config_file, session.clock(), warehouse=warehouse, made=made)
+    secrets = secrets_of(app.loaded, app.plugins) if made else app.loaded.secrets
+    handler = logs.set_up("text", "warning", secrets, stream=sys.stderr)
     try:
         yield app
     finally:
@@ -99,8 +106,8 @@ def perform(session: Session, name: str, /, *, progress: Progress | None = None,
 
     command = COMMANDS[name]
     told: dict[str, Any] = {"progress": progress} if command.progress else {}
-    if command.need == "store":
-        with opened(session) as app:
+    if command.need in ("state", "store"):
+        with opened(session, made=command.need == "store") as app:
             return command.function()(app, **args, **told)
     with ExitStack() as stack:
         answer = _asked_or_held(session, name, command, stack, progress, args)

@@ -73,7 +73,7 @@ def joined(plugins: Plugins, loaded: Loaded, own: Own) -> Plugins:
     return replace(
         plugins,
         kpis={**installed, **own.kpis},
-        rows=(*plugins.rows, *rows),
+        own=(*plugins.own, *rows),
         written=frozenset(own.kpis),
         dimensions=own.dimensions,
     )

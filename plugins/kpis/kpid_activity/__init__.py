@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_activity import calls, meetings, mix, outcomes, sellers
-
-_MODULES = (calls, meetings, sellers, outcomes, mix)
 
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Activity KPIs."""
-    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
+    from kpid_activity import calls, meetings, mix, outcomes, sellers  # noqa: PLC0415 - made when wanted
+
+    modules = (calls, meetings, sellers, outcomes, mix)
+    return tuple(kpi for module in modules for kpi in module.KPIS)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
 
-from . import buying, staying
-
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Customer KPIs."""
+    from . import buying, staying  # noqa: PLC0415 - made when wanted
+
     return (*staying.KPIS, *buying.KPIS)

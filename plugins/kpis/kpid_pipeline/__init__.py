@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_pipeline import balances, change, created, dwell, neglect, pushes, stages
-
-_MODULES = (balances, change, created, stages, dwell, neglect, pushes)
 
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Pipeline KPIs."""
-    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
+    from kpid_pipeline import balances, change, created, dwell, neglect, pushes, stages  # noqa: PLC0415 - made when wanted
+
+    modules = (balances, change, created, stages, dwell, neglect, pushes)
+    return tuple(kpi for module in modules for kpi in module.KPIS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_quality import completeness, duplicates, freshness, problems
-
-_MODULES = (freshness, completeness, duplicates, problems)
 
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """KPIs of the data itself."""
-    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
+    from kpid_quality import completeness, duplicates, freshness, problems  # noqa: PLC0415 - made when wanted
+
+    modules = (freshness, completeness, duplicates, problems)
+    return tuple(kpi for module in modules for kpi in module.KPIS)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
 
-from . import selling, subscribing, winning
-
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Revenue KPIs."""
+    from . import selling, subscribing, winning  # noqa: PLC0415 - made when wanted
+
     return (*selling.KPIS, *subscribing.KPIS, *winning.KPIS)

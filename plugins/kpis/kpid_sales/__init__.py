@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_sales import closed, cycle, losses, quota, rates, velocity
-
-_MODULES = (closed, rates, cycle, velocity, quota, losses)
 
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Sales KPIs."""
-    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
+    from kpid_sales import closed, cycle, losses, quota, rates, velocity  # noqa: PLC0415 - made when wanted
+
+    modules = (closed, rates, cycle, velocity, quota, losses)
+    return tuple(kpi for module in modules for kpi in module.KPIS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_satisfaction import promoters, sends, support_scores
-
-_MODULES = (promoters, support_scores, sends)
 
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Satisfaction KPIs."""
-    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
+    from kpid_satisfaction import promoters, sends, support_scores  # noqa: PLC0415 - made when wanted
+
+    modules = (promoters, support_scores, sends)
+    return tuple(kpi for module in modules for kpi in module.KPIS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpid.plugin import Kpi, hookimpl
-from kpid_support import backlog, replies, resolution, solves
-
-_MODULES = (backlog, replies, resolution, solves)
 
 
 @hookimpl
 def kpid_kpis() -> Sequence[Kpi]:
     """Support KPIs."""
-    return tuple(kpi for module in _MODULES for kpi in module.KPIS)
+    from kpid_support import backlog, replies, resolution, solves  # noqa: PLC0415 - made when wanted
+
+    modules = (backlog, replies, resolution, solves)
+    return tuple(kpi for module in modules for kpi in module.KPIS)
