@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from kpid.clock import Clock
 from kpid.errors import AuthError, ConfigError, ConnectorError, DeferredError, PluginError
 from kpid.ingest.book import Book, EntitySync, sentence
 from kpid.ingest.completeness import compare_count
+from kpid.ingest.following import bury_followers
 from kpid.ingest.merging import Merges
 from kpid.ingest.passes import Passes
 from kpid.ingest.reading import read_entity
@@ -125,6 +126,8 @@ def sync_source(
     done_ones, stopped = _sync_each(run, reads, book)
     if stopped is None:
         done_ones, stopped = _beside(Passes(run, book, reconcile), reads, done_ones)
+    followed = bury_followers(run, reads)
+    done_ones = tuple(replace(one, deletes=one.deletes + followed.get(one.entity, 0)) for one in done_ones)
     book.close(warehouse, refused=stopped if isinstance(stopped, AuthError) else None)
     deferred = stopped if isinstance(stopped, DeferredError) else None
     return SyncResult(

@@ -970,3 +970,41 @@ def test_a_fault_of_the_plugin_beside_the_reads_fails_nothing_else(sync: Sync, s
     assert living(warehouse) == ["1", "2"], "what could not be asked for is not buried"
     with store.read() as connection:
         assert [run.state for run in syncs.list_runs(connection) if run.kind == "reconcile"] == ["failed"]
+
+
+# -- what comes with records -------------------------------------------------------------------------------------------------
+
+
+def test_what_comes_with_a_record_goes_with_it_and_returns(sync: Sync, warehouse: Warehouse) -> None:
+    """The cost of a campaign that is deleted is no longer one."""
+    clock = StillClock()
+    crm = ScriptedConnector(EntityReads("campaigns", deletes="pass", carries=("campaign_costs",)), clock=clock)
+
+    def told(key: str, cost: str) -> Page:
+        costs = [{"native_id": key, "campaign_id": key, "amount": cost, "currency": "EUR"}]
+        return Page({"campaigns": [{"native_id": key, "name": f"Example {key}"}], "campaign_costs": costs}, {"read": key})
+
+    crm.script["campaigns"] = [told("1", "100"), told("2", "50")]
+    sync(crm)
+    crm.script, crm.deletions = {}, {"campaigns": [DeletedPage([gone(1)])]}
+    clock.forward(60)
+    assert sync(crm).deletes == 2
+    assert living(warehouse, "campaigns") == living(warehouse, "campaign_costs") == ["2"]
+    buried = warehouse.query("SELECT deleted_at, deleted_reason FROM campaign_costs WHERE native_id = '1'").to_pylist()
+    assert buried == warehouse.query("SELECT deleted_at, deleted_reason FROM campaigns WHERE native_id = '1'").to_pylist()
+    crm.script, crm.deletions = {"campaigns": [told("1", "100")]}, {}
+    clock.forward(60)
+    sync(crm)
+    assert living(warehouse, "campaigns") == living(warehouse, "campaign_costs") == ["1", "2"]
+    clock.forward(60)
+    assert sync(crm).changed == 0
+
+
+def test_the_history_of_a_record_stays_when_it_goes(sync: Sync, warehouse: Warehouse) -> None:
+    """Figures of the past go by it."""
+    crm = ScriptedConnector(EntityReads("deals", deletes="pass", history="full", carries=("deal_stage_history",)))
+    row = {"native_id": "1-a", "deal_id": "1", "stage_id": "a", "valid_from": "2026-01-05T10:00:00Z", "origin": "crm"}
+    crm.script["deals"] = [Page({"deals": [deal(1, stage_id="a")], "deal_stage_history": [row]})]
+    crm.deletions["deals"] = [DeletedPage([gone(1)])]
+    sync(crm)
+    assert (living(warehouse), living(warehouse, "deal_stage_history")) == ([], ["1-a"])
