@@ -15,7 +15,7 @@ from kpid.testing.crm import Crm, Record
 from kpid.testing.dataverse_batch import answered, asked
 from kpid.testing.dataverse_login import Proofs
 from kpid.testing.dataverse_query import RefusedError, page_size, query_of, refusal, wanted_ids, window_of
-from kpid.testing.dataverse_shapes import Currencies, attribute, rendered, sales_stages, vendor_id
+from kpid.testing.dataverse_shapes import Currencies, annotated, attribute, reasons, rendered, sales_stages, vendor_id
 from kpid.testing.dataverse_side import SIDE, side_rows
 from kpid.testing.dataverse_tables import TABLES, TableOf
 from kpid.testing.vendor import Limit, Tokens, VendorApi, shown
@@ -26,6 +26,7 @@ CLIENT_SECRET = "client-secret-fake-d365"  # noqa: S105  opens nothing
 TEAM = "7ea30000-0000-4000-8000-000000000001"
 _DEFINITION = rf"{ROOT}/EntityDefinitions\(LogicalName='(?P<name>[a-z_]+)'\)"
 _CHOICE = _DEFINITION + r"/Attributes\(LogicalName='salesstage'\)/Microsoft\.Dynamics\.CRM\.PicklistAttributeMetadata"
+_REASONS = _DEFINITION + r"/Attributes\(LogicalName='statuscode'\)/Microsoft\.Dynamics\.CRM\.StatusAttributeMetadata"
 _SET = rf"{ROOT}/(?P<set>[A-Za-z_]+)(\((?P<key>[^)]*)\))?"
 _COOKIE = r'<cookie pagenumber="(\d+)" pagingcookie="([^"]*)" istracking="False" />'
 _LIMITS = {"requests": "0x80072322", "time": "0x80072321", "concurrent": "0x80072326"}
@@ -66,6 +67,7 @@ class FakeDataverse(VendorApi):
         token_at_end: a delta token stands for the end of the first read rather than for its beginning.
         token_days: how long a delta link is good for.
         refuses_with: status of the answer to a delta link that is too old.
+        tells_reasons: the metadata may be asked what reasons for a state are called.
         teams: names of teams by id.
         currencies: with their rates.
         own: the company's own columns: by kind and column, values by id.
@@ -85,6 +87,7 @@ class FakeDataverse(VendorApi):
         self.token_at_end = False
         self.token_days = 7
         self.refuses_with = 400
+        self.tells_reasons = True
         self.teams = {TEAM: "Vertrieb Nord"}
         self.currencies = Currencies(self._true_clock.now() - timedelta(days=900))
         self.own: dict[str, dict[str, dict[str, Any]]] = {}
@@ -143,6 +146,9 @@ class FakeDataverse(VendorApi):
         """One request of a batch."""
         if self.scope_of(part):
             return self.error("scope", part)
+        if match := re.fullmatch(_REASONS, part.path):
+            told = {"LogicalName": "statuscode", "OptionSet": {"Options": reasons(match["name"])}}
+            return Answer(200, told) if self.tells_reasons else self.error("scope", part)
         definition, table = re.fullmatch(_DEFINITION, part.path), re.fullmatch(_SET, part.path)
         match = definition or table
         if match is None:
@@ -170,10 +176,11 @@ class FakeDataverse(VendorApi):
             if name == Currencies.set:
                 return Answer(200, {"value": self.currencies.rows(*window_of(request.arg("$filter")))})
             if name in SIDE:
-                return Answer(200, {"value": side_rows(name, request, self.crm, self.teams)})
+                found = {"value": side_rows(name, request, self.crm, self.teams)}
+                return Answer(200, annotated(found, request.headers.get("Prefer", "")))
             if name not in TABLES:
                 raise refusal(404, "0x8006088a", f"Resource not found for the segment '{name}'.")
-            return Answer(200, self._table(TABLES[name], request))
+            return Answer(200, annotated(self._table(TABLES[name], request), request.headers.get("Prefer", "")))
         except RefusedError as refused:
             return refused.answer
 

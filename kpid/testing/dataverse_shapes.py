@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -19,6 +20,8 @@ CURRENCIES = {
 }
 """By id: code, and how many of it make one unit of the base currency."""
 BASE = "EUR"
+REASONS = {1: "In Bearbeitung", 4: "Preis"}
+"""Status reasons of opportunities."""
 _FORMATTED = "OData.Community.Display.V1.FormattedValue"
 _LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
 
@@ -66,6 +69,18 @@ def rendered(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield name, value
 
 
+def annotated(body: dict[str, Any], prefer: str) -> dict[str, Any]:
+    """An answer with those annotations of columns alone that a ``Prefer`` header asks for."""
+    match = re.search(r'odata\.include-annotations="([^"]*)"', prefer)
+    wanted = set(match[1].split(",")) if match else set()
+
+    def told(row: Mapping[str, Any]) -> dict[str, Any]:
+        parts = ((name, name.partition("@")) for name in row)
+        return {name: row[name] for name, (column, _, said) in parts if not column or not said or {said, "*"} & wanted}
+
+    return {**body, "value": [told(row) for row in body["value"]]} if "value" in body else told(body)
+
+
 def attribute(column: str) -> str:
     """What the metadata call a column: a lookup's column is ``_ownerid_value``, its attribute ``ownerid``."""
     return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
@@ -101,6 +116,12 @@ class Currencies:
             for key, (iso, _) in CURRENCIES.items()
             if (start is None or self.rates[iso][1] >= start) and (end is None or self.rates[iso][1] < end)
         ]  # fmt: skip
+
+
+def reasons(table: str) -> list[dict[str, Any]]:
+    """The options of the choice ``statuscode`` of a table."""
+    names = {"opportunity": REASONS}.get(table, {})
+    return [{"Value": value, "Label": {"UserLocalizedLabel": {"Label": name}}} for value, name in names.items()]
 
 
 def sales_stages() -> list[dict[str, Any]]:

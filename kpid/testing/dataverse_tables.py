@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from kpid.testing.crm import Crm, Record
-from kpid.testing.dataverse_shapes import CURRENCIES, ZONE, Lookup, Option, stamp
+from kpid.testing.dataverse_shapes import CURRENCIES, REASONS, ZONE, Lookup, Option, stamp
 from kpid.testing.dataverse_side import KPI
 
 _FORECASTS = {"pipeline": 100000001, "best_case": 100000002, "commit": 100000003, "omitted": 100000004}
@@ -102,6 +102,7 @@ def _deal(record: Record, crm: Crm) -> dict[str, Any]:
     # which lookup a seller filled differs from deal to deal
     by_customer = record.id.endswith(("1", "4", "7"))
     code, label = _STATES[state]
+    reason = 4 if state == "lost" else 1
     return {
         "name": values.get("name"),
         "_ownerid_value": _owner(record),
@@ -119,7 +120,7 @@ def _deal(record: Record, crm: Crm) -> dict[str, Any]:
         "stageid": stage if state == "open" else crm.stage_ids["talks"] if stage else None,
         "salesstage": Option(1, "Entwickeln"),
         "statecode": Option(code, label),
-        "statuscode": Option(4, "Preis") if state == "lost" else Option(1, "In Bearbeitung"),
+        "statuscode": Option(reason, REASONS[reason]),
         "msdyn_forecastcategory": Option(_FORECASTS.get(values.get("forecast_category", "pipeline")), "Pipeline"),
     }
 

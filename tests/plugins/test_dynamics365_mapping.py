@@ -13,7 +13,7 @@ from kpid_dynamics365.mapping import deal_row
 from kpid_dynamics365.values import LOGICAL, Place
 
 from kpid.testing import MemorySync
-from kpid.testing.bench import later, sync_into
+from kpid.testing.bench import connected, later, sync_into
 from kpid.testing.crm_life import fill
 from tests.vendors.dynamics import DynamicsBench
 
@@ -117,3 +117,26 @@ def test_rates_hold_since_they_were_set_and_older_ones_stay(bench):
     assert len(rates) == 3
     assert rates[f"USD-{bench.clock.now().date()}"] == Decimal("0.8")
     assert rates[f"USD-{day}"] == first["USD", "EUR", day]
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_labels_are_asked_for_where_they_are_used(bench, tells):
+    """They are half of an answer. Without the metadata's word for a reason each deal brings it."""
+    bench.api.tells_reasons = tells
+    fill(bench.crm, 30)
+    held = synced(bench)
+    with connected(bench.connector()) as connector:
+        list(connector.ids("deals", None, bench.clock.now()))
+    assert {row["loss_reason"] for row in held.live("deals").values() if row["state"] == "lost"} == {"Preis"}
+    told: dict[str, set[tuple[str, ...]]] = {"opportunities": set(), "accounts": set(), "phonecalls": set(), "systemusers": set()}
+    for request in bench.api.requests:
+        prefer = request.headers.get("Prefer", "")
+        if (name := request.path.rpartition("/")[2]) in told:
+            told[name].add(tuple(said for said in ("FormattedValue", "lookuplogicalname") if said in prefer))
+    both, lookups = ("FormattedValue", "lookuplogicalname"), ("lookuplogicalname",)
+    assert told == {
+        "opportunities": {lookups if tells else both, ()},  # ids alone have neither
+        "accounts": {both},
+        "phonecalls": {lookups},
+        "systemusers": {()},
+    }

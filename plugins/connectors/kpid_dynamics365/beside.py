@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kpid.plugin import SchemaError
-from kpid_dynamics365.endpoints import FORMATTED, Endpoints
+from kpid_dynamics365.endpoints import Endpoints
 from kpid_dynamics365.tables import Kind
-from kpid_dynamics365.values import Record
+from kpid_dynamics365.values import FORMATTED, Record
 
 CLOSINGS = {
     "opportunity": ("opportunitycloses", "_opportunityid_value", ",_competitorid_value"),
     "incident": ("incidentresolutions", "_incidentid_value", ""),
 }
 """Where the instant of closing is kept: the row itself has a day, or nothing."""
+RIVAL = f"_competitorid_value@{FORMATTED}"
 REPLY, CUSTOMER = "_firstresponsebykpiid_value", 11
 """A case's service-level KPI of the first response; the part that a person plays in a campaign's response."""
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -76,12 +77,12 @@ class Beside:
         """The last closing of each; a deal may have been opened again."""
         path, reference, more = CLOSINGS[kind.logical]
         ids = [str(record[kind.key]) for record in records if record.get("statecode")]
-        for row in self._rows(path, reference, ids, f"{reference},actualend{more}", known):
+        for row in self._rows(path, reference, ids, f"{reference},actualend{more}", known, labels=bool(more)):
             at, key = row.get("actualend"), str(row.get(reference))
             if at and at > known.closed.get(key, ""):
                 known.closed[key] = at
                 known.rivals.pop(key, None)
-                if rival := row.get(f"_competitorid_value@{FORMATTED}"):
+                if rival := row.get(RIVAL):
                     known.rivals[key] = str(rival)
 
     def _replies(self, records: Sequence[Record], known: Known) -> None:
@@ -105,10 +106,12 @@ class Beside:
             if row.get("participationtypemask") == CUSTOMER and row.get("_partyid_value"):
                 known.people.setdefault(str(row["_activityid_value"]), str(row["_partyid_value"]))
 
-    def _rows(self, path: str, reference: str, ids: Sequence[str], select: str, known: Known | None) -> list[Record]:
+    def _rows(
+        self, path: str, reference: str, ids: Sequence[str], select: str, known: Known | None, *, labels: bool = False
+    ) -> list[Record]:
         """Rows that refer to one of ``ids``; a table that may not be read is told in the warnings of ``known``."""
         try:
-            return list(self._api.belonging(path, reference, ids, select)) if ids else []
+            return list(self._api.belonging(path, reference, ids, select, labels=labels)) if ids else []
         except SchemaError as error:
             if known is not None:
                 text = next(texts[path] for texts in TABLES.values() if path in texts)

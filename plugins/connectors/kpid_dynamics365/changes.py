@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from kpid.plugin import Cursor, IdPage, Page, SchemaError, SourceContext, Tombstone, dig
+from kpid.plugin import Cursor, IdPage, Page, SchemaError, SourceContext, Tombstone
 from kpid_dynamics365.beside import Beside
-from kpid_dynamics365.endpoints import ROOT, Endpoints
+from kpid_dynamics365.endpoints import Endpoints, choice, options
 from kpid_dynamics365.mapping import PIPELINE, closed_stages, mapper_of, stage_row, team_row, user_row
 from kpid_dynamics365.settings import DynamicsSettings
 from kpid_dynamics365.tables import RATING, STAGES, TIMES, USERS, WITH_MONEY, Kind
@@ -60,10 +59,11 @@ class Changes:
         records = step.records
         if entity == "fx_rates":
             records = [record for record in records if record.get("isocurrencycode") != place.base]
-        told = [(record, to_row(record, place)) for record in records]
-        rows = [row for _, row in told if row is not None]
+        made = [to_row(record, place) for record in records]
+        rows = [row for row in made if row is not None]
         # of a first read nobody knows what it leaves out
-        void = [] if "pull" in step.state else [str(record[kind.key]) for record, row in told if row is None]
+        left_out = () if "pull" in step.state else zip(records, made, strict=True)
+        void = [str(record[kind.key]) for record, row in left_out if row is None]
         gone = [*step.gone, *(Tombstone(kind.prefix + native_id) for native_id in void)]
         return Page({entity: rows}, cursor, through, warnings=(*self._absent(kind), *warnings), gone=gone)
 
@@ -89,6 +89,7 @@ class Changes:
             known.people,
             settings.states_of_orders,
             Survey(settings.survey_score, settings.survey_kind, settings.survey_scale, settings.survey_submitted),
+            self._api.found(kind).reasons,
         )
         return place, known.warnings
 
@@ -121,19 +122,9 @@ class Changes:
         else:
             rows = [
                 stage_row({"processstageid": f"salesstage-{value}", "stagename": name}, order, meanings)
-                for order, (value, name) in enumerate(self._choices("opportunity", "salesstage"))
+                for order, (value, name) in enumerate(options(self._api.http.get(choice("opportunity", "salesstage")).json()))
             ]
         return [*rows, *closed_stages(len(rows))]
-
-    def _choices(self, table: str, column: str) -> list[tuple[Any, str]]:
-        """The values of a choice, with their labels."""
-        path = (
-            f"{ROOT}/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
-            "/Microsoft.Dynamics.CRM.PicklistAttributeMetadata?$select=LogicalName&$expand=OptionSet($select=Options)"
-        )
-        options = dig(self._api.http.get(path).json(), "OptionSet.Options") or ()
-        named = ((option.get("Value"), dig(option, "Label.UserLocalizedLabel.Label")) for option in options)
-        return [(value, str(name or value)) for value, name in named]
 
     def try_out(self, entity: str) -> None:
         """SchemaError if the settings name a stage that is not there, or a table beside may not be read that has to be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -24,17 +24,15 @@ from kpid_dynamics365.batch import CONTENT_TYPE, Part, parts_of, request_body
 from kpid_dynamics365.faults import meaning, no_table, refusal, refused_login
 from kpid_dynamics365.settings import DynamicsSettings
 from kpid_dynamics365.tables import KINDS, STAGES, TIMES, USERS, Kind, attribute
+from kpid_dynamics365.values import FORMATTED, LOGICAL
 
 ROOT = "/api/data/v9.2"
 PARTS = 100
 """Reads in one batch; the service takes a thousand."""
 PER_FILTER = 30
 """Ids in one filter: long addresses are refused."""
-ANNOTATIONS = "OData.Community.Display.V1.FormattedValue,Microsoft.Dynamics.CRM.lookuplogicalname"
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 BATCH_TRIES = 5
-LOGICAL = "Microsoft.Dynamics.CRM.lookuplogicalname"
-FORMATTED = "OData.Community.Display.V1.FormattedValue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,13 @@ class Found:
         tracked: its changes are tracked.
         select: the columns of ours that it has.
         absent: the columns of ours that it does not have, though every environment should.
+        reasons: what its status reasons are called, where this was asked for.
     """
 
     tracked: bool
     select: tuple[str, ...]
     absent: tuple[str, ...]
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,16 @@ class Endpoints:
 
     # -- pages ---------------------------------------------------------------------------------------------------------------
 
-    def read(self, link: str, *, tracked: bool = False) -> Iterator[Batch]:
-        """The page behind an address and the ones that follow it. Links are sent back as they came, with the same ``Prefer``."""
-        prefer = "odata.track-changes," if tracked else ""
-        headers = {"Prefer": f'{prefer}odata.maxpagesize={self._settings.page_size},odata.include-annotations="{ANNOTATIONS}"'}
+    def read(self, link: str, kind: Kind | None = None, *, tracked: bool = False) -> Iterator[Batch]:
+        """The page behind an address and the ones that follow it. Links are sent back as they came, with the same ``Prefer``.
+
+        Args:
+            link: the address.
+            kind: the table, if rows are made of what is read: then it comes with what lookups refer to, and with labels.
+            tracked: begin to track changes.
+        """
+        parts = ("odata.track-changes" if tracked else "", f"odata.maxpagesize={self._settings.page_size}", self._wanted(kind))
+        headers = {"Prefer": ",".join(filter(None, parts))}
         following: str | None = link
         self._asked = _set_of(link)
         while following is not None:
@@ -120,6 +126,13 @@ class Endpoints:
                 raise ConnectorError("the link to the next page leads to the same page", where=self.http.name)
             following = given
             yield Batch(records, following, body.get("@odata.deltaLink"))
+
+    def _wanted(self, kind: Kind | None) -> str:
+        """What ``Prefer`` says of annotations: each is told of every column, and the labels are half of an answer."""
+        if kind is None:
+            return ""
+        labels = kind.labels or (kind.reasons and not self.found(kind).reasons)
+        return _annotations(LOGICAL, FORMATTED) if labels else _annotations(LOGICAL)
 
     def address(self, kind: Kind, select: Sequence[str], **options: str) -> str:
         """The address of a table with its query."""
@@ -148,13 +161,13 @@ class Endpoints:
 
     # -- batches -------------------------------------------------------------------------------------------------------------
 
-    def batch(self, addresses: Sequence[str]) -> Iterator[Part]:
+    def batch(self, addresses: Sequence[str], prefer: str = "") -> Iterator[Part]:
         """The answers to many reads. A read that the service had no time for makes its batch be asked again."""
         for start in range(0, len(addresses), PARTS):
-            yield from self._batch(addresses[start : start + PARTS])
+            yield from self._batch(addresses[start : start + PARTS], prefer)
 
-    def _batch(self, addresses: Sequence[str]) -> list[Part]:
-        headers = (("Accept", "application/json"), ("Prefer", f'odata.include-annotations="{ANNOTATIONS}"'))
+    def _batch(self, addresses: Sequence[str], prefer: str) -> list[Part]:
+        headers = (("Accept", "application/json"), *((("Prefer", prefer),) if prefer else ()))
         body = request_body([f"{self._prefix}{address}" for address in addresses], headers)
         for attempt in range(BATCH_TRIES):
             answer = self.http.request("POST", f"{ROOT}/$batch", data=body, headers={"Content-Type": CONTENT_TYPE}, parse=False)
@@ -171,21 +184,26 @@ class Endpoints:
     def by_id(self, kind: Kind, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """Rows by id; those that are gone are left out."""
         select = ",".join((kind.key, *self.found(kind).select))
-        for part in self.batch([f"{ROOT}/{kind.set}({quote(id_, safe='')})?$select={select}" for id_ in ids]):
+        addresses = [f"{ROOT}/{kind.set}({quote(id_, safe='')})?$select={select}" for id_ in ids]
+        for part in self.batch(addresses, self._wanted(kind)):
             if part.status == 200 and isinstance(part.body, dict):
                 yield part.body
             elif part.status != 404:
                 raise self._part_error(part, kind.set)
 
-    def belonging(self, path: str, reference: str, ids: Sequence[str], select: str) -> Iterator[Mapping[str, Any]]:
-        """Rows of a table that refer to one of ``ids``.
+    def belonging(
+        self, path: str, reference: str, ids: Sequence[str], select: str, *, labels: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
+        """Rows of a table that refer to one of ``ids``; ``labels``: with the names of what they refer to.
 
         Raises:
             SchemaError: the table may not be read, or is not there.
         """
-        chunks = [ids[start : start + PER_FILTER] for start in range(0, len(ids), PER_FILTER)]
-        filters = ["%20or%20".join(f"{reference}%20eq%20{quote(id_, safe='')}" for id_ in chunk) for chunk in chunks]
-        for part in self.batch([f"{ROOT}/{path}?$select={select}&$filter={told}" for told in filters]):
+        test = f"{reference}%20eq%20"
+        chunks = [quote(",".join(ids[start : start + PER_FILTER]), safe=",") for start in range(0, len(ids), PER_FILTER)]
+        filters = [test + chunk.replace(",", f"%20or%20{test}") for chunk in chunks]
+        addresses = [f"{ROOT}/{path}?$select={select}&$filter={told}" for told in filters]
+        for part in self.batch(addresses, _annotations(FORMATTED) if labels else ""):
             if part.status != 200 or not isinstance(part.body, dict):
                 raise self._part_error(part, path)
             yield from part.body.get("value", ())
@@ -225,25 +243,53 @@ class Endpoints:
             f"{ROOT}/EntityDefinitions(LogicalName='{kind.logical}')?$select=LogicalName,ChangeTrackingEnabled&$expand={expand}"
             for _, kind in kinds
         ]
-        for (entity, kind), part in zip(kinds, self.batch(definitions), strict=True):
+        reasoned = [kind.logical for _, kind in kinds if kind.reasons and not kind.labels]
+        told = list(self.batch([*definitions, *map(_reasons, reasoned)]))
+        reasons = dict(zip(reasoned, map(_named, told[len(kinds) :]), strict=True))
+        for (entity, kind), part in zip(kinds, told, strict=False):
             if part.status == 404:
                 continue
             before = self._found.get(kind.logical, Found(True, (), ()))  # campaigns fill two entities
             own = self._settings.fields.get(entity, {}).values()
             wanted = tuple(dict.fromkeys((*kind.columns, *TIMES, *own, *before.select, *before.absent, *kind.perhaps)))
-            told = part.body if part.status == 200 and isinstance(part.body, dict) else {}
-            known = {str(found.get("LogicalName")) for found in told.get("Attributes", ())}
+            body = part.body if part.status == 200 and isinstance(part.body, dict) else {}
+            known = {str(found.get("LogicalName")) for found in body.get("Attributes", ())}
             absent = tuple(name for name in wanted if known and attribute(name) not in known)
             unsure = set() if known else set(kind.perhaps)  # what is there was not told
             select = tuple(name for name in wanted if name not in absent and name not in unsure)
             missed = tuple(name for name in absent if name not in kind.perhaps)
-            self._found[kind.logical] = Found(told.get("ChangeTrackingEnabled", True) is True, select, missed)
+            tracked = body.get("ChangeTrackingEnabled", True) is True
+            self._found[kind.logical] = Found(tracked, select, missed, reasons.get(kind.logical, {}))
 
     def attributes(self, kind: Kind) -> list[str]:
         """The names of all columns of a table."""
         path = f"{ROOT}/EntityDefinitions(LogicalName='{kind.logical}')?$expand=Attributes($select=LogicalName)"
         part = next(self.batch([path]))
         return [str(dig(found, "LogicalName")) for found in dig(part.body, "Attributes") or ()]
+
+
+def choice(table: str, column: str, kind: str = "Picklist") -> str:
+    """Where the metadata tell the values of a choice."""
+    path = f"{ROOT}/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
+    return f"{path}/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName&$expand=OptionSet($select=Options)"
+
+
+def options(body: Any) -> list[tuple[Any, str]]:
+    """The values of a choice, with their labels."""
+    found = dig(body, "OptionSet.Options") or ()
+    return [(one.get("Value"), str(dig(one, "Label.UserLocalizedLabel.Label") or one.get("Value"))) for one in found]
+
+
+def _reasons(table: str) -> str:
+    return choice(table, "statuscode", "Status")
+
+
+def _named(part: Part) -> Mapping[int, str]:
+    return dict(options(part.body)) if part.status == 200 else {}
+
+
+def _annotations(*names: str) -> str:
+    return f'odata.include-annotations="{",".join(names)}"'
 
 
 def _set_of(link: str) -> str:

@@ -23,9 +23,23 @@ from kpid_dynamics365.commerce_rows import (
 )
 from kpid_dynamics365.survey_rows import answer_row, member_row, rating_row, send_row
 from kpid_dynamics365.tables import RATING, VOICE, Kind
-from kpid_dynamics365.values import FORMATTED, Place, Record, Row, core, custom, domain, label, midnight, points_to, share
+from kpid_dynamics365.values import (
+    FORMATTED,
+    LOGICAL,
+    Place,
+    Record,
+    Row,
+    core,
+    custom,
+    domain,
+    label,
+    midnight,
+    points_to,
+    share,
+)
 
 PIPELINE = "sales"
+REASON, CUSTOMER_TABLE = f"statuscode@{FORMATTED}", f"_customerid_value@{LOGICAL}"
 STATES = {0: "open", 1: "won", 2: "lost"}
 DONE = {0: "planned", 1: "completed", 2: "cancelled", 3: "planned"}
 LEADS = {0: "new", 1: "qualified", 2: "disqualified"}
@@ -42,13 +56,13 @@ CUSTOMER = {3: "customer", 1: "competitor", 5: "partner", 8: "prospect"}
 def account_row(record: Record, place: Place) -> Row:
     """A company."""
     return {
-        **core(record, "accountid"),
         "name": record.get("name"),
         "parent_id": record.get("_parentaccountid_value"),
         "domain": domain(record.get("websiteurl")),
         "industry": record.get(f"industrycode@{FORMATTED}"),
         "country": record.get("address1_country"),
         "lifecycle": CUSTOMER.get(record.get("customertypecode") or 0),
+        **core(record, "accountid"),
         **custom(record, place, "accounts"),
     }
 
@@ -57,11 +71,11 @@ def contact_row(record: Record, place: Place) -> Row:
     """A person."""
     refuses = record.get("donotbulkemail")
     return {
-        **core(record, "contactid"),
         "name": record.get("fullname"),
         "email": record.get("emailaddress1"),
         "account_id": points_to(record, "_parentcustomerid_value", "account"),
         "email_opt_in": None if refuses is None else not refuses,
+        **core(record, "contactid"),
         **custom(record, place, "contacts"),
     }
 
@@ -72,7 +86,6 @@ def lead_row(record: Record, place: Place) -> Row:
     modified = record.get("modifiedon")
     qualified = (place.made.get(str(deal)) or modified) if state == 1 else None
     return {
-        **core(record, "leadid"),
         "name": record.get("fullname"),
         "email": record.get("emailaddress1"),
         "company": record.get("companyname"),
@@ -85,40 +98,40 @@ def lead_row(record: Record, place: Place) -> Row:
         "converted_account_id": record.get("_parentaccountid_value") if state == 1 else None,
         "converted_contact_id": record.get("_parentcontactid_value") if state == 1 else None,
         "converted_deal_id": deal if state == 1 else None,
+        **core(record, "leadid"),
         **custom(record, place, "leads"),
     }
 
 
 def deal_row(record: Record, place: Place) -> Row:
     """An opportunity. Money is in the deal's own currency: what was agreed once it is won, what is estimated before."""
-    told = STATES.get(record.get("statecode") or 0, "open")
+    get, key = record.get, str(record["opportunityid"])
+    told = STATES.get(get("statecode") or 0, "open")
     stage = stage_id(record, place.stage_field) if told == "open" else told
     state = place.stages.get(stage or "", told)
-    actual = record.get("actualvalue")
-    currency = place.currencies.get(str(record.get("_transactioncurrencyid_value")))
-    account = points_to(record, "_parentaccountid_value", "account") or points_to(record, "_customerid_value", "account")
-    expected = record.get("estimatedclosedate")
-    return {
-        **core(record, "opportunityid"),
-        "name": record.get("name"),
-        "account_id": account,
-        "primary_contact_id": record.get("_parentcontactid_value") or points_to(record, "_customerid_value", "contact"),
-        "lead_id": record.get("_originatingleadid_value"),
+    actual, expected = get("actualvalue"), get("estimatedclosedate")
+    customer, table = get("_customerid_value"), get(CUSTOMER_TABLE, "account")
+    row = {
+        "name": get("name"),
+        "account_id": get("_parentaccountid_value") or (customer if table == "account" else None),
+        "primary_contact_id": get("_parentcontactid_value") or (customer if table == "contact" else None),
+        "lead_id": get("_originatingleadid_value"),
         "pipeline_id": PIPELINE,
         "stage_id": stage,
         "state": state,
-        "amount": actual if state == "won" and actual is not None else record.get("estimatedvalue"),
-        "currency": currency or place.currency,
-        "probability": share(record.get("closeprobability")),
-        "forecast_category": FORECASTS.get(record.get("msdyn_forecastcategory") or 0),
-        "campaign_id": record.get("_campaignid_value"),
+        "amount": actual if state == "won" and actual is not None else get("estimatedvalue"),
+        "currency": place.currencies.get(str(get("_transactioncurrencyid_value"))) or place.currency,
+        "probability": share(get("closeprobability")),
+        "forecast_category": FORECASTS.get(get("msdyn_forecastcategory") or 0),
+        "campaign_id": get("_campaignid_value"),
         "expected_close_date": expected if state == "open" else None,
-        "crm_close_date": record.get("actualclosedate") or expected,
-        "closed_at": None if state == "open" else place.closed.get(str(record["opportunityid"])) or _closed(record, place),
-        "loss_reason": record.get(f"statuscode@{FORMATTED}") if state == "lost" else None,
-        "loss_competitor": place.rivals.get(str(record["opportunityid"])) if state == "lost" else None,
-        **custom(record, place, "deals"),
+        "crm_close_date": get("actualclosedate") or expected,
+        "closed_at": None if state == "open" else place.closed.get(key) or _closed(record, place),
+        "loss_reason": (get(REASON) or place.reasons.get(get("statuscode") or 0)) if state == "lost" else None,
+        "loss_competitor": place.rivals.get(key) if state == "lost" else None,
+        **core(record, "opportunityid"),
     }
+    return row | custom(record, place, "deals") if place.fields else row
 
 
 def stage_id(record: Record, stage_field: str) -> str | None:
@@ -196,7 +209,6 @@ def ticket_row(record: Record, place: Place) -> Row:
     status = TICKETS.get(record.get("statecode") or 0)
     closed = None if status == "open" else place.closed.get(str(record["incidentid"])) or record.get("modifiedon")
     return {
-        **core(record, "incidentid"),
         "account_id": points_to(record, "_customerid_value", "account"),
         "requester_id": points_to(record, "_customerid_value", "contact"),
         "subject": record.get("title"),
@@ -207,6 +219,7 @@ def ticket_row(record: Record, place: Place) -> Row:
         "first_reply_at": place.replies.get(str(record.get("_firstresponsebykpiid_value"))),
         "last_solved_at": closed,
         "closed_at": closed,
+        **core(record, "incidentid"),
         **custom(record, place, "tickets"),
     }
 

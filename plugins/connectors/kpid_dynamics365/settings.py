@@ -97,7 +97,11 @@ class DynamicsSettings(ApiSettings):
         return ClientAssertion(self.client_id, endpoint, key, context.clock, certificate=self.certificate or "", scope=self.scope)
 
     def kinds(self, entity: str) -> tuple[Kind, ...]:
-        """The tables that fill an entity; none of what is not read by its changes."""
+        """The tables that fill an entity; none of what is not read by its changes. Own columns are stored as their labels."""
+        kinds = self._kinds(entity)
+        return tuple(replace(kind, labels=True) for kind in kinds) if self.fields.get(entity) else kinds
+
+    def _kinds(self, entity: str) -> tuple[Kind, ...]:
         if self.orders_from == "invoices" and entity in INVOICES:
             return INVOICES[entity]
         if entity != "survey_responses":

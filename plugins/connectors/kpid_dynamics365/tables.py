@@ -18,6 +18,8 @@ class Kind:
         prefix: of native ids, where several tables fill one entity.
         merges: its rows can be merged: a loser stays as an inactive row that names the winner.
         perhaps: columns that not every environment has: they are asked for where they are, and nobody is told where not.
+        labels: the texts of choices and lookups are asked for with each row, which makes answers much longer.
+        reasons: what reasons for a row's state are called is asked of the metadata, and of each row only where they do not tell.
     """
 
     logical: str
@@ -27,6 +29,8 @@ class Kind:
     prefix: str = ""
     merges: bool = False
     perhaps: tuple[str, ...] = ()
+    labels: bool = False
+    reasons: bool = False
 
 
 _ACTIVITY = (
@@ -56,7 +60,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "name", "_ownerid_value", "_parentaccountid_value", "websiteurl", "industrycode", "customertypecode",
                 "address1_country", *_MERGED,
             ),
-            merges=True,
+            merges=True, labels=True,
         ),
     ),
     "contacts": (
@@ -74,7 +78,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "_qualifyingopportunityid_value", "_parentaccountid_value", "_parentcontactid_value", "statecode", "statuscode",
                 *_MERGED,
             ),
-            merges=True,
+            merges=True, labels=True,
         ),
     ),
     "deals": (
@@ -85,7 +89,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "_originatingleadid_value", "_campaignid_value", "_transactioncurrencyid_value", "estimatedvalue", "actualvalue",
                 "estimatedclosedate", "actualclosedate", "closeprobability", "stageid", "salesstage", "statecode", "statuscode",
             ),
-            perhaps=("msdyn_forecastcategory",),
+            perhaps=("msdyn_forecastcategory",), reasons=True,
         ),
     ),
     "activities": (
@@ -101,11 +105,13 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
                 "title", "_ownerid_value", "_customerid_value", "prioritycode", "caseorigincode", "casetypecode", "statecode",
                 *_MERGED,
             ),
-            merges=True,
+            merges=True, labels=True,
             perhaps=("_firstresponsebykpiid_value",),
         ),
     ),
-    "products": (Kind("product", "products", "productid", ("name", "productnumber", "_parentproductid_value", "statecode")),),
+    "products": (
+        Kind("product", "products", "productid", ("name", "productnumber", "_parentproductid_value", "statecode"), labels=True),
+    ),
     "deal_lines": (
         Kind("opportunityproduct", "opportunityproducts", "opportunityproductid", ("_opportunityid_value", *_LINE)),
     ),
@@ -114,7 +120,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "fx_rates": (
         Kind("transactioncurrency", "transactioncurrencies", "transactioncurrencyid", ("isocurrencycode", "exchangerate")),
     ),
-    "campaigns": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
+    "campaigns": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN, labels=True),),
     "campaign_costs": (Kind("campaign", "campaigns", "campaignid", _CAMPAIGN),),
     "campaign_members": (
         Kind(

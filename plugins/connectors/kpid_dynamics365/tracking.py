@@ -91,7 +91,7 @@ class Tracking:
         """
         pages, link = 0, state["pull"]
         try:
-            for batch in self._api.read(link or self._api.address(self._kind, state["select"]), tracked=True):
+            for batch in self._api.read(link or self._api.address(self._kind, state["select"]), self._kind, tracked=True):
                 pages += 1
                 records = _since(batch.records, state.get("least"))
                 if batch.next is not None:
@@ -128,9 +128,9 @@ class Tracking:
             start = datetime.fromisoformat(state["since"]) - OVERLAP
             order = f"modifiedon,{self._kind.key}"
             link = self._api.address(self._kind, self._select, filter=window(start, None), orderby=order)
-            for batch in self._api.read(link):
+            for batch in self._api.read(link, self._kind):
                 yield Step(batch.records, state if batch.next is not None else kept)
-        for batch in self._api.read(state.get("next") or state["delta"]):
+        for batch in self._api.read(state.get("next") or state["delta"], self._kind):
             records, gone = self._told(batch.records, state["select"])
             if batch.next is not None:
                 yield Step(records, {**kept, "next": batch.next}, gone=gone)
@@ -170,14 +170,14 @@ class Tracking:
         pages = 0
         if link is not None:
             try:
-                for batch in self._api.read(link):
+                for batch in self._api.read(link, self._kind):
                     pages += 1
                     yield batch
             except HttpFailure as failure:
                 if failure.status not in REFUSED or pages:
                     raise
         if not pages:
-            yield from self._api.read(fresh)
+            yield from self._api.read(fresh, self._kind)
 
 
 def _since(records: Sequence[Record], least: str | None) -> Sequence[Record]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -48,6 +49,7 @@ class Place:
         people: who responded to campaigns, by id of the response.
         order_states: what the states of orders mean that are not simply placed.
         survey: what answers to surveys are.
+        reasons: what reasons for a deal's state are called, where rows do not say.
     """
 
     zone: ZoneInfo
@@ -64,6 +66,7 @@ class Place:
     people: Mapping[str, str] = field(default_factory=dict)
     order_states: Mapping[int, str] = field(default_factory=dict)
     survey: Survey = field(default_factory=Survey)
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 def label(record: Record, column: str) -> str | None:
@@ -81,6 +84,7 @@ def points_to(record: Record, column: str, *tables: str) -> str | None:
     return str(value)
 
 
+@lru_cache(maxsize=256)
 def share(value: Any) -> Decimal | None:
     """A percentage as a share of one."""
     return None if value is None else Decimal(str(value)) / 100
