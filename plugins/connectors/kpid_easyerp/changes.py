@@ -82,15 +82,15 @@ class Changes:
 
     def _leg(self, entity: str, leg: Leg, recent: _Recent) -> Iterator[Page]:
         met, absent = 0, set(self._settings.fields.get(entity, {}).values())
+        down_to = _instant(leg.place)
         for batch in self._api.listed(leg.kind, leg.start):
-            whole: list[Record] = []
-            for record in batch.records:
-                is_due = _is_due(record, leg) and not recent.holds(record, leg)
-                full = self._whole(entity, leg.kind, record) if is_due else None
-                if full is None:
-                    continue
-                met, absent = met + 1, {path for path in absent if not _has(full, path)}
-                whole.append(full)
+            due = [
+                record
+                for record in batch.records
+                if _is_due(at := _instant(edited(record)), leg, down_to) and not recent.holds(record, at, leg)
+            ]
+            whole = [full for record in due if (full := self._whole(entity, leg.kind, record)) is not None]
+            met, absent = met + len(whole), {path for path in absent if not any(_has(full, path) for full in whole)}
             rows = self._rows(entity, whole)
             if not batch.is_last:
                 yield Page(rows, leg.at(_further(batch)), total=batch.total)
@@ -199,12 +199,11 @@ class _Recent:
         self._known = {(str(native_id), str(at)) for native_id, at in (cursor or {}).get("recent", ())}
         self._met: dict[str, str] = {}
 
-    def holds(self, record: Record, leg: Leg) -> bool:
-        """Whether a record is as it was when it was last read; remembers it."""
-        at, told = _instant(edited(record)), edited(record) or ""
+    def holds(self, record: Record, at: datetime | None, leg: Leg) -> bool:
+        """Whether a record that changed at this instant is as it was when it was last read; remembers it."""
         if at is not None and leg.end - OVERLAP <= at < leg.end - MOMENT and len(self._met) < RECENT:
-            self._met[str(record["_id"])] = told
-        return (str(record["_id"]), told) in self._known
+            self._met[str(record["_id"])] = edited(record) or ""
+        return bool(self._known) and (str(record["_id"]), edited(record) or "") in self._known
 
     def within(self, cursor: Cursor, through: datetime | None) -> Cursor:
         """The cursor with what is to be remembered, at the end of a window."""
@@ -221,12 +220,10 @@ def _instant(value: str | None) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _is_due(record: Record, leg: Leg) -> bool:
+def _is_due(at: datetime | None, leg: Leg, down_to: datetime | None) -> bool:
     """Whether a record of the list belongs to what the leg has still to give: the filter only knows whole days."""
-    at = _instant(edited(record))
     if at is None:
         return True
-    down_to = _instant(leg.place)
     return (leg.start is None or at >= leg.start) and not (down_to is not None and down_to < at < leg.end)
 
 

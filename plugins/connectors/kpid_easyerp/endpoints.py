@@ -226,8 +226,8 @@ _UNSORTED = {"orders", "quotations", "payments", "products"}
 def edited(record: Record) -> str | None:
     """When a record changed, as the server says it."""
     by = record.get("editedBy")
-    at = by.get("date") if isinstance(by, dict) else None
-    return at if isinstance(at, str) else None
+    at = by.get("date") if type(by) is dict else None
+    return at if type(at) is str else None
 
 
 def _short(kind: str, met: int, total: int) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from kpid.plugin import dig
 from kpid_easyerp.endpoints import Record
 from kpid_easyerp.history import changes_of
-from kpid_easyerp.values import Place, Row, Stage, core, ident, local_date, money, own, person_name, text
+from kpid_easyerp.values import Place, Row, Stage, core, ident, local_date, money, own, person_name, plain, text, within
 
 STATES = {"New": "open", "In Progress": "open", "Pending": "open", "Done": "won", "Cancelled": "lost"}
 TASKS = {"Done": "completed", "Cancelled": "cancelled"}
@@ -27,8 +28,7 @@ def converted_at(record: Record) -> str | None:
     Every deal is told to have become one; those that began as deals within a second of being created.
     """
     changes = [one for one in changes_of(record, "isOpportunitie") if one.get("newValue") in {True, "true"}]
-    begun = text(record, "createdBy.date")
-    if not changes or begun is None or record.get("isOpportunitie") is False:
+    if not changes or record.get("isOpportunitie") is False or (begun := text(record, "createdBy.date")) is None:
         return None
     at = str(changes[0]["date"])
     try:
@@ -81,35 +81,36 @@ def contact_row(record: Record, place: Place) -> Row:
 
 def deal_row(record: Record, place: Place) -> Row:
     """A deal. The last change of a closed one is all that tells of its closing: the first one that was seen is kept."""
-    stage_id = ident(record.get("workflow"))
-    state = state_of(record, place)
-    customer = record.get("customer")
-    is_person = dig(customer, "type") == "Person" or (isinstance(customer, dict) and "company" in customer)
+    get = record.get
+    workflow, customer, revenue = get("workflow"), get("customer"), get("expectedRevenue")
+    state = _state(workflow, place)
+    is_person = type(customer) is dict and ("company" in customer or customer.get("type") == "Person")
     usual = core(record)
     return {
         **usual,
-        "name": text(record, "name"),
-        "account_id": ident(record.get("company")) or ident(dig(customer, "company") if is_person else customer),
+        "name": plain(get("name")),
+        "account_id": ident(get("company")) or ident(within(customer, "company") if is_person else customer),
         "primary_contact_id": ident(customer) if is_person else None,
         "lead_id": usual["native_id"] if converted_at(record) else None,
-        "owner_id": ident(record.get("salesPerson")),
+        "owner_id": ident(get("salesPerson")),
         "pipeline_id": "Opportunities",
-        "stage_id": stage_id,
+        "stage_id": ident(workflow),
         "state": state,
-        "amount": money(dig(record, "expectedRevenue.value")),
-        "currency": place.symbols.get(text(record, "expectedRevenue.currency") or "") or place.currency,
-        "lead_source": text(record, "source"),
+        "amount": money(within(revenue, "value")),
+        "currency": place.symbols.get(plain(within(revenue, "currency")) or "") or place.currency,
+        "lead_source": plain(get("source")),
         "campaign": _campaign(record),
-        "campaign_id": ident(record.get("campaign")),
-        "expected_close_date": local_date(text(record, "expectedClosing"), place.zone),
+        "campaign_id": ident(get("campaign")),
+        "expected_close_date": local_date(plain(get("expectedClosing")), place.zone),
         "closed_at": usual["updated_at"] if state != "open" else None,
-        "next_step": text(record, "nextAction.desc"),
+        "next_step": plain(within(get("nextAction"), "desc")),
     } | own(record, place, "deals")
 
 
 def _campaign(record: Record) -> str | None:
     """The name of a campaign: a reference to one of them, which is called as its id is, or the whole of it."""
-    return text(record, "campaign.name") or ident(record.get("campaign"))
+    campaign = record.get("campaign")
+    return plain(within(campaign, "name")) or ident(campaign)
 
 
 def campaign_row(record: Record, place: Place | None = None) -> Row:
@@ -117,10 +118,10 @@ def campaign_row(record: Record, place: Place | None = None) -> Row:
     return {"native_id": str(record["_id"]), "name": text(record, "name") or str(record["_id"])}
 
 
-def state_of(record: Record, place: Place) -> str:
+def _state(workflow: Any, place: Place) -> str:
     """Whether a deal is open, won or lost, by the status of its stage."""
-    stage = place.stages.get(ident(record.get("workflow")) or "")
-    return stage.state if stage else STATES.get(text(record, "workflow.status") or "", "open")
+    stage = place.stages.get(ident(workflow) or "")
+    return stage.state if stage else STATES.get(plain(within(workflow, "status")) or "", "open")
 
 
 def lead_row(record: Record, place: Place) -> Row | None:

@@ -47,14 +47,25 @@ class Place:
 
 def text(record: Record, path: str) -> str | None:
     """A text that is there and not empty."""
-    value = dig(record, path) if "." in path else record.get(path)
-    return value.strip() or None if isinstance(value, str) else None if value is None or isinstance(value, bool) else str(value)
+    return plain(dig(record, path) if "." in path else record.get(path))
+
+
+def plain(value: Any) -> str | None:
+    """A value as a text, if it is one that is not empty."""
+    if type(value) is str:
+        return value.strip() or None
+    return None if value is None or isinstance(value, bool) else str(value)
+
+
+def within(value: Any, name: str) -> Any:
+    """What a document within a record has under a name; None if there is no such document."""
+    return value.get(name) if type(value) is dict else None
 
 
 def ident(value: Any) -> str | None:
     """The id of a reference, which is an id, a whole document, or nothing."""
-    found = value.get("_id") if isinstance(value, dict) else value
-    return found if isinstance(found, str) and found else None
+    found = value.get("_id") if type(value) is dict else value
+    return found if type(found) is str and found else None
 
 
 def person_name(value: Any) -> str | None:
@@ -71,7 +82,7 @@ def money(value: Any, *, cents: bool = False) -> Decimal | str | None:
     if value is None or value == "":
         return None
     try:
-        amount = Decimal(str(value))
+        amount = value if type(value) is Decimal else Decimal(str(value))
     except ArithmeticError:
         return str(value)
     return amount / CENTS if cents else amount
@@ -89,12 +100,14 @@ def local_date(value: str | None, zone: ZoneInfo) -> Any:
 
 def core(record: Record) -> Row:
     """What every record has."""
-    created = text(record, "createdBy.date") or text(record, "creationDate")
+    created = plain(within(record.get("createdBy"), "date")) or plain(record.get("creationDate"))
     return {"native_id": str(record["_id"]), "created_at": created, "updated_at": edited(record) or created}
 
 
 def own(record: Record, place: Place, entity: str) -> Row:
     """The company's own columns: into the column of that name, or under ``extra``."""
+    if not place.fields:
+        return {}
     columns = entities.ENTITIES[entity].c
     found = {name: text(record, path) for name, path in place.fields.items()}
     row: Row = {name: value for name, value in found.items() if name in columns}
