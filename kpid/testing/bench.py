@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from kpid.plugin import Connector
 from kpid.testing import faults
 from kpid.testing.api import FakeApi
 from kpid.testing.clock import FakeClock
-from kpid.testing.expecting import expect
+from kpid.testing.expecting import compare_rows
 from kpid.testing.memory import MemorySync
 
 if TYPE_CHECKING:
@@ -65,10 +65,16 @@ class Scene(ABC):
     Attributes:
         clock: shared by the source and the connector.
         entity: the entity that people change most.
+        inspected: entities that :meth:`inspect` looks at, rather than :meth:`truths`.
+        excused: entities whose rows nobody compares at the end of a walk, and why.
+        is_flooded: a walk that is about to begin brings thousands of records in; ``prepare`` may choose large pages then.
     """
 
     clock: FakeClock
     entity: str = "deals"
+    inspected: frozenset[str] = frozenset()
+    excused: Mapping[str, str] = {}
+    is_flooded: bool = False
 
     @abstractmethod
     def connector(self, **options: Any) -> Connector[Any]:
@@ -92,6 +98,17 @@ class Scene(ABC):
 
     def prepare(self, folder: Path, chance: random.Random) -> None:  # noqa: B027  most have nothing to do
         """Before a walk begins: what is there already. ``folder`` is the walk's own."""
+
+    def flood(self, count: int) -> None:  # noqa: B027  a source need not be able to
+        """Import so many records of ``entity`` with one instant of change."""
+
+    def read(self) -> frozenset[str]:
+        """The entities that connectors read as they are set now, with those that come with these."""
+        with connected(self.connector()) as connector:
+            return frozenset(entity for reads in connector.reads() for entity in (reads.entity, *reads.carries))
+
+    def read_all(self) -> None:  # noqa: B027  most do so anyway
+        """From now on connectors read every entity that they can."""
 
     def inspect(self, walk: Walk) -> None:  # noqa: B027
         """Look at what the truths do not say (histories, merges), at the end of a walk."""
@@ -194,6 +211,10 @@ class SourceBench(Scene):
     def spend_day(self) -> None:
         """Use up the account's requests of the day (``daily``)."""
         raise self._lacking("spend_day")
+
+    def flood(self, count: int) -> None:
+        """By what adds records with one instant."""
+        self.add(count, same_instant=True)
 
     def new_day(self) -> None:
         """The day's requests can be used anew (``daily``)."""
@@ -315,21 +336,3 @@ def later(bench: SourceBench, minutes: float = 15) -> None:
 def compare(bench: SourceBench, held: MemorySync) -> None:
     """What is held is the truth."""
     compare_rows(bench.truth(), held.live(bench.entity), bench.entity)
-
-
-def compare_rows(truth: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]], entity: str) -> None:
-    """Living rows of an entity are the true ones, in the columns that the truth names."""
-    missing, extra = sorted(truth.keys() - rows.keys()), sorted(rows.keys() - truth.keys())
-    expect(not missing, f"{entity}: {len(missing)} records are missing: {missing[:5]}")
-    expect(not extra, f"{entity}: {len(extra)} records are too many: {extra[:5]}")
-    for native_id, columns in truth.items():
-        row = rows[native_id]
-        for name, value in columns.items():
-            expect(_is_alike(row.get(name), value), f"{entity} {native_id}.{name}: {row.get(name)!r} instead of {value!r}")
-
-
-def _is_alike(held: Any, true: Any) -> bool:
-    """Whether a row's value is the true one; a connector may hand an instant on as the text that it got."""
-    if isinstance(true, datetime) and isinstance(held, str):
-        return datetime.fromisoformat(held) == true
-    return bool(held == true)

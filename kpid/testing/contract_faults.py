@@ -7,9 +7,9 @@ from collections.abc import Callable
 from kpid.errors import AuthError, ConnectorError, DeferredError
 from kpid.testing import faults
 from kpid.testing.api import FakeApi, Fault
-from kpid.testing.bench import SourceBench, compare, compare_rows, connected, expect_able, first_sync, later, sync_into
+from kpid.testing.bench import SourceBench, compare, connected, expect_able, first_sync, later, sync_into
 from kpid.testing.contract_errors import expect_no_secret, sync_each
-from kpid.testing.expecting import expect, expect_error
+from kpid.testing.expecting import compare_rows, expect, expect_error
 from kpid.testing.memory import MemorySync
 
 

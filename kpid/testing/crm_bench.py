@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 from zoneinfo import ZoneInfo
 
 from kpid.clock import Clock
 from kpid.plugin import MemoryKeep, Pacers, SourceContext
-from kpid.testing.bench import Family, SourceBench
+from kpid.testing.bench import Family, SourceBench, connected
 from kpid.testing.clock import FakeClock
 from kpid.testing.crm import Crm, Record
-from kpid.testing.crm_life import Doer, fill
+from kpid.testing.crm_doer import Doer
+from kpid.testing.crm_life import fill
 from kpid.testing.vendor import VendorApi
 
 ZONE = "Europe/Berlin"
@@ -41,7 +42,13 @@ class CrmBench(SourceBench):
     """Of native ids of kinds that share an entity: ``{"calls": "call-"}``."""
     mergeable: ClassVar[tuple[str, ...]] = ("accounts",)
     lived_in: ClassVar[tuple[str, ...]] = ("deals", "deals", "deals", "accounts", "contacts")
-    """Kinds that people edit and delete in random walks."""
+    """Kinds that people edit and delete in random walks, beside those that fill what is read."""
+    fixed: ClassVar[tuple[str, ...]] = ("stages",)
+    """Kinds that people never add, edit or delete."""
+    always: ClassVar[tuple[str, ...]] = ("accounts", "deals")
+    """Entities that every walk reads."""
+    others: ClassVar[int] = 3
+    """How many of the other entities a walk reads."""
     silenced: ClassVar[tuple[str, str] | None] = None
     """An entity other than deals, and what requests for it hold that others do not."""
     dropped: ClassVar[tuple[str, str]] = ("Amount", "amount")
@@ -53,6 +60,9 @@ class CrmBench(SourceBench):
         self.clock = clock
         self.keep, self.pacers = MemoryKeep(), Pacers()
         self._account: str | None = None
+        self.entities: tuple[str, ...] | None = None
+        """What connectors read; None: what they do by themselves. Options of a subclass say so."""
+        self._kinds: tuple[str, ...] = self.lived_in
 
     def __enter__(self) -> Self:
         self.api.__enter__()
@@ -168,10 +178,11 @@ class CrmBench(SourceBench):
         return self._true("deals")
 
     def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        """All that is compared."""
-        return {entity: self._true(entity) for entity in self.compared}
+        """All that is read and compared."""
+        return {entity: self._true(entity) for entity in sorted(self.read() & self.compared.keys())}
 
     def _true(self, entity: str) -> dict[str, dict[str, Any]]:
+        """The records of an entity; override for what is not one record each."""
         kinds, columns = self.compared[entity]
         return {
             self.prefixes.get(kind, "") + record.id: {column: self.column(record, column) for column in columns}
@@ -185,10 +196,33 @@ class CrmBench(SourceBench):
         return times[column] if column in times else record.values.get(column)
 
     def prepare(self, folder: Path, chance: random.Random) -> None:
-        """A CRM with some life in it."""
+        """A CRM with some life in it, of which some entities are read."""
         self.crm.random.seed(chance.randint(1, 99))
         fill(self.crm, chance.choice([0, 8, 25]))
+        if known := self.known():
+            others = [one for one in known if one not in self.always]
+            self.choose([one for one in self.always if one in known] + chance.sample(others, min(self.others, len(others))))
+
+    def known(self) -> tuple[str, ...]:
+        """All entities that the connector's settings can name; empty: they name none."""
+        with connected(self.connector()) as connector:
+            found = type(connector.settings).model_fields.get("entities")
+        inner = get_args(found.annotation)[:1] if found else ()
+        return tuple(name for name in get_args(inner[0]) if isinstance(name, str)) if inner else ()
+
+    def read_all(self) -> None:
+        """All entities that the settings can name."""
+        if known := self.known():
+            self.choose(known)
+
+    def choose(self, entities: Sequence[str]) -> None:
+        """From now on connectors read these, and people live in what fills them."""
+        self.entities = tuple(entities)
+        read = self.read()
+        kinds = [kind for entity in self.compared if entity in read for kind in self.compared[entity][0]]
+        more = [kind for kind in dict.fromkeys(kinds) if kind not in {*self.lived_in, *self.fixed}]
+        self._kinds = (*self.lived_in, *more, *more)
 
     def disturb(self, chance: random.Random) -> None:
         """One thing that people do."""
-        Doer(self.crm, chance, self.can, self.mergeable, self.lived_in).do_something()
+        Doer(self.crm, chance, self.can, self.mergeable, self._kinds).do_something()

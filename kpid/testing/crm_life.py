@@ -1,14 +1,12 @@
-"""What an invented CRM holds, and what people do in it all day: thousands of records with the traps that real ones have."""
+"""What an invented CRM holds: thousands of records with the traps that real ones have."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kpid.testing.crm import STAGES, Crm
+from kpid.testing.crm import Crm
 
 CURRENCIES = ("EUR", "USD", "CHF")
 _DAY = timedelta(days=1)
@@ -22,7 +20,7 @@ def fill(crm: Crm, deals: int = 2000) -> None:
     a direction, times near midnight in a far zone, an owner who has left, converted leads.
     """
     for number in range(6):
-        crm.create("users", _person(number) | {"is_active": number != 5}, at=_ago(crm, 800))
+        crm.create("users", person(number) | {"is_active": number != 5}, at=_ago(crm, 800))
     for number in range(8):
         crm.create("products", {"name": f"Product {number}", "code": f"P{number}", "is_active": number != 7}, at=_ago(crm, 700))
     for number in range(3):
@@ -47,18 +45,18 @@ def fill(crm: Crm, deals: int = 2000) -> None:
 def add_account(crm: Crm, *, at: datetime | None = None) -> str:
     """A company with a contact; gives its id."""
     number, at = len(crm.living("accounts")) + 1 if at else crm.random.randint(1, 99_999), at or _ago(crm, 500)
-    owner = _some(crm, "users")
+    owner = some(crm, "users")
     account = crm.create(
         "accounts", {"name": f"Example Works {number}", "domain": f"w{number}.example.com", "owner_id": owner}, at=at
     )
-    crm.create("contacts", _person(number) | {"account_id": account, "owner_id": owner}, at=at)
+    crm.create("contacts", person(number) | {"account_id": account, "owner_id": owner}, at=at)
     return account
 
 
 def add_lead(crm: Crm, *, converted: bool = False) -> str:
     """A lead; gives its id."""
-    values = _person(crm.random.randint(100, 999)) | {"company": "Example Start", "status": "new", "lead_source": "Web"}
-    lead = crm.create("leads", values | {"owner_id": _some(crm, "users")}, at=_ago(crm, 100))
+    values = person(crm.random.randint(100, 999)) | {"company": "Example Start", "status": "new", "lead_source": "Web"}
+    lead = crm.create("leads", values | {"owner_id": some(crm, "users")}, at=_ago(crm, 100))
     if converted:
         crm.convert_lead(lead)
     return lead
@@ -67,7 +65,7 @@ def add_lead(crm: Crm, *, converted: bool = False) -> str:
 def add_ticket(crm: Crm) -> str:
     """A ticket, perhaps closed; gives its id."""
     at, is_closed = _ago(crm, 100), crm.random.random() < 0.6
-    values = {"subject": "Question", "account_id": _some(crm, "accounts"), "owner_id": _some(crm, "users"), "priority": "high"}
+    values = {"subject": "Question", "account_id": some(crm, "accounts"), "owner_id": some(crm, "users"), "priority": "high"}
     state = {"status": "closed", "closed_at": at + timedelta(hours=5)} if is_closed else {"status": "open"}
     return crm.create("tickets", {**values, **state}, at=at)
 
@@ -76,7 +74,7 @@ def _live(crm: Crm, number: int) -> str:
     """A deal with a life, and what hangs on it."""
     chance, at = crm.random, _ago(crm, 400)
     amount = chance.choice([None, Decimal("0.00"), *(Decimal(chance.randint(1, 90)) * 1000 + cents for cents in _CENTS)])
-    values = {"account_id": _some(crm, "accounts"), "owner_id": _some(crm, "users"), "primary_contact_id": _some(crm, "contacts")}
+    values = {"account_id": some(crm, "accounts"), "owner_id": some(crm, "users"), "primary_contact_id": some(crm, "contacts")}
     expected = (at + _DAY * 60).date()
     deal = crm.add_deal(at=at, amount=amount, currency=chance.choice(CURRENCIES), expected_close_date=expected, **values)
     lives = [(), ("offer",), ("offer", "won"), ("offer", "talks", "lost"), ("won", "offer"), ("offer", "talks", "offer", "won")]
@@ -89,14 +87,18 @@ def _live(crm: Crm, number: int) -> str:
     _meet(crm, number, about, at)
     if number % 2:
         price = Decimal(chance.randint(10, 900))
-        line = {"product_id": _some(crm, "products"), "quantity": Decimal(2), "unit_price": price, "amount": price * 2}
+        line = {"product_id": some(crm, "products"), "quantity": Decimal(2), "unit_price": price, "amount": price * 2}
         crm.create("lines", {"deal_id": deal, "currency": "EUR", **line}, at=at)
     if number % 5 == 0:
         order = {"ordered_at": at, "status": "placed", "net_amount": Decimal("99.50"), "currency": "EUR"}
         crm.create("orders", {**about, **order}, at=at)
-        crm.create("members", {"campaign_id": _some(crm, "campaigns"), "person_id": values["primary_contact_id"]}, at=at)
+        crm.create("members", {"campaign_id": some(crm, "campaigns"), "person_id": values["primary_contact_id"]}, at=at)
     if number % 9 == 0:
         person = {"respondent_id": values["primary_contact_id"], "account_id": values["account_id"]}
+        crm.create("invites", {"respondent_id": values["primary_contact_id"], "kind": "nps"}, at=at)
+        crm.create("contracts", {"account_id": values["account_id"], "name": "Care", "starts_on": at.date()}, at=at)
+        share = {"deal_id": deal, "campaign_id": crm.pool("campaigns")[0], "share": Decimal(40)}
+        crm.create("influences", share, at=at)
         crm.create("surveys", {**person, "kind": "nps", "score": chance.randint(0, 10), "submitted_at": at}, at=at)
     return deal
 
@@ -116,94 +118,14 @@ def _meet(crm: Crm, number: int, about: dict[str, Any], at: datetime) -> None:
             crm.create("tasks", {**about, "subject": "Call back", "scheduled_end": at + _DAY, "status": "planned"}, at=at)
 
 
-@dataclass(frozen=True, slots=True)
-class Doer:
-    """Somebody who does one thing or another in a CRM.
-
-    Args:
-        crm: where.
-        chance: what.
-        can: what the vendor can do, of :data:`~kpid.testing.bench.ABILITIES`; ``touched`` if deleting changes the modified time.
-        mergeable: kinds whose records can be merged.
-        kinds: kinds that are edited and deleted.
-    """
-
-    crm: Crm
-    chance: random.Random
-    can: frozenset[str] = frozenset()
-    mergeable: tuple[str, ...] = ("accounts",)
-    kinds: tuple[str, ...] = ("deals", "deals", "deals", "accounts", "contacts", "leads", "calls", "tickets")
-
-    def do_something(self) -> None:
-        """One thing that people do."""
-        doings = (self.edit, self.move, self.move, self.add, self.add, self.delete, self.restore, self.merge, self.purge)
-        self.chance.choice((*doings, self.convert, self.bring_in))()
-
-    def edit(self) -> None:
-        """Give a record another name and another owner."""
-        if found := self._one(kind := self.chance.choice(self.kinds)):
-            name = "subject" if kind in {"calls", "tickets"} else "name"
-            changes: dict[str, Any] = {name: f"Edited {self.chance.random()}", "owner_id": _some(self.crm, "users")}
-            self.crm.edit(kind, found, **changes)
-
-    def move(self) -> None:
-        """Put a deal into a stage: it is won, lost, opened again or sent back."""
-        if deal := self._one("deals"):
-            self.crm.move(deal, self.chance.choice(list(STAGES)))
-
-    def add(self) -> None:
-        """Add a deal, perhaps of a new company."""
-        is_new = self.chance.random() < 0.4
-        account = add_account(self.crm, at=self.crm.clock.now()) if is_new else _some(self.crm, "accounts")
-        amount = Decimal(self.chance.randint(1, 999))
-        self.crm.add_deal(account_id=account, owner_id=_some(self.crm, "users"), amount=amount)
-
-    def delete(self) -> None:
-        """Delete a record."""
-        if found := self._one(kind := self.chance.choice(self.kinds)):
-            self.crm.delete(kind, found, touch="touched" in self.can)
-
-    def restore(self) -> None:
-        """Take a deleted record back."""
-        kind = self.chance.choice(self.kinds)
-        binned = [record.id for record in self.crm.gone(kind) if record.merged_into is None]
-        if binned and "restore" in self.can:
-            self.crm.restore(kind, self.chance.choice(binned))
-
-    def merge(self) -> None:
-        """Merge two records."""
-        if "merges" in self.can:
-            alive = sorted(self.crm.living(kind := self.chance.choice(self.mergeable)))
-            if len(alive) > 1:
-                self.crm.merge(kind, *self.chance.sample(alive, 2))
-
-    def purge(self) -> None:
-        """Remove a record without a trace."""
-        if {"purge", "listing"} <= self.can and (found := self._one(kind := self.chance.choice(self.kinds))):
-            self.crm.purge(kind, found)
-
-    def convert(self) -> None:
-        """Make an account, a contact and a deal of a lead."""
-        leads = [key for key, record in self.crm.living("leads").items() if record.values.get("status") == "new"]
-        if leads:
-            self.crm.convert_lead(self.chance.choice(sorted(leads)))
-
-    def bring_in(self) -> None:
-        """Import deals, all with one instant of change."""
-        self.crm.bulk("deals", 30)
-
-    def _one(self, kind: str) -> str | None:
-        alive = sorted(self.crm.living(kind))
-        return self.chance.choice(alive) if alive else None
-
-
-def _some(crm: Crm, kind: str) -> str | None:
+def some(crm: Crm, kind: str) -> str | None:
     """Some record's id; None if there is none, and now and then."""
     known = crm.pool(kind)
     return crm.random.choice(known) if known and crm.random.random() > 0.05 else None
 
 
-def _person(number: int) -> dict[str, Any]:
+def person(number: int) -> dict[str, Any]:
+    """What is known of somebody."""
     return {"name": f"Ada Example {number}", "email": f"ada{number}@example.com"}
 
 

@@ -245,12 +245,10 @@ class FakeSalesforce(VendorApi):
 
     def found(self, query: Query, *, gone: bool) -> list[Record]:
         """What a query finds, in its order."""
-        if not OBJECTS[query.object].kinds:
-            epoch = datetime(2020, 1, 1, tzinfo=UTC)
-            records = [Record("", key, values, epoch, epoch) for key, values in self.metadata.get(query.object, {}).items()]
-        else:
-            keys = query.bound(OBJECTS[query.object].parent, "IN")
-            records = [*records_of(self.crm, query.object, gone=gone, keys=keys)]
+        epoch = datetime(2020, 1, 1, tzinfo=UTC)
+        records = [Record("", key, values, epoch, epoch) for key, values in self.metadata.get(query.object, {}).items()]
+        keys = query.bound(OBJECTS[query.object].parent, "IN")
+        records += records_of(self.crm, query.object, gone=gone, keys=keys)
         fields = OBJECTS[query.object].fields
         start, end = query.bound("SystemModstamp", ">="), query.bound("SystemModstamp", "<")
         hidden = self.unshared.get(query.object, set())

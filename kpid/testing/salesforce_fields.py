@@ -16,6 +16,7 @@ PREFIX = {
     "users": "005", "accounts": "001", "contacts": "003", "leads": "00Q", "deals": "006", "calls": "00TC", "emails": "00TE",
     "tasks": "00TT", "meetings": "00U", "tickets": "500", "products": "01t", "lines": "00k", "orders": "801", "campaigns": "701",
     "members": "00v", "surveys": "0Qo", "comments": "00a", "voice_calls": "0LQ",
+    "contracts": "800", "invites": "0Ki", "influences": "02a",
 }  # fmt: skip
 
 
@@ -48,6 +49,11 @@ def value(name: str, default: Any = None) -> Field:
     return lambda record, _: default if (found := record.values.get(name)) is None else found
 
 
+def either(name: str, told: str, default: Any = None) -> Field:
+    """A value of the neutral CRM, or what a test has put in by the name of the vendor."""
+    return lambda record, _: record.values.get(name, record.values.get(told, default))
+
+
 def percent(record: Record, _: Crm) -> Any:
     """The probability, as Salesforce writes it."""
     odds = record.values.get("probability")
@@ -70,9 +76,10 @@ def field_type(name: str) -> str:
         return "boolean"
     if name in {"SortOrder", "CallDurationInSeconds"}:
         return "int"
-    if name in {"Quantity", "UnitPrice", "TotalPrice", "Discount", "TotalAmount", "ActualCost"}:
+    if name in {"Quantity", "UnitPrice", "TotalPrice", "Discount", "TotalAmount", "ActualCost", "ConversionRate"}:
         return "double"
-    return {"Amount": "currency", "Probability": "percent", "DefaultProbability": "percent"}.get(name, "string")
+    shares = dict.fromkeys(("Probability", "DefaultProbability", "Influence"), "percent")
+    return {"Amount": "currency", "QuotaAmount": "currency", **shares}.get(name, "string")
 
 
 def shown_value(value: Any) -> Any:

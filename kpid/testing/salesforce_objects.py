@@ -8,7 +8,10 @@ from typing import Any
 
 from kpid.testing.crm import Crm, Record
 from kpid.testing.salesforce_children import CHILDREN
-from kpid.testing.salesforce_fields import COMMON, Field, SObject, percent, value
+from kpid.testing.salesforce_fields import COMMON, Field, SObject, either, percent, value
+
+MODEL, SURVEY = "03VKP0000000009AAA", "0KdKP0000000009AAA"
+"""The model by which campaigns are credited, and the survey that people are invited to, where nothing else is said."""
 
 
 def _is_closed(record: Record, _: Crm) -> bool:
@@ -190,18 +193,27 @@ OBJECTS: Mapping[str, SObject] = {
         },
     ),
     "CampaignInfluence": SObject(
-        (), {**COMMON, **{name: value(name) for name in ("OpportunityId", "CampaignId", "Influence", "ModelId")}}
+        ("influences",),
+        {
+            **COMMON, "OpportunityId": either("deal_id", "OpportunityId"), "CampaignId": either("campaign_id", "CampaignId"),
+            "Influence": either("share", "Influence"), "ModelId": value("ModelId", MODEL),
+        },
     ),
     "Contract": SObject(
-        (),
+        ("contracts",),
         {
-            **_OWNED, **_MONEY,
-            **{name: value(name) for name in ("AccountId", "Name", "StartDate", "EndDate", "StatusCode", "Monthly__c")},
+            **_OWNED, **_MONEY, "AccountId": either("account_id", "AccountId"), "Name": either("name", "Name"),
+            "StartDate": either("starts_on", "StartDate"), "EndDate": either("ends_on", "EndDate"),
+            "StatusCode": either("status_code", "StatusCode", "Activated"), "Monthly__c": value("Monthly__c"),
         },
     ),
     "SurveyInvitation": SObject(
-        (),
-        {**COMMON, **{name: value(name) for name in ("SurveyId", "IsDefault", "ContactId", "LeadId", "InviteExpiryDateTime")}},
+        ("invites",),
+        {
+            **COMMON, "SurveyId": value("SurveyId", SURVEY), "IsDefault": value("IsDefault", False),
+            "ContactId": either("respondent_id", "ContactId"),
+            **{name: value(name) for name in ("LeadId", "InviteExpiryDateTime")},
+        },
     ),
     "Feedback__c": SObject(
         (), {**COMMON, **{name: value(name) for name in ("Stars__c", "Case__c", "Case__r.AccountId", "Given_On__c")}}

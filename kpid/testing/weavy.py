@@ -46,6 +46,7 @@ class _Bounds:
         start: changed at this instant or later.
         end: changed before this instant.
         enough: so many rows in the order of codes answer the question; None: not known.
+        skipped: so many rows in the order of codes are not wanted.
     """
 
     named: frozenset[str] | None = None
@@ -53,6 +54,7 @@ class _Bounds:
     start: datetime | None = None
     end: datetime | None = None
     enough: int | None = None
+    skipped: int = 0
 
 
 class FakeWeavy(VendorApi):
@@ -140,23 +142,26 @@ class FakeWeavy(VendorApi):
         if unknown:
             return Answer(400, {"message": f"unknown field {', '.join(sorted(unknown))}"})
         attrib = int(told.get("srvAttrib", 0))
-        rows = [row for row in self._candidates(table, told) if row.get("srvAttrib", 0) == attrib and self._holds(told, row)]
+        bounds = self._bounds(told, f"code{table}")
+        rows = [
+            row for row in self._candidates(table, told, bounds) if row.get("srvAttrib", 0) == attrib and self._holds(told, row)
+        ]
         for order in reversed(told.get("sortFields", ())):
             rows.sort(key=lambda row: str(row[order["fieldName"]] or ""), reverse=order["sortOrder"] == "Descending")
-        offset, limit = int(told.get("offset", 0)), min(int(told.get("limit", 1000)), self.cap)
+        offset, limit = int(told.get("offset", 0)) - bounds.skipped, min(int(told.get("limit", 1000)), self.cap)
         shown = [{name: row[name] for name in names} for row in rows[offset : offset + limit]]
         return Answer(200, shown if self.shape == "array" else {"rows": shown, "totalCount": len(rows)})
 
-    def _candidates(self, table: str, told: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    def _candidates(self, table: str, told: Mapping[str, Any], bounds: _Bounds) -> Iterable[dict[str, Any]]:
         """Rows among which all are that the filters let through: in a large table only those that they point to."""
         if table == "generictype":
             columns = ("codegenerictype", "dataType", "label")
             return [{**dict(zip(columns, found, strict=True)), "originalCode": found[0], "srvAttrib": 0} for found in PICK_LISTS]
-        kind, bounds = self.crm.kinds[TABLES[table].kind], self._bounds(told, f"code{table}")
+        kind = self.crm.kinds[TABLES[table].kind]
         own, gone = self.own.get(table, {}), bool(told.get("srvAttrib"))
         return [
             row_of(table, record, self.zone, self.deleted_attrib) | {name: values.get(record.id) for name, values in own.items()}
-            for record in _found(kind, bounds, gone=gone)
+            for record in _found(kind, bounds, gone=gone)[bounds.skipped :]
         ]
 
     def _bounds(self, told: Mapping[str, Any], code: str) -> _Bounds:
@@ -168,13 +173,15 @@ class FakeWeavy(VendorApi):
         if kinds - {"AND"}:
             return _Bounds()
         orders = [order["fieldName"] for order in told.get("sortFields", ())]
-        enough = int(told.get("offset", 0)) + min(int(told.get("limit", 1000)), self.cap) if orders == [code] else None
+        offset = int(told.get("offset", 0))
+        enough = offset + min(int(told.get("limit", 1000)), self.cap) if orders == [code] else None
         by = {(one["fieldName"], one["operator"]): one["filterValues"][0] for one in filters}
         after = None if self.ignores_order else by.get((code, "GreaterThan"))
         start, end = by.get(("srvDate", "GreaterThanOrEqual")), by.get(("srvDate", "LessThan"))
         known = {(code, "GreaterThan"), ("srvDate", "GreaterThanOrEqual"), ("srvDate", "LessThan")}
         enough = None if by.keys() - known or self.shape == "rows" else enough  # the shape with rows tells their number
-        return _Bounds(None, after, start and self._instant(start), end and self._instant(end), enough)
+        skipped = 0 if start or end or enough is None or told.get("srvAttrib") or code == "codegenerictype" else offset
+        return _Bounds(None, after, start and self._instant(start), end and self._instant(end), enough, skipped)
 
     def _instant(self, text: str) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=self.zone).astimezone(UTC)

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from kpid.testing import faults
-from kpid.testing.bench import compare_rows, connected, first_sync, later, sync_into
+from kpid.testing.bench import connected, first_sync, later, sync_into
 from kpid.testing.crm_life import fill
+from kpid.testing.expecting import compare_rows
 from kpid.testing.walks import Walk
 from tests.vendors.weavy import WeavyBench
 

@@ -10,10 +10,11 @@ import pytest
 
 from kpid.plugin import AuthError, ConnectorError, SchemaError
 from kpid.testing import ConnectorContract, MemorySync, Request, WalkContract, faults
-from kpid.testing.bench import compare, compare_rows, connected, later, sync_into
+from kpid.testing.bench import compare, connected, later, sync_into
 from kpid.testing.crm_life import fill
 from kpid.testing.dataverse import CLIENT_SECRET, TEAM
 from kpid.testing.dataverse_tables import TABLES
+from kpid.testing.expecting import compare_rows
 from kpid.testing.vendor import Limit
 from kpid.testing.walks import Walk
 from tests.vendors.dynamics import DynamicsBench

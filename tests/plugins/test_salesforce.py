@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from kpid.plugin import AuthError, ConnectorError, DeferredError, SchemaError
 from kpid.testing import Answer, ConnectorContract, FakeApi, MemorySync, faults
-from kpid.testing.bench import compare_rows
 from kpid.testing.crm_life import fill
+from kpid.testing.expecting import compare_rows
 from kpid.testing.salesforce import CLIENT_ID, refusal
 from tests.vendors.salesforce import SalesforceBench
 

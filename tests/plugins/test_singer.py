@@ -21,10 +21,11 @@ from kpid_singer.process import telling
 from kpid.config.secrets import References, mask_of
 from kpid.plugin import ConnectorError, SchemaError
 from kpid.testing import MemorySync, Walk
-from kpid.testing.bench import compare, compare_rows, connected, first_sync, later, sync_into
+from kpid.testing.bench import compare, connected, first_sync, later, sync_into
 from kpid.testing.contract_core import CoreContract
 from kpid.testing.contract_reading import ReadingContract
 from kpid.testing.crm_life import fill
+from kpid.testing.expecting import compare_rows
 from kpid.testing.singer import TOKEN
 from kpid.warehouse.duckdb import open_duckdb
 from tests.vendors.singer import MAPPING, SingerBench

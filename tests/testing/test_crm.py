@@ -9,7 +9,8 @@ import pytest
 
 from kpid.testing import FakeClock
 from kpid.testing.crm import Crm
-from kpid.testing.crm_life import Doer, fill
+from kpid.testing.crm_doer import Doer
+from kpid.testing.crm_life import fill
 
 MINUTE = timedelta(minutes=1)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 from kpid_dynamics365 import DynamicsConnector, DynamicsSettings
+from kpid_dynamics365.mapping import PIPELINE
 
-from kpid.testing import FakeClock
+from kpid.testing import FakeClock, Walk
 from kpid.testing.crm import Record
 from kpid.testing.crm_bench import CrmBench
-from kpid.testing.crm_life import Doer
+from kpid.testing.crm_doer import Doer
 from kpid.testing.dataverse import CLIENT_SECRET, TENANT, FakeDataverse
 
 SETS = {
@@ -48,7 +50,14 @@ class DynamicsBench(CrmBench):
         "survey_sends": (("surveys",), ("kind", "respondent_id")),
         "campaign_costs": (("campaigns",), ("amount", "currency")),
         "tickets": (("tickets",), ("subject", "account_id", "closed_at", "updated_at")),
+        "survey_responses": (("surveys", "tickets"), ()),
+        "users": (("users",), ("name", "email")),
+        "teams": (("teams",), ()),
+        "pipelines": (("processes",), ()),
+        "stages": (("stages",), ()),
     }
+    inspected = frozenset({"fx_rates"})
+    fixed: ClassVar[tuple[str, ...]] = ("stages", "teams", "processes")
     prefixes: ClassVar[Mapping[str, str]] = {
         "calls": "phonecall-", "meetings": "appointment-", "emails": "email-", "tasks": "task-",
     }  # fmt: skip
@@ -59,9 +68,9 @@ class DynamicsBench(CrmBench):
     def __init__(self) -> None:
         clock = FakeClock()
         super().__init__(FakeDataverse(clock=clock), clock)
-        self.entities = (*self.compared, "survey_responses")
         self.more: dict[str, Any] = {}
         """Further options of every connector."""
+        self.entities = self.known()
 
     def options(self) -> dict[str, Any]:
         return {
@@ -70,7 +79,7 @@ class DynamicsBench(CrmBench):
             "tenant": TENANT,
             "client_id": "a1b2c3d4-0000-4000-8000-00000000c11e",
             "client_secret": CLIENT_SECRET,
-            "entities": ["users", "pipelines", *self.entities, "fx_rates"],
+            **({} if self.entities is None else {"entities": self.entities}),
             "page_size": self.cap,
             "allow_private": True,
             "read_timeout": 10,
@@ -102,9 +111,29 @@ class DynamicsBench(CrmBench):
     def misspell_field(self) -> DynamicsConnector:
         return self.connector(fields={"deals": {"region": "new_regoin"}})
 
-    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        told = {**super().truths(), "survey_responses": self._answers()}
-        return {entity: truth for entity, truth in told.items() if entity in self.entities}
+    def _true(self, entity: str) -> dict[str, dict[str, Any]]:
+        match entity:
+            case "survey_responses":
+                return self._answers()
+            case "users":  # teams own records, too
+                return super()._true(entity) | self._true("teams")
+            case "teams":
+                return {key: {"name": name} for key, name in self.api.teams.items()}
+            case "pipelines":
+                return {PIPELINE: {}}
+            case "stages":  # where deals end is no stage of a process
+                ends = {"won": {"name": "Won"}, "lost": {"name": "Lost"}}
+                return {**{key: {"name": one.values["name"]} for key, one in self.crm.living("stages").items()}, **ends}
+        return super()._true(entity)
+
+    def inspect(self, walk: Walk) -> None:
+        """Of rates the last ones are known; of a rate that no sync has met nobody tells."""
+        if "deals" in self.read():
+            walk.check_observed_history()
+        if "fx_rates" in self.read():
+            stored = {row["native_id"]: row["rate"] for row in walk.rows("fx_rates", where="deleted_at IS NULL")}
+            for iso, (rate, at) in self.api.currencies.rates.items():
+                assert iso == "EUR" or abs(stored[f"{iso}-{at.date()}"] * rate - 1) < Decimal("1e-6"), (iso, rate)
 
     def _answers(self) -> dict[str, dict[str, Any]]:
         """Answers in Customer Voice, and the satisfaction noted on cases."""
@@ -122,13 +151,22 @@ class DynamicsBench(CrmBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         """Some of the entities, on tables some of which are not tracked."""
         super().prepare(folder, chance)
-        self.entities = tuple(dict.fromkeys(["accounts", *chance.sample([*self.compared, "survey_responses", "deals"], 2)]))
         self.api.token_at_end = chance.random() < 0.5
         self.api.deleted_as_url = chance.random() < 0.5
+        if self.is_flooded:
+            self.more = {"page_size": 5000}
 
     def disturb(self, chance: random.Random) -> None:
         """One thing that people do; nothing vanishes without a word, for that is only found by comparing ids."""
-        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self.lived_in).do_something()
+        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self._kinds).do_something()
+        match chance.randint(0, 15):
+            case 0:
+                rate = (Decimal(chance.choice([2, 4, 5])), self.clock.now().replace(microsecond=0))
+                self.api.currencies.rates[chance.choice(["USD", "CHF"])] = rate
+            case 1:
+                self.api.teams[f"7ea30000-0000-4000-8000-00000000000{chance.randint(2, 4)}"] = f"Team {chance.randint(1, 99)}"
+            case 2 if len(self.api.teams) > 1:
+                self.api.teams.pop(max(self.api.teams))
         tickets = sorted(self.crm.living("tickets"))
         if tickets and chance.random() < 0.1:
             self.crm.edit("tickets", chance.choice(tickets), satisfaction=chance.choice([None, 1, 5]))

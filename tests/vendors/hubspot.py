@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 from zoneinfo import ZoneInfo
 
 from kpid_hubspot import HubSpotConnector, HubSpotSettings
@@ -29,9 +30,12 @@ KINDS = {"accounts": "companies", "contacts": "contacts", "deals": "deals", "tic
 """Of entities whose records can be merged."""
 PATHS = {"activities": "calls", "users": "owners", "fx_rates": "exchange-rates"} | {
     "products": "products", "deal_lines": "line_items", "orders": "orders", "survey_responses": "feedback_submissions",
+    "leads": "leads",
 }  # fmt: skip
-OTHERS = ("products", "deal_lines", "orders", "survey_responses")
+OTHERS = ("products", "deal_lines", "orders", "survey_responses", "leads")
 """Entities that are read if they are named."""
+WHOLE = ("users", "pipelines", "fx_rates")
+"""What is read as a whole each time."""
 MARKETING = ("campaigns", "email_sends")
 """Further ones, which are no records."""
 ACTIVITIES = ("calls", "meetings", "emails", "tasks")
@@ -51,6 +55,7 @@ class HubSpotBench(SourceBench):
     cap = 10_000
     pages = r"/objects/[^/]+/deals(/search)?\?"
     quiet_calls = 35
+    inspected = frozenset({"deal_stage_history", "deal_field_history", "owner_history", "ticket_status_history"})
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
         self.clock = clock or FakeClock()
@@ -210,9 +215,30 @@ class HubSpotBench(SourceBench):
         truths |= {
             entity: {str(n): {"updated_at": r.updated} for n, r in live(PATHS[entity]).items() if _counts(r)} for entity in OTHERS
         }
-        truths |= self._marketing()
-        read = HubSpotSettings(**self.options()).entities
+        truths["leads"] = {
+            str(n): {"name": r.properties["hs_lead_name"], "updated_at": r.updated} for n, r in live("leads").items()
+        }
+        truths |= self._marketing() | self._whole()
+        read = self.read()
         return {entity: truth for entity, truth in truths.items() if entity in read}
+
+    def _whole(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What is read as a whole: people, pipelines with their stages, exchange rates."""
+        portal, columns = self.portal, ("fromCurrencyCode", "toCurrencyCode")
+        pipelines = {one["id"]: {"name": one["label"]} for kind in ("deals",) for one in portal.pipelines[kind]}
+        stages = {stage["id"]: {"name": stage["label"]} for one in portal.pipelines["deals"] for stage in one["stages"]}
+        days = {  # of one day the last rate counts
+            (*map(one.get, columns), datetime.fromisoformat(one["effectiveAt"]).astimezone(BERLIN).date()): one
+            for one in sorted(portal.rates, key=itemgetter("effectiveAt"))
+        }
+        rates = {
+            one["id"]: dict(zip(("from_currency", "to_currency"), map(one.get, columns), strict=True)) for one in days.values()
+        }
+        owners = {
+            one["id"]: {"name": f"{one['firstName']} {one['lastName']}", "is_active": not one["archived"]}
+            for one in portal.owners
+        }
+        return {"users": owners, "pipelines": pipelines, "stages": stages, "fx_rates": rates}
 
     def intervals(self) -> dict[str, list[tuple[str, datetime, datetime | None]]]:
         """The stage history as the portal has it."""
@@ -229,29 +255,39 @@ class HubSpotBench(SourceBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         self.portal.random.seed(chance.randint(1, 99))
         fill(self.portal, chance.choice([0, 8, 25]))
-        entities = [*chance.sample(["contacts", "deals", "deals", "activities", "tickets"], 2), chance.choice(OTHERS + MARKETING)]
+        usual = ["contacts", "deals", "deals", "activities", "tickets"]
+        entities = ["accounts", *chance.sample(usual, 2), chance.choice(OTHERS + MARKETING), chance.choice(WHOLE)]
+        entities += ["deals"] if self.is_flooded else []
         self.chosen = {
-            "search_page_size": chance.choice([7, 200]), "entities": ("users", "pipelines", "accounts", *dict.fromkeys(entities)),
+            "search_page_size": 200 if self.is_flooded else chance.choice([7, 200]), "entities": tuple(dict.fromkeys(entities)),
         }  # fmt: skip
+        for _ in range(chance.choice([0, 3])):
+            self._disturb_whole(chance)
+
+    def read_all(self) -> None:
+        self.chosen["entities"] = get_args(get_args(HubSpotSettings.model_fields["entities"].annotation)[0])
+
+    def flood(self, count: int) -> None:
+        self._import(self.clock.now(), count)
 
     def disturb(self, chance: random.Random) -> None:
         entities = self.chosen.get("entities", ())
         self.api.marketing.live(chance, campaigns="campaigns" in entities, mailings="email_sends" in entities)
         portal = self.portal
+        if chance.random() < 0.1:
+            self._disturb_whole(chance)
         others = [PATHS[entity] for entity in OTHERS if entity in self.chosen.get("entities", ())]
         kind = chance.choice(["deals", "deals", "companies", "contacts", "tickets", *ACTIVITIES, *others, *others])
         live, archived = sorted(portal.live(kind)), sorted(n for n in portal.archived(kind) if (kind, n) not in portal.merged)
         match chance.choice(["edit", "move", "move", "add", "archive", "restore", "merge", "import", "bulk", "purge"]):
             case "edit" if live:
                 owner = chance.choice(["70114500", None])
-                portal.edit(kind, chance.choice(live), dealname=f"Edited {chance.random()}", hubspot_owner_id=owner)
-            case "move" if portal.live("deals"):
-                portal.edit("deals", chance.choice(sorted(portal.live("deals"))), dealstage=chance.choice(STAGES))
-                if portal.live("tickets"):
-                    portal.edit("tickets", chance.choice(sorted(portal.live("tickets"))), hs_pipeline_stage=chance.choice("14"))
-            case "add" if portal.live("companies"):
-                company = chance.choice(sorted(portal.live("companies")))
-                add_deal(portal, chance.randint(1000, 9999), company=company, at=self.clock.now())
+                name = {"companies": "name", "tickets": "subject", "leads": "hs_lead_name"}.get(kind, "dealname")
+                portal.edit(kind, chance.choice(live), **{name: f"Edited {chance.random()}", "hubspot_owner_id": owner})
+            case "move":
+                self._move(chance)
+            case "add":
+                self._add(chance, kind)
             case "archive" if live:
                 portal.archive(kind, chance.choice(live))
             case "restore" if archived:
@@ -267,11 +303,47 @@ class HubSpotBench(SourceBench):
                 for number in portal.live("deals"):
                     portal.edit("deals", number, at=at, amount=str(chance.randint(1, 9)))
 
+    def _move(self, chance: random.Random) -> None:
+        for kind, name, values in (("deals", "dealstage", STAGES), ("tickets", "hs_pipeline_stage", "14")):
+            if found := sorted(self.portal.live(kind)):
+                self.portal.edit(kind, chance.choice(found), **{name: chance.choice(values)})
+
+    def _add(self, chance: random.Random, kind: str) -> None:
+        if kind == "leads":
+            self.portal.create("leads", {"hs_lead_name": "New"}, at=self.clock.now())
+        elif self.portal.live("companies"):
+            company = chance.choice(sorted(self.portal.live("companies")))
+            add_deal(self.portal, chance.randint(1000, 9999), company=company, at=self.clock.now())
+
+    def _disturb_whole(self, chance: random.Random) -> None:
+        """Somebody comes or leaves, renames a stage or sets a rate, or takes one away."""
+        portal = self.portal
+        match chance.randint(0, 4):
+            case 0:
+                portal.add_owner("Grace", f"Example {chance.randint(1, 99)}")
+            case 1:
+                owner = chance.choice(portal.owners)
+                owner["archived"] = not owner["archived"]
+            case 2:
+                stage = chance.choice(portal.pipelines["deals"][0]["stages"])
+                stage["label"] = f"Stage {chance.randint(1, 99)}"
+            case 3:
+                portal.add_rate("USD", "EUR", chance.choice([0.8, 0.9]), at=self.clock.now())
+            case 4 if portal.rates:
+                portal.rates.pop()
+        portal.version += 1
+
     def _marketing(self) -> dict[str, dict[str, dict[str, Any]]]:
         events = self.api.marketing.events
         opens = Counter(event["sentBy"]["id"] for event in events if event["type"] == "OPEN")
         return {
             "campaigns": {one["id"]: {"name": "Campaign"} for one in self.api.marketing.campaigns},
+            "campaign_costs": {
+                f"{guid}-{item['id']}": {"amount": Decimal(str(item["amount"]))}
+                for guid, total in self.api.marketing.budgets.items()
+                if guid in {one["id"] for one in self.api.marketing.campaigns}
+                for item in total["spendItems"]
+            },
             "email_sends": {one["id"]: {"open_count": opens[one["id"]]} for one in events if one["type"] == "SENT"},
         }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,15 +14,19 @@ from kpid_salesforce import SalesforceConnector, SalesforceSettings
 from kpid.testing import FakeClock
 from kpid.testing.crm import Record
 from kpid.testing.crm_bench import CrmBench
+from kpid.testing.expecting import compare_rows
 from kpid.testing.salesforce import CLIENT_ID, CLIENT_SECRET, FakeSalesforce
-from kpid.testing.salesforce_children import mail_id
-from kpid.testing.salesforce_objects import last_move
+from kpid.testing.salesforce_children import items_of, mail_id, relations_of
+from kpid.testing.salesforce_objects import MODEL, SURVEY, last_move
 from kpid.testing.walks import Walk
 
 OBJECTS = {
     "accounts": "Account", "contacts": "Contact", "leads": "Lead", "deals": "Opportunity", "activities": "Task",
     "users": "User", "tickets": "Case",
 }  # fmt: skip
+CARRIED = frozenset({"activity_links", "ticket_comments", "campaign_costs"})
+"""What comes with records."""
+SURVEYS = {"relation": {"kind": "nps", "survey": SURVEY}}
 
 
 class SalesforceBench(CrmBench):
@@ -80,7 +85,21 @@ class SalesforceBench(CrmBench):
         "orders": (("orders",), ("account_id", "deal_id", "owner_id", "status", "net_amount", "currency")),
         "campaigns": (("campaigns",), ("name",)),
         "campaign_members": (("members",), ("campaign_id",)),
+        "users": (("users",), ("name", "email", "is_active")),
+        "pipelines": (("pipelines",), ()),
+        "stages": (("stages",), ("name",)),
+        "teams": (("UserRole",), ()),
+        "fx_rates": (("CurrencyType",), ()),
+        "targets": (("ForecastingQuota",), ()),
+        "order_lines": (("orders",), ()),
+        "refunds": (("orders",), ("amount", "order_id", "account_id")),
+        "subscriptions": (("contracts",), ("account_id", "owner_id", "plan", "status")),
+        "attributions": (("influences",), ("deal_id", "campaign_id", "weight", "model")),
+        "survey_sends": (("invites",), ("kind", "sent_at")),
+        "survey_responses": (("surveys",), ("kind", "score")),
     }  # fmt: skip
+    fixed: ClassVar[tuple[str, ...]] = ("stages", "pipelines", "UserRole", "CurrencyType", "ForecastingQuota")
+    inspected = frozenset({"deal_stage_history", "deal_field_history", "owner_history", "ticket_status_history", *CARRIED})
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
         clock = clock or FakeClock()
@@ -90,7 +109,16 @@ class SalesforceBench(CrmBench):
 
     def options(self) -> dict[str, Any]:
         login = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        return {"base_url": self.api.url, "allow_private": True, "read_timeout": 2.0, **login, **self.chosen}
+        what = {} if self.entities is None else {"entities": self.entities}
+        usual = {"base_url": self.api.url, "allow_private": True, "read_timeout": 2.0, **login}
+        return {
+            **usual,
+            "surveys": SURVEYS,
+            "influence_models": {MODEL: "linear"},
+            "order_states": {"cancelled": "cancelled"},
+            **what,
+            **self.chosen,
+        }
 
     def connector(self, **options: Any) -> SalesforceConnector:
         return SalesforceConnector(SalesforceSettings(**{**self.options(), **options}), self.context())
@@ -119,6 +147,17 @@ class SalesforceBench(CrmBench):
             return len(replies) if column == "reply_count_public" else min(replies, default=None)
         if column == "currency":
             return record.values.get("currency") or "EUR"
+        own: Mapping[tuple[str, str], Any] = {
+            ("contracts", "plan"): record.values.get("name"),
+            ("contracts", "status"): "ended" if record.values.get("status_code") == "Terminated" else "active",
+            ("campaigns", "amount"): record.values.get("cost"),
+            ("influences", "weight"): record.values.get("share", Decimal(0)) / 100,
+            ("influences", "model"): "linear",
+            ("invites", "sent_at"): record.created,
+            ("orders", "amount"): abs(record.values.get("net_amount") or 0),
+        }
+        if (record.kind, column) in own:
+            return own[record.kind, column]
         return super().column(record, column)
 
     def _replies(self, ticket: str) -> list[datetime]:
@@ -127,6 +166,22 @@ class SalesforceBench(CrmBench):
 
     def _true(self, entity: str) -> dict[str, dict[str, Any]]:
         """Of activities e-mails and calls, too, for which no task stands; a task for which there is a call is as long as that."""
+        orders = self.crm.living("orders").values()
+        match entity:
+            case "pipelines":
+                return {"sales": {"name": "Sales"}}
+            case "teams" | "fx_rates" | "targets":
+                return self._whole(entity)
+            case "orders" | "refunds":  # reductions of orders are refunds, where these are read
+                wanted = {entity == "refunds"} | ({True} if "refunds" not in self.read() else set())
+                known = {record.id for record in orders if bool(record.values.get("is_reduction")) in wanted}
+                return {key: row for key, row in super()._true(entity).items() if key in known}
+            case "order_lines":
+                lines = {item.id: item for key in self._true("orders") for item in items_of(self.crm.kinds["orders"].true(key))}
+                return {
+                    key: {"order_id": item.values["order"], "net_amount": item.values["net_amount"]}
+                    for key, item in lines.items()
+                }
         found = super()._true(entity)
         if entity == "activities":
             for comment in self.crm.living("comments").values():
@@ -142,20 +197,63 @@ class SalesforceBench(CrmBench):
                     found[call.id] = {**told, **own, "type": "call", "direction": "outbound"}
         return found
 
-    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        read = SalesforceSettings(**self.options()).entities
-        return {entity: self._true(entity) for entity in self.compared if entity in read}
+    def _whole(self, entity: str) -> dict[str, dict[str, Any]]:
+        """What is no record of the neutral CRM, and is read as a whole."""
+        held = self.api.metadata
+        match entity:
+            case "teams":
+                return {key: {"name": one["name"]} for key, one in held.get("UserRole", {}).items()}
+            case "fx_rates":
+                rates = held.get("CurrencyType", {})
+                return {
+                    key: {"from_currency": one["IsoCode"], "to_currency": "EUR", "rate": 1 / one["ConversionRate"]}
+                    for key, one in rates.items()
+                    if one["IsoCode"] != "EUR"
+                }
+            case _:
+                quotas = held.get("ForecastingQuota", {})
+                return {key: {"value": one["QuotaAmount"], "period_kind": "quarter"} for key, one in quotas.items()}
+
+    def carried(self, entity: str) -> dict[str, dict[str, Any]]:
+        """What comes with living records: guests of meetings, what was written on cases, what campaigns cost."""
+        match entity:
+            case "activity_links":
+                meetings = self.crm.living("meetings").values()
+                links = [
+                    link for record in meetings for link in relations_of(record) if link.values["other"] in guests_of(record)
+                ]
+                return {
+                    link.id: {"activity_id": link.values["activity"], "object_id": f"crm:{link.values['other']}"}
+                    for link in links
+                }
+            case "ticket_comments":  # e-mails have ids of their own
+                written = [
+                    one for one in self.crm.living("comments").values() if one.values["ticket_id"] in self.crm.living("tickets")
+                ]
+                return {
+                    mail_id(one.id) if one.values.get("via") == "mail" else one.id: {"ticket_id": one.values["ticket_id"]}
+                    for one in written
+                }
+            case _:
+                return {key: {"amount": one.values.get("cost")} for key, one in self.crm.living("campaigns").items()}
 
     # -- random walks --------------------------------------------------------------------------------------------------------
 
+    def choose(self, entities: Sequence[str]) -> None:
+        super().choose(entities)
+        self.mergeable = tuple(kind for kind in type(self).mergeable if kind in entities)  # merges are told with these
+
+    def flood(self, count: int) -> None:
+        self.crm.bulk("deals", count)
+
     def prepare(self, folder: Path, chance: random.Random) -> None:
         super().prepare(folder, chance)
-        others = [entity for entity in self.compared if entity not in {"accounts", "deals"}]
-        self.chosen["entities"] = ("users", "pipelines", "accounts", "deals", *chance.sample(others, 3))
-        self.mergeable = tuple(kind for kind in self.mergeable if kind in self.chosen["entities"])  # merges are told with these
+        self._disturb_whole(chance)
         self.api.page = chance.choice([3, 200, 2000])
         self.api.lacks = chance.choice([{"VoiceCall"}, set()])
         self.chosen |= {"page_size": chance.choice([7, 40, 2000]), "bulk_above": chance.choice([0, 2000])}
+        if self.is_flooded:  # in answers of three records that takes minutes
+            self.api.page, self.chosen["page_size"] = 2000, 2000
 
     def disturb(self, chance: random.Random) -> None:
         """Now and then somebody writes on a case, which does not change it, closes or opens one; calls, and logs it later."""
@@ -170,8 +268,42 @@ class SalesforceBench(CrmBench):
                 self.crm.edit("tickets", ticket, **(closed if is_open else {"status": "open", "closed_at": None}))
             case 2:
                 self._call(chance)
+            case 3:
+                self._disturb_whole(chance)
+            case 4 if orders := sorted(self.crm.living("orders")):
+                self._give_back(chance.choice(orders), chance)
+            case 5 if (meetings := sorted(self.crm.living("meetings"))) and (people := sorted(self.crm.living("leads"))):
+                meeting = chance.choice(meetings)
+                guests = guests_of(self.crm.kinds["meetings"].true(meeting))
+                self.crm.edit("meetings", meeting, guests=(*guests, chance.choice(people)))
             case _:
                 super().disturb(chance)
+
+    def _give_back(self, order: str, chance: random.Random) -> None:
+        """A part of an order is reduced; what is reduced has the order's lines."""
+        of = self.crm.kinds["orders"].true(order).values
+        less = {"net_amount": -Decimal(chance.randint(1, 50)), "is_reduction": True, "order_id": order, "status": "placed"}
+        self.crm.create("orders", {"account_id": of.get("account_id"), "ordered_at": self.clock.now(), "currency": "EUR", **less})
+
+    def _disturb_whole(self, chance: random.Random) -> None:
+        """Somebody sets a rate, a quota or a role, or takes one away."""
+        held, key = self.api.metadata, str(chance.randint(1, 4))
+        held["Period"] = {"0261": {"Type": "Quarter", "StartDate": "2026-10-01", "EndDate": "2026-12-31"}}
+        held.setdefault("CurrencyType", {})["0"] = {"IsoCode": "EUR", "ConversionRate": Decimal(1), "IsCorporate": True}
+        quota = {"QuotaAmount": Decimal(chance.randint(1, 9000)), "QuotaOwnerId": "005", "PeriodId": "0261"}
+        made: dict[str, dict[str, Any]] = {
+            "UserRole": {"name": f"Team {chance.randint(1, 99)}"},
+            "ForecastingQuota": {**quota, "ForecastingTypeId": "0Db1"},
+            "CurrencyType": {
+                "IsoCode": ("USD", "CHF", "GBP", "SEK")[int(key) - 1],
+                "ConversionRate": Decimal(chance.choice([2, 4, 5])),
+            },
+        }
+        for name, values in made.items():
+            if chance.random() < 0.3:
+                held.setdefault(name, {}).pop(key, None)
+            else:
+                held.setdefault(name, {})[key] = values
 
     def _call(self, chance: random.Random) -> None:
         """Somebody calls, or makes a task of a call that there was."""
@@ -193,6 +325,8 @@ class SalesforceBench(CrmBench):
         for deal in self.crm.living("deals"):
             assert found[deal] == self.crm.intervals(deal), deal
         self._inspect_histories(walk)
+        for entity in CARRIED & self.read():
+            compare_rows(self.carried(entity), walk.living(entity), entity)
 
     def _inspect_histories(self, walk: Walk) -> None:
         for table, kind, key, value, name in (
@@ -208,3 +342,8 @@ class SalesforceBench(CrmBench):
                     continue  # Salesforce's own records always have an owner
                 if (told := last.get(f"crm:{native_id}")) is not None:
                     assert (str(told[0]).removeprefix("crm:"), told[1]) == (str(record.values.get(name)), None), native_id
+
+
+def guests_of(record: Record) -> tuple[str, ...]:
+    """Who is invited to a meeting."""
+    return tuple(record.values.get("guests", ()))

@@ -19,7 +19,8 @@ from kpid_singer import SingerConnector, SingerSettings
 from kpid.plugin import MemoryKeep, SourceContext
 from kpid.testing import Crm, FakeClock, SourceBench, Walk
 from kpid.testing.crm import Record
-from kpid.testing.crm_life import Doer, fill
+from kpid.testing.crm_doer import Doer
+from kpid.testing.crm_life import fill
 from kpid.testing.singer import MODIFIED, PRIVATE_KEY, TOKEN, SingerTap
 
 COMPANY = "company-"
@@ -65,6 +66,7 @@ appointments:
 """)
 COMPARED: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "users": ({"users": ""}, ("name", "email")),
+    "stages": ({"stages": ""}, ("name", "state", "sort_order")),
     "accounts": ({"accounts": COMPANY}, ("name", "domain", "owner_id", "created_at", "updated_at")),
     "contacts": ({"contacts": ""}, ("name", "email", "account_id")),
     "deals": (
@@ -114,6 +116,8 @@ class SingerBench(SourceBench):
         }
         self.account: str | None = None
         self.catalog: Path | None = None
+        self.kinds: tuple[str, ...] = ("deals", "deals", "deals", "accounts", "contacts", "calls", "meetings", "users")
+        """What people live in, in random walks."""
 
     def __enter__(self) -> Self:
         return self
@@ -200,13 +204,14 @@ class SingerBench(SourceBench):
         others = sorted({stream["entity"] for stream in self.mapping.values()} & COMPARED.keys() - {"deals"})
         entities = {"deals", *([chance.choice(others)] if others else [])}  # each costs a process
         self.mapping = {name: stream for name, stream in self.mapping.items() if stream["entity"] in entities}
+        fills = [kind for entity in entities for kind in COMPARED[entity][0] if kind not in {"deals", "stages"}]
+        self.kinds = ("deals", "deals", "deals", *fills, *fills)
         self.tap.habits.state_every = chance.choice([1, 3, 20, 10_000])
         self.tap.habits.noise = chance.choice([0, 0, 300])
         self.write_catalog()
 
     def disturb(self, chance: random.Random) -> None:
-        kinds = ("deals", "deals", "deals", "accounts", "contacts", "calls")
-        Doer(self.crm, chance, self.can, ("accounts",), kinds).do_something()
+        Doer(self.crm, chance, self.can, ("accounts",), self.kinds).do_something()
         self.tap.put_down()
 
     def spoil(self, chance: random.Random) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from kpid_divalto_weavy import WeavyConnector, WeavySettings
 
-from kpid.testing import FakeClock
+from kpid.testing import FakeClock, Walk
+from kpid.testing.crm import Record
 from kpid.testing.crm_bench import CrmBench
-from kpid.testing.crm_life import Doer
+from kpid.testing.crm_doer import Doer
 from kpid.testing.weavy import PASSWORD, PROJECT, USER, FakeWeavy
+from kpid.testing.weavy_tables import PICK_LISTS
 
 TABLES = {"users": "baseuser", "accounts": "customer", "contacts": "customercontact", "deals": "deal", "pipelines": "dealstep"}
 
@@ -40,7 +41,11 @@ class WeavyBench(CrmBench):
         "tickets": (("tickets",), ("subject", "account_id", "closed_at")),
         "orders": (("orders",), ("account_id", "deal_id", "net_amount", "ordered_at")),
         "order_lines": (("orders",), ("net_amount",)),
+        "subscriptions": (("orders",), ("account_id", "started_at")),
+        "pipelines": (("pipelines",), ()),
     }
+    fixed: ClassVar[tuple[str, ...]] = ("stages", "pipelines")
+    always: ClassVar[tuple[str, ...]] = ("accounts", "deals")
     usual: ClassVar = ("users", "pipelines", "accounts", "contacts", "deals")
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:
@@ -48,13 +53,13 @@ class WeavyBench(CrmBench):
         self.weavy = FakeWeavy(clock=clock)
         super().__init__(self.weavy, clock)
         self.chosen = options
-        self.entities: tuple[str, ...] = self.usual
+        self.entities = self.usual
 
     def options(self) -> dict[str, Any]:
         place = {"base_url": self.api.url, "allow_private": True, "read_timeout": 10}
         tables = {"products": "product", "orders": "saleorder", "order_lines": "saleorderline"}
         who = {"project": PROJECT, "user": USER, "password": PASSWORD}
-        return {**place, **who, "tables": tables, "entities": list(self.entities), **self.chosen}
+        return {**place, **who, "tables": tables, "entities": self.entities, **self.chosen}
 
     def connector(self, **options: Any) -> WeavyConnector:
         return WeavyConnector(WeavySettings(**{**self.options(), **options}), self.context())
@@ -79,15 +84,17 @@ class WeavyBench(CrmBench):
     def lose_scope(self, entity: str) -> None:
         self.api.forbidden.add(TABLES[entity])
 
-    def truths(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        chosen = {*self.entities, "stages"}
-        return {entity: truth for entity, truth in super().truths().items() if entity in chosen}
+    def _true(self, entity: str) -> dict[str, dict[str, Any]]:
+        types = {code: {"name": label} for code, kind, label in PICK_LISTS if kind == "dealType"}
+        return types if entity == "pipelines" else super()._true(entity)
 
-    def prepare(self, folder: Path, chance: random.Random) -> None:
-        """The usual entities, and some of the others."""
-        super().prepare(folder, chance)
-        others = [entity for entity in self.compared if entity not in {*self.usual, "stages"}]
-        self.entities = (*self.usual, *chance.sample(others, 2))
+    def column(self, record: Record, column: str) -> Any:
+        return record.values.get("ordered_at") if column == "started_at" else super().column(record, column)
 
     def disturb(self, chance: random.Random) -> None:
-        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self.lived_in).do_something()
+        """Nothing vanishes without a word: with the ids compared now and then only, that is seen late."""
+        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self._kinds).do_something()
+
+    def inspect(self, walk: Walk) -> None:
+        if "deals" in self.read():
+            walk.check_observed_history()
