@@ -79,7 +79,7 @@ def test_the_influence_of_campaigns_is_credited_by_the_models_that_are_named(ben
     (row,) = synced(bench, "attributions", influence_models={"03V1": "linear"}).live("attributions").values()
     assert (row["deal_id"], row["campaign_id"], row["model"], row["weight"]) == ("006", "701", "linear", Decimal("0.4"))
     with pytest.raises(ValidationError, match="which models count"):
-        bench.connector(entities=("attributions",))
+        bench.connector(entities=("attributions",), influence_models={})
 
 
 # -- surveys -----------------------------------------------------------------------------------------------------------------

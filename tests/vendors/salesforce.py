@@ -170,6 +170,9 @@ class SalesforceBench(CrmBench):
         match entity:
             case "pipelines":
                 return {"sales": {"name": "Sales"}}
+            case "users":  # queues own records, too
+                queues = self.api.metadata.get("Group", {})
+                return super()._true(entity) | {key: {"name": one["name"]} for key, one in queues.items()}
             case "teams" | "fx_rates" | "targets":
                 return self._whole(entity)
             case "orders" | "refunds":  # reductions of orders are refunds, where these are read
