@@ -44,19 +44,22 @@ class Families:
         is_begun = leg.place is not None and "job" in leg.place
         if is_begun or (leg.place is None and self._reading.is_large(kind)):
             try:
+                last = None
                 for batch in self._reading.in_bulk(kind, leg.place, (kind.of, "CreatedDate", "Id")):
-                    yield replace(batch, records=self._made_whole(kind, batch.records))
+                    yield replace(batch, records=self._made_whole(kind, batch.records, last))
+                    last = str(batch.records[-1][kind.of]) if batch.records else last
             except NoBulkError:
                 leg = replace(leg, place=None)
             else:
                 return
         yield from self._families_by_queries(kind, leg.place)
 
-    def _made_whole(self, kind: Kind, records: Sequence[Record]) -> list[Record]:
-        """The first and the last family of a chunk may begin before it, or go on behind it."""
+    def _made_whole(self, kind: Kind, records: Sequence[Record], before: str | None) -> list[Record]:
+        """The first and the last family of a chunk may begin before it, or go on behind it. That of the last chunk is whole."""
+        records = [one for one in records if str(one[kind.of]) != before]
         if not records:
             return []
-        edges = dict.fromkeys(str(one[kind.of]) for one in (records[0], records[-1]))
+        edges = dict.fromkeys(str(one[kind.of]) for one in (records[0], records[-1])[before is not None :])
         return [*(one for one in records if str(one[kind.of]) not in edges), *self.of(kind, list(edges))]
 
     def _families_by_queries(self, kind: Kind, place: Any) -> Iterator[Batch]:
