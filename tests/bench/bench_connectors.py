@@ -6,9 +6,10 @@ does the tap. Counted are CPU seconds (user and system, from the start of the pr
 memory; rows are all that is stored: deals and, where the vendor has it, their history. Limits of requests are not kept: the fakes
 have none.
 
-Beside it dlt's REST source reads the same pages of deals, with its defaults, into a DuckDB file; it stores a row for
-each deal, kpid the deal and its history, which it asks for besides: both are compared by the rows that they store per CPU second,
-and by deals alone. dlt lives in an environment of its own: ``$KPID_DLT`` names it, otherwise it is made with pip.
+Beside it dlt's REST source reads the same pages of deals, with its defaults, into a DuckDB file, the smaller number of them only:
+a hundred thousand take it 4 GB. It stores a row for each deal, kpid the deal and its history, which it asks for besides: both are
+compared by the rows that they store per CPU second, and by deals alone. dlt lives in an environment of its own: ``$KPID_DLT``
+names it, otherwise it is made with pip.
 
 Bars: 30,000 rows per CPU second; 250 MB, not growing with the number of deals; ten times the rows of dlt per CPU second.
 Other work on the machine makes seconds of the clock meaningless and CPU seconds up to half as many more.
@@ -79,9 +80,9 @@ def main() -> int:
         for deals in options.deals if name in options.only else ():
             found[name, deals] = shown(name, deals, measured(vendor, deals, more, profile=options.profile))
     if "dlt" in options.only:
+        fewest = min(options.deals)
         for name in DLT:
-            for deals in options.deals:
-                found[f"dlt, {name}", deals] = shown(f"dlt, {name}", deals, dlt(name, deals))
+            found[f"dlt, {name}", fewest] = shown(f"dlt, {name}", fewest, dlt(name, fewest))
     return not judged(found, options.deals)
 
 
@@ -100,9 +101,7 @@ def shown(name: str, deals: int, told: dict[str, Any]) -> dict[str, Any]:
 def judged(found: Mapping[tuple[str, int], Mapping[str, Any]], deals: list[int]) -> bool:
     """Print which bars are met."""
     most, all_met = max(deals), True
-    slowest = {
-        name.partition(", ")[2]: most / told["cpu"] for (name, n), told in found.items() if name.startswith("dlt") and n == most
-    }
+    slowest = {name.partition(", ")[2]: n / told["cpu"] for (name, n), told in found.items() if name.startswith("dlt")}
     for name in CASES:
         told = found.get((name, most))
         if told is None:
