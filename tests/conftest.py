@@ -21,8 +21,11 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 gc.set_threshold(100_000, 20, 20)  # as the program does
-# Spark lives for a minute: to compile its code well takes longer than to run it. One process has it: tests of group "engines".
+# Spark lives for a minute: to compile its code well takes longer than to run it. One process has it, see the end.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+_ENGINES = ("commands/test_check_sql.py", "metrics/test_engines.py", "metrics/test_yaml_engines.py", "warehouse/test_engines.py")
+_FIRST = ("journey", "metrics", "kpis", "runtime", "delivery", "cli", "ingest", "plugins")
+"""What takes long; many short files come last, so that no process waits for another at the end."""
 
 _connect = socket.socket.connect
 
@@ -71,11 +74,11 @@ def _share(item: pytest.Item) -> int:
     file, callspec = item.path, getattr(item, "callspec", None)
     if callspec is None:
         return 1
-    if "seed" in callspec.params or item.name.startswith("test_a_kill_at_any_page"):
-        return 3  # walks, and deaths on the way
     of_kpis = file.parent.parent.name == "kpis" and file.name.startswith(("test_naive_", "test_contract"))
     if of_kpis or (file.parent.name == "kpis" and file.name in _TABLES) or "keeps_the_contract" in item.name:
         return 12
+    if "seed" in callspec.params or item.name.startswith("test_a_kill_at_any_page"):
+        return 3  # walks, and deaths on the way
     return 12 if file.name in _LARGE_TABLES else 3 if file.name in _TABLES else 1
 
 
@@ -89,4 +92,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if crc32(item.nodeid.encode()) % _share(item)]
     config.hook.pytest_deselected(items=left_out)
     kept = set(items) - set(left_out)
-    items[:] = [item for item in items if item in kept]
+    items[:] = sorted((item for item in items if item in kept), key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    return next((number for number, folder in enumerate(_FIRST) if folder in item.path.parts), len(_FIRST))
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file goes to one process, which makes what its tests share once; so do the files that start other engines.
+
+    (pytest-xdist 3.8 does not see its own marks of groups with pytest 9.2.)
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "engines" if file.endswith(_ENGINES) else file
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)

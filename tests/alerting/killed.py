@@ -1,10 +1,9 @@
-"""A process that judges two weeks and is killed right after its n-th commit: ``python -m tests.alerting.killed FOLDER N``."""
+"""A process that judges two weeks and is killed right after its n-th commit."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,3 @@ def main(folder: Path, kill_after: int) -> None:
     event.listen(world.store.engine, "commit", on_commit)
     event.listen(world.store.engine, "begin", on_begin)
     live(world, folder)
-    print(commits)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

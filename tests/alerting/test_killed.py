@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections import Counter
 from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
-from tests.alerting.killed import deliver, live, told, world_in
+from tests.alerting.killed import deliver, live, main, told, world_in
 from tests.alerting.world import week
 
-ROOT = Path(__file__).parents[2]
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.alerting.killed"])  # every process would read the code anew
 
 
 def run(folder: Path, kill_after: int) -> int:
     """The process's end: 0, or the signal that killed it."""
-    command = [sys.executable, "-m", "tests.alerting.killed", str(folder), str(kill_after)]
-    return -subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
+    child = PROCESSES.Process(target=main, args=(folder, kill_after))
+    child.start()
+    child.join(60)
+    assert child.exitcode is not None
+    return -child.exitcode
 
 
 def sent(folder: Path) -> Counter[str]:

@@ -20,7 +20,7 @@ from kpid.plugin.entities import deals
 from kpid.plugin.kpi import At, Definition, Kpi, Measure, count
 from kpid.plugin.notifier import Message
 from kpid.store import alerts, history
-from kpid.store.engine import Store
+from kpid.store.engine import open_store
 from kpid.store.tables import outbox
 
 CALENDAR = Calendar("Europe/Berlin")
@@ -84,8 +84,7 @@ class World:
     url: str = ""
 
     def __post_init__(self) -> None:
-        self.store = Store(self.url or f"sqlite:///{self.folder / 'kpid.db'}")
-        self.store.create()
+        self.store = open_store(self.url or f"sqlite:///{self.folder / 'kpid.db'}")
 
     def need(self, rule: Rule) -> SeriesNeed:
         return need_of(rule, {"win_rate": WIN_RATE, "deals": DEALS}[rule.kpi])

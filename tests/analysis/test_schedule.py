@@ -141,7 +141,7 @@ def _naive_match(spec: str, moment: datetime) -> bool:
 @pytest.mark.parametrize("night", [0, 1])
 @pytest.mark.parametrize("spec", ["daily 00:00", "daily 00:30", "daily 01:30", "daily 02:00", "daily 02:30", "*/20 * * * *"])
 def test_clock_change_loses_and_doubles_nothing(zone, night, spec):
-    """A tick every 5 minutes over three days round the night: each nominal time is due exactly once, never before its instant."""
+    """A tick every 15 minutes over three days round the night: each nominal time is due once, never before its instant."""
     schedule = schedule_from_text(spec, zone)
     day = at(NIGHTS[zone][night])
     now = (day - timedelta(days=1)).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) + timedelta(seconds=7)
@@ -149,11 +149,11 @@ def test_clock_change_loses_and_doubles_nothing(zone, night, spec):
     position = position_at(schedule, now)
     start, seen = position.last, []
     while now < end:
-        now += timedelta(minutes=5)
+        now += timedelta(minutes=15)
         due = due_runs(schedule, position, now, "all", None)
         assert not due.skipped
         for nominal in due.to_run:
-            assert now - timedelta(minutes=65) <= schedule.instant(nominal) <= now
+            assert now - timedelta(minutes=75) <= schedule.instant(nominal) <= now
         seen += due.to_run
         position = due.position
     expected = schedule.nominals(start, seen[-1], 10**6)

@@ -15,7 +15,6 @@ from kpid.model import Finding
 from kpid.warehouse.postgres import open_postgres
 from tests.metrics import engines, random_rows
 
-pytestmark = pytest.mark.xdist_group("engines")
 GOOD = """
   good:
     unit: count

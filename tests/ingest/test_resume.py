@@ -27,7 +27,7 @@ from pathlib import Path
 from kpid.clock import SystemClock
 from kpid.ingest.sync import sync_source
 from kpid.plugin import EntityReads, Page
-from kpid.store.engine import Store
+from kpid.store.engine import open_store
 from kpid.warehouse.duckdb import open_duckdb
 from tests.ingest.scripted import ScriptedConnector
 
@@ -45,8 +45,7 @@ class Source(ScriptedConnector):
             yield Page({"deals": rows}, cursor={"page": number + 1} if number + 1 < PAGES else None)
 
 
-store = Store(f"sqlite:///{folder}/kpid.db")
-store.create()
+store = open_store(f"sqlite:///{folder}/kpid.db")
 warehouse = open_duckdb(folder / "crm.duckdb")
 source = Source(EntityReads("deals", mode=mode, deletes="absence" if mode == "full" else "none"))
 print(sync_source("crm", source, warehouse=warehouse, store=store, clock=SystemClock()).ok, flush=True)

@@ -22,12 +22,9 @@ from tests.journey.shell import Shell, make_shell
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KPID_DATA") or HERE.parents[2] / "shared" / "data" / "crm_sales_opportunities")
 NOW = "2018-01-02T08:00:00+01:00"
-pytestmark = [
-    pytest.mark.skipif(
-        not (DATA / "sales_pipeline.csv").is_file(), reason=f"the sales pipeline data is not at {DATA}: set KPID_DATA"
-    ),
-    pytest.mark.xdist_group("crm_sales_opportunities"),
-]
+pytestmark = pytest.mark.skipif(
+    not (DATA / "sales_pipeline.csv").is_file(), reason=f"the sales pipeline data is not at {DATA}: set KPID_DATA"
+)
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,9 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KPID_DATA") or HERE.parents[2] / "shared" / "data" / "crm_sales_opportunities")
 NOW = "2018-01-02T08:00:00+01:00"
 QUARTER = "2017-Q3"
-pytestmark = [
-    pytest.mark.skipif(
-        not (DATA / "sales_pipeline.csv").is_file(), reason=f"the sales pipeline data is not at {DATA}: set KPID_DATA"
-    ),
-    pytest.mark.xdist_group("crm_sales_opportunities"),
-]
+pytestmark = pytest.mark.skipif(
+    not (DATA / "sales_pipeline.csv").is_file(), reason=f"the sales pipeline data is not at {DATA}: set KPID_DATA"
+)
 MISSING = ("activities", "leads", "tickets", "orders", "subscriptions", "email_sends", "survey_responses", "campaign_costs")
 
 

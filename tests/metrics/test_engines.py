@@ -38,7 +38,6 @@ ONE_OF_EACH_KIND = (
 )  # fmt: skip
 ON_SPARK = sorted(KPIS) if EVERYTHING else [name for name in ONE_OF_EACH_KIND if name in KPIS]
 BATCHES = [ON_SPARK[start : start + 8] for start in range(0, len(ON_SPARK), 8)]
-pytestmark = pytest.mark.xdist_group("engines")
 
 
 def needs(kpi: Kpi, *, every_choice: bool) -> list[SeriesNeed]:

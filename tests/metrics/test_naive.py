@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kpid.analysis.periods import Calendar, is_daily, period_from_label, periods_between
@@ -20,6 +20,7 @@ from kpid.metrics.measure import MetricsSetup, figures
 from kpid.model import SeriesNeed
 from kpid.plugin.quantity import decimal_from_fraction
 from kpid.testing.kpis import open_warehouse
+from tests.effort import on_worlds
 
 _spec = importlib.util.spec_from_file_location("naive", Path(__file__).with_name("naive.py"))
 naive = importlib.util.module_from_spec(_spec)
@@ -77,7 +78,7 @@ def check(setup, rows, name, params, kind, by, span=None):
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+@on_worlds(4, 12)
 def test_engine_agrees_with_plain_python(kpis, tmp_path_factory, seed):
     rows, rng = naive.random_rows(seed), random.Random(seed)
     warehouse = open_warehouse(tmp_path_factory.mktemp("naive"), rows, now=naive.NOW)

@@ -18,7 +18,6 @@ from tests.metrics import engines
 from tests.metrics.random_rows import NOW
 from tests.metrics.test_yaml_kpis import END, START, plugins_of, setup_of
 
-pytestmark = pytest.mark.xdist_group("engines")
 STRANGE = [
     5, 7.5, "7.50", " +3 ", "-2", ".5", "5.", "1e3", "Infinity", "NaN", "1_000", "1,5", "9" * 19, "9" * 20, "", " ", True, False,
     None, "yes", "No", "TRUE", "2017-12-01", "2017-02-29", "2016-02-29", "2017-13-01", "2017-12-1", "2017-12-01T23:30:00Z",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpid.analysis.periods import Calendar
@@ -22,6 +22,7 @@ from kpid.plugin.kpi import Kpi
 from kpid.registry import Plugins
 from kpid.store.engine import open_store
 from kpid.testing.kpis import open_warehouse
+from tests.effort import on_worlds
 from tests.metrics import naive
 
 CALENDAR = Calendar("Europe/Berlin")
@@ -136,7 +137,7 @@ def compare(setup: MetricsSetup, mine: str, theirs: str, params, kind: str, by: 
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=4, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+@on_worlds(2, 8)
 def test_twins_in_yaml_give_the_numbers_of_the_plugins(kpis, tmp_path_factory, seed):
     folder = tmp_path_factory.mktemp("twins")
     plugins = plugins_of(kpis, folder, TWINS)

@@ -16,8 +16,6 @@ import pytest
 
 from tests.runtime.world import CONFIG, make_world, start_daemon, wait_until
 
-pytestmark = pytest.mark.xdist_group("daemon")
-
 
 def rows(daemon, sql):
     connection = sqlite3.connect(f"file:{daemon.shell.folder / 'var' / 'kpid.db'}?mode=ro", uri=True)

@@ -23,8 +23,6 @@ from tests.journey.shell import Shell
 from tests.runtime.faults import ask, install_sick, open_sink
 from tests.runtime.world import CONFIG, NOW, Daemon, make_world, start_daemon, wait_until
 
-pytestmark = pytest.mark.xdist_group("daemon")
-
 KILLS_A_ROUND = 4
 ROUNDS = int(os.environ.get("KPID_KILL_ROUNDS", "2"))
 """The round as a whole is killed a hundred times in tests/journey/test_crash.py; here it is the daemon."""

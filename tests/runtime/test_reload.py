@@ -21,7 +21,6 @@ from tests.commands.handled import CONFIG as SMALL
 from tests.commands.handled import opened
 from tests.runtime.world import CONFIG, NOW, make_world, start_daemon, wait_until
 
-pytestmark = pytest.mark.xdist_group("daemon")
 SECRET = "an-invented-secret-of-32-letters"
 
 

@@ -25,7 +25,6 @@ VALUES: list[Any] = [
     "plain", "it's \\ \"odd\" \t\n`$1` {p1:String} -- ;", "", "Ümlaut 日本", 7, -(2**53), True, False, Decimal("12345.678901"),
     datetime(2018, 1, 1, 0, 0, 0, 123456, tzinfo=UTC), date(1955, 2, 3), None,
 ]  # fmt: skip
-pytestmark = pytest.mark.xdist_group("engines")
 
 
 def free_port() -> int:

@@ -57,6 +57,9 @@ def measured(folder: Path, sample: Path, warehouse: str) -> list[Measurement]:
 def test_a_sync_into_postgresql_gives_the_figures_of_the_embedded_warehouse(postgres: str, tmp_path: Path) -> None:
     sample = tmp_path / "sample"
     write_sample(sample, seed=7, now=NOW)
+    for path in sample.glob("*.csv"):
+        head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text(head + "".join(lines[-2000:]), encoding="utf-8")  # the latest; it is about the way, not the weight
     here = measured(tmp_path / "here", sample, "duckdb:///crm.duckdb")
     there = measured(tmp_path / "there", sample, postgres)
     assert len(here) > 20

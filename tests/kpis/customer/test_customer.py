@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import kpid_customer
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kpid.analysis.periods import Calendar, period_from_label, periods_between
@@ -21,6 +21,7 @@ from kpid.metrics.plan import Ask, make_plan
 from kpid.metrics.statements import Setting, make_statement
 from kpid.model import MeasurementState, SeriesNeed
 from kpid.testing.kpis import measure_rows, open_warehouse
+from tests.effort import on_worlds
 
 _spec = importlib.util.spec_from_file_location("naive_customer_edges", Path(__file__).with_name("naive.py"))
 naive = importlib.util.module_from_spec(_spec)
@@ -283,7 +284,7 @@ def naive_period(label):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+@on_worlds(3, 12)
 def test_books_of_customers_balance(tmp_path_factory, seed):
     """At the end = at the start + new + reactivated - lost, and churn + retention = 1, for every basis and period."""
     warehouse = open_warehouse(tmp_path_factory.mktemp("books"), naive.random_rows(seed), now=naive.NOW)

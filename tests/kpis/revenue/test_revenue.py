@@ -13,7 +13,7 @@ import kpid_customer
 import kpid_marketing
 import kpid_revenue
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kpid.analysis.periods import Calendar, period_from_label
@@ -24,6 +24,7 @@ from kpid.metrics.plan import Ask, make_plan
 from kpid.metrics.statements import Setting, make_statement
 from kpid.model import MeasurementState, SeriesNeed
 from kpid.testing.kpis import open_warehouse
+from tests.effort import on_worlds
 
 _place = Path(__file__).parents[1] / "customer" / "naive.py"
 _spec = importlib.util.spec_from_file_location("naive_revenue_edges", _place)
@@ -340,7 +341,7 @@ def test_all_are_written_for_every_engine(dialect):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=3, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+@on_worlds(2, 8)
 def test_books_of_revenue_balance(tmp_path_factory, seed):
     """Start + movements = end to the last digit; CAC x new customers = spend; the share of the n largest grows with n."""
     warehouse = open_warehouse(tmp_path_factory.mktemp("books"), naive.random_rows(seed), now=naive.NOW)
