@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,12 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = (alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names)
+    parts = (node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level)
+    return (*plain, *parts)
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
