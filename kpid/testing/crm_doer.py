@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -18,6 +18,11 @@ SUBJECTS = frozenset({"calls", "meetings", "emails", "tasks", "tickets"})
 """Kinds whose records are named by a subject."""
 NAMELESS = frozenset({"lines", "orders", "members", "surveys", "comments", "contracts", "invites", "influences"})
 """Kinds whose records have no name."""
+
+
+def _now(crm: Crm) -> datetime:
+    """To the second: vendors tell no more."""
+    return crm.clock.now().replace(microsecond=0)
 
 
 def _activity(crm: Crm) -> Values:
@@ -36,7 +41,7 @@ def _order(crm: Crm) -> Values:
     net = Decimal(crm.random.randint(1, 999))
     return {
         **about,
-        "ordered_at": crm.clock.now().replace(microsecond=0),
+        "ordered_at": _now(crm),
         "status": "placed",
         "net_amount": net,
         "currency": "EUR",
@@ -45,7 +50,7 @@ def _order(crm: Crm) -> Values:
 
 def _survey(crm: Crm) -> Values:
     asked = {"respondent_id": some(crm, "contacts"), "account_id": some(crm, "accounts"), "kind": "nps"}
-    return {**asked, "score": crm.random.randint(0, 10), "submitted_at": crm.clock.now().replace(microsecond=0)}
+    return {**asked, "score": crm.random.randint(0, 10), "submitted_at": _now(crm)}
 
 
 def _comment(crm: Crm) -> Values | None:
@@ -69,10 +74,10 @@ ADDED: Mapping[str, Callable[[Crm], Values | None]] = {
     "users": lambda crm: person(crm.random.randint(100, 999)) | {"is_active": True},
     "contacts": lambda crm: person(crm.random.randint(100, 999)) | {"account_id": some(crm, "accounts")},
     "leads": lambda crm: person(crm.random.randint(100, 999)) | {"company": "Example Start", "status": "new"},
-    "calls": lambda crm: _activity(crm) | {"occurred_at": crm.clock.now(), "duration_s": 60, "status": "completed"},
-    "meetings": lambda crm: _activity(crm) | {"scheduled_start": crm.clock.now(), "occurred_at": crm.clock.now()},
-    "emails": lambda crm: _activity(crm) | {"occurred_at": crm.clock.now(), "direction": "inbound"},
-    "tasks": lambda crm: _activity(crm) | {"scheduled_end": crm.clock.now(), "status": "planned"},
+    "calls": lambda crm: _activity(crm) | {"occurred_at": _now(crm), "duration_s": 60, "status": "completed"},
+    "meetings": lambda crm: _activity(crm) | {"scheduled_start": _now(crm), "occurred_at": _now(crm)},
+    "emails": lambda crm: _activity(crm) | {"occurred_at": _now(crm), "direction": "inbound"},
+    "tasks": lambda crm: _activity(crm) | {"scheduled_end": _now(crm), "status": "planned"},
     "tickets": lambda crm: {"subject": "New", "status": "open", "account_id": some(crm, "accounts")},
     "products": lambda crm: {"name": "New", "code": f"N{crm.random.randint(1, 999)}", "is_active": True},
     "campaigns": lambda crm: {
