@@ -22,8 +22,8 @@ check: $(VENV)/test.done ## format, lint, types, imports
 
 test-exhaustive: $(VENV)/test.done ## every sequence of outcomes, 500 random walks of each source, more kills, every KPI on every engine; hours
 	$(BIN)/python tests/alerting/exhaustive.py
-	KPID_NURSERY=off KPID_WALKS=500 KPID_KILL_ROUNDS=10 KPID_KILLS=102 $(BIN)/python -m pytest -n 2 --dist loadfile tests/ingest/test_random_walk.py tests/runtime/test_faults.py tests/journey/test_crash.py tests/delivery/test_kill_points.py
-	KPID_NURSERY=off KPID_KPIS=all KPID_ENGINES=all $(BIN)/python -m pytest -n 2 --dist loadfile tests/kpis tests/metrics tests/plugins tests/journey tests/runtime tests/cli tests/security tests/alerting/test_story.py
+	KPID_NURSERY=off KPID_WALKS=500 KPID_KILL_ROUNDS=10 KPID_KILLS=102 $(BIN)/python -m pytest -n 2 tests/ingest/test_random_walk.py tests/runtime/test_faults.py tests/journey/test_crash.py tests/delivery/test_kill_points.py
+	KPID_NURSERY=off KPID_KPIS=all KPID_ENGINES=all $(BIN)/python -m pytest -n 2 --dist loadfile tests/kpis tests/metrics tests/plugins tests/journey tests/runtime tests/cli tests/security tests/testing tests/warehouse/test_engines.py tests/alerting/test_story.py
 
 bench: $(VENV)/test.done ## prints the measured figures
 	$(BIN)/python tests/bench/bench_plan.py
