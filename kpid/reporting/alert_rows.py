@@ -219,7 +219,7 @@ def lists_of(notice: Notice, most: int) -> list[dict[str, Any]]:
         title = f"{whose}{part}" if item.rows.total else f"{whose}{one_line(item.rows.columns[0], 60)}"
         found.append(
             {
-                "title": title[0].upper() + title[1:],
+                "title": title[:1].upper() + title[1:],
                 "columns": columns,
                 "short": [all(len(row[place]) <= _NOWRAP for row in rows if len(row) > place) for place in range(len(columns))],
                 "numbers": [all(_is_number(row[place]) for row in rows if len(row) > place) for place in range(len(columns))],

@@ -25,9 +25,10 @@ from kpid.plugin import mail
 from kpid.plugin.mail import mime_message
 from kpid.plugin.notifier import Action, Message
 from kpid.reporting.alert_message import MAX_HTML
+from kpid.reporting.alert_rows import lists_of
 from kpid.reporting.alert_view import Plainly
 from tests.plugins.slack_server import CHANNEL, wrong_with
-from tests.reporting.alert_cases import ALERT, Case, alert, all_cases, golden_text
+from tests.reporting.alert_cases import ALERT, Case, alert, all_cases, golden_text, item_of
 from tests.reporting.test_render import Page
 from tests.reporting.weeks import renderer
 
@@ -225,6 +226,12 @@ def test_no_notice_makes_a_message_that_anybody_refuses(several: list[Notice], t
     message = replace(RENDERER.bundle(several * times, telling), key="cd" * 32)
     check_limits(message)
     assert len(message.facts["headline"]) < 1_000
+
+
+def test_a_list_whose_first_column_has_no_name_has_a_title_all_the_same() -> None:
+    one = replace(item_of(0, "fired"), rows=Rows(("",), (("Deal 1",),), 0))
+    (found,) = lists_of(replace(ALERT, items=(one,)), 5)
+    assert (found["title"], found["rows"]) == ("", [["Deal 1"]])
 
 
 # ---- programs that show mails
