@@ -18,6 +18,7 @@ Other work on the machine makes seconds of the clock meaningless and CPU seconds
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -35,6 +36,7 @@ from typing import Any
 
 import yaml
 
+from kpid.cli import GARBAGE
 from tests.bench.endless import serve, write_csv, write_tap
 
 BAR_ROWS, BAR_MB, BAR_TIMES = 30_000, 250, 10.0
@@ -177,6 +179,7 @@ def measured(vendor: str, deals: int, more: Mapping[str, Any], *, profile: bool 
 def measured_here(folder: Path, profiled: bool) -> None:
     """One sync in this process; prints what it took."""
     sys.meta_path.insert(0, Absent())
+    gc.set_threshold(GARBAGE, 20, 20)  # as the program does
     from kpid import cycle
     from kpid.app import open_app
     from kpid.clock import SystemClock
