@@ -68,6 +68,7 @@ class Scene(ABC):
         inspected: entities that :meth:`inspect` looks at, rather than :meth:`truths`.
         excused: entities whose rows nobody compares at the end of a walk, and why.
         is_flooded: a walk that is about to begin brings thousands of records in; ``prepare`` may choose large pages then.
+        tells_all: in this walk the source tells of all that happens, so that tables are right before any ids are compared.
     """
 
     clock: FakeClock
@@ -75,6 +76,7 @@ class Scene(ABC):
     inspected: frozenset[str] = frozenset()
     excused: Mapping[str, str] = {}
     is_flooded: bool = False
+    tells_all: bool = False
 
     @abstractmethod
     def connector(self, **options: Any) -> Connector[Any]:

@@ -45,6 +45,8 @@ class CrmBench(SourceBench):
     """Kinds that people edit and delete in random walks, beside those that fill what is read."""
     fixed: ClassVar[tuple[str, ...]] = ("stages",)
     """Kinds that people never add, edit or delete."""
+    buries: ClassVar[bool] = True
+    """Deletions are told, unless records are purged."""
     always: ClassVar[tuple[str, ...]] = ("accounts", "deals")
     """Entities that every walk reads."""
     others: ClassVar[int] = 3
@@ -199,6 +201,8 @@ class CrmBench(SourceBench):
         """A CRM with some life in it, of which some entities are read."""
         self.crm.random.seed(chance.randint(1, 99))
         fill(self.crm, chance.choice([0, 8, 25]))
+        self.tells_all = self.buries and chance.random() < 0.5
+        self.crm.hide_for(timedelta(minutes=chance.choice([0, 0, 1]) if "late" in self.can else 0))
         if known := self.known():
             others = [one for one in known if one not in self.always]
             self.choose([one for one in self.always if one in known] + chance.sample(others, min(self.others, len(others))))
@@ -225,4 +229,5 @@ class CrmBench(SourceBench):
 
     def disturb(self, chance: random.Random) -> None:
         """One thing that people do."""
-        Doer(self.crm, chance, self.can, self.mergeable, self._kinds).do_something()
+        can = self.can - {"purge"} if self.tells_all else self.can
+        Doer(self.crm, chance, can, self.mergeable, self._kinds).do_something()

@@ -151,7 +151,7 @@ class DynamicsBench(CrmBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         """Some of the entities, on tables some of which are not tracked."""
         super().prepare(folder, chance)
-        self.api.token_at_end = chance.random() < 0.5
+        self.api.token_at_end = not self.tells_all and chance.random() < 0.7  # deletions during a first read are not told then
         self.api.deleted_as_url = chance.random() < 0.5
         if self.is_flooded:
             self.more = {"page_size": 5000}

@@ -42,6 +42,7 @@ class EasyErpBench(CrmBench):
     inspected = frozenset({"deal_field_history"})
     fixed: ClassVar[tuple[str, ...]] = ("stages", "pipelines")
     mergeable: ClassVar[tuple[str, ...]] = ()
+    buries: ClassVar[bool] = False
     dropped: ClassVar[tuple[str, str]] = ("expectedRevenue", "amount")
 
     def __init__(self, clock: FakeClock | None = None, **options: Any) -> None:

@@ -254,6 +254,7 @@ class HubSpotBench(SourceBench):
 
     def prepare(self, folder: Path, chance: random.Random) -> None:
         self.portal.random.seed(chance.randint(1, 99))
+        self.tells_all = chance.random() < 0.5
         fill(self.portal, chance.choice([0, 8, 25]))
         usual = ["contacts", "deals", "deals", "activities", "tickets"]
         entities = ["accounts", *chance.sample(usual, 2), chance.choice(OTHERS + MARKETING), chance.choice(WHOLE)]
@@ -291,8 +292,8 @@ class HubSpotBench(SourceBench):
             case "archive" if live:
                 portal.archive(kind, chance.choice(live))
             case "restore" if archived:
-                portal.restore(kind, chance.choice(archived), touched=chance.random() < 0.5)
-            case "purge" if live:
+                portal.restore(kind, chance.choice(archived), touched=self.tells_all or chance.random() < 0.5)
+            case "purge" if live and not self.tells_all:
                 portal.purge(kind, chance.choice(live))
             case "merge" if kind in KINDS.values() and len(live) > 1:
                 self.merge_of(kind, *chance.sample(live, 2))

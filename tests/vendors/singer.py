@@ -201,6 +201,7 @@ class SingerBench(SourceBench):
     def prepare(self, folder: Path, chance: random.Random) -> None:
         self.crm.random.seed(chance.randint(1, 99))
         fill(self.crm, chance.choice([0, 8, 25]))
+        self.tells_all = True
         others = sorted({stream["entity"] for stream in self.mapping.values()} & COMPARED.keys() - {"deals"})
         entities = {"deals", *([chance.choice(others)] if others else [])}  # each costs a process
         self.mapping = {name: stream for name, stream in self.mapping.items() if stream["entity"] in entities}
