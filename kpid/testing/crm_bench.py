@@ -207,6 +207,10 @@ class CrmBench(SourceBench):
             others = [one for one in known if one not in self.always]
             self.choose([one for one in self.always if one in known] + chance.sample(others, min(self.others, len(others))))
 
+    def merging(self) -> tuple[str, ...]:
+        """Kinds whose merges are told: those of what is read."""
+        return self.mergeable if self.entities is None else tuple(kind for kind in self.mergeable if kind in self.entities)
+
     def known(self) -> tuple[str, ...]:
         """All entities that the connector's settings can name; empty: they name none."""
         with connected(self.connector()) as connector:
@@ -230,4 +234,4 @@ class CrmBench(SourceBench):
     def disturb(self, chance: random.Random) -> None:
         """One thing that people do."""
         can = self.can - {"purge"} if self.tells_all else self.can
-        Doer(self.crm, chance, can, self.mergeable, self._kinds).do_something()
+        Doer(self.crm, chance, can, self.merging(), self._kinds).do_something()

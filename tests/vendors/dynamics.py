@@ -158,7 +158,7 @@ class DynamicsBench(CrmBench):
 
     def disturb(self, chance: random.Random) -> None:
         """One thing that people do; nothing vanishes without a word, for that is only found by comparing ids."""
-        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self._kinds).do_something()
+        Doer(self.crm, chance, self.can - {"purge"}, self.merging(), self._kinds).do_something()
         match chance.randint(0, 15):
             case 0:
                 rate = (Decimal(chance.choice([2, 4, 5])), self.clock.now().replace(microsecond=0))

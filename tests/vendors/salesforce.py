@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -241,10 +241,6 @@ class SalesforceBench(CrmBench):
                 return {key: {"amount": one.values.get("cost")} for key, one in self.crm.living("campaigns").items()}
 
     # -- random walks --------------------------------------------------------------------------------------------------------
-
-    def choose(self, entities: Sequence[str]) -> None:
-        super().choose(entities)
-        self.mergeable = tuple(kind for kind in type(self).mergeable if kind in entities)  # merges are told with these
 
     def flood(self, count: int) -> None:
         self.crm.bulk("deals", count)

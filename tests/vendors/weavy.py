@@ -93,7 +93,7 @@ class WeavyBench(CrmBench):
 
     def disturb(self, chance: random.Random) -> None:
         """Nothing vanishes without a word: with the ids compared now and then only, that is seen late."""
-        Doer(self.crm, chance, self.can - {"purge"}, self.mergeable, self._kinds).do_something()
+        Doer(self.crm, chance, self.can - {"purge"}, self.merging(), self._kinds).do_something()
 
     def inspect(self, walk: Walk) -> None:
         if "deals" in self.read():
