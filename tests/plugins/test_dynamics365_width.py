@@ -143,6 +143,7 @@ def test_what_changed_since_an_instant_is_read_again_and_the_rest_left_alone(ben
     bench.clock.advance(timedelta(days=1))
     with Walk(bench, tmp_path, random.Random(0)) as walk:
         only(bench, "deals")
+        bench.tells_all = False  # what is gone from a table without tracking is only found by comparing ids
         walk.sync_calmly()
         since = bench.clock.now()
         bench.change(first[7])
