@@ -13,7 +13,7 @@ from typing import Any
 
 from kpid.ingest.beside import Beside
 from kpid.ingest.completeness import compare_count
-from kpid.ingest.reconcile import living_rows, loss_of, unmet_ids
+from kpid.ingest.reconcile import living_rows, loss_of, mark_vanished, unmet_ids
 from kpid.ingest.run import ask_each
 from kpid.ingest.storing import BATCH_ROWS, BATCH_SECONDS
 from kpid.plugin import Cursor
@@ -98,9 +98,9 @@ def _finish(beside: Beside) -> None:
     if unmet and beside.reads.by_id:
         beside.move(side, beside.fetch(unmet))
     loss = loss_of(run.warehouse, run.source, entity, name, began)
+    if loss.unmet and not loss.is_doubtful:
+        mark_vanished(run, entity, name, tally, began)
     with run.warehouse.batch() as batch:
-        if not loss.is_doubtful:
-            tally.deletes += batch.vanish(run.source, entity, name, run.until, before=began)
         batch.forget_seen(run.source, entity)
         position = replace(beside.position, listed_at=run.clock.now().isoformat())
         batch.save_watermark(beside.finished(position))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -9,7 +10,7 @@ from functools import partial
 from kpid.ingest.beside import CHUNK
 from kpid.ingest.listing import RECONCILE
 from kpid.ingest.position import Position, Side, position_from_json
-from kpid.ingest.reconcile import delete_pass, loss_of, mark_vanished, unmet_ids
+from kpid.ingest.reconcile import Loss, delete_pass, loss_of, mark_vanished, unmet_ids
 from kpid.ingest.run import Run, Tally, ask, ask_each
 from kpid.ingest.storing import Storing
 from kpid.plugin import Cursor, EntityReads, Page
@@ -126,15 +127,17 @@ class _Reader:
         vanishes = self._tracks and (self._resumed or not self._unchanged)
         if vanishes:
             self._ask_for_unmet()
-        doubtful = self._doubtful() if vanishes and not run.full else {}
+        losses = self._losses() if vanishes else {}
+        doubtful = self._doubtful(losses) if not run.full else {}
         tally.warnings.extend(doubtful.values())
         tally.suspicious = self.reads.entity in doubtful
         tally.complete = not tally.suspicious and (vanishes or (self._begin is None and not self._unchanged))
         tally.is_whole = tally.complete or (self.before.through is None and not self._unchanged and not tally.suspicious)
+        for entity, loss in losses.items():
+            if loss.unmet and entity not in doubtful and self.position.run is not None:
+                mark_vanished(run, entity, self.position.run, tally)
         with run.warehouse.batch() as batch:
             for entity in self._counted if self._tracks else ():
-                if vanishes and entity not in doubtful and self.position.run is not None:
-                    mark_vanished(batch, run, entity, self.position.run, tally)
                 batch.forget_seen(run.source, entity)
             if tally.suspicious:
                 tally.through = self.before.through
@@ -162,11 +165,15 @@ class _Reader:
         if unmet:
             self.store()
 
-    def _doubtful(self) -> dict[str, str]:
+    def _losses(self) -> dict[str, Loss]:
+        """What a read of the whole has left out, by entity."""
+        read = self.position.run or ""
+        return {entity: loss_of(self.run.warehouse, self.run.source, entity, read) for entity in self._counted}
+
+    def _doubtful(self, losses: Mapping[str, Loss]) -> dict[str, str]:
         """What is wrong with a loss, by entity."""
-        read, found = self.position.run or "", {}
-        for entity in self._counted:
-            loss = loss_of(self.run.warehouse, self.run.source, entity, read)
+        found = {}
+        for entity, loss in losses.items():
             if loss.is_doubtful and not loss.met_any:
                 found[entity] = f"The source gave no {entity} at all, though {loss.living:,} are stored: they are kept"
             elif loss.is_doubtful and self.before.finished_at is not None:

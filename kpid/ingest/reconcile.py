@@ -11,7 +11,7 @@ from datetime import datetime
 from kpid.ingest.merging import gone_rows
 from kpid.ingest.position import Position
 from kpid.ingest.run import Run, Tally, ask_each
-from kpid.warehouse import Batch, Warehouse, Watermark
+from kpid.warehouse import Warehouse, Watermark
 
 
 def delete_pass(run: Run, entity: str, before: Watermark, position: Position, tally: Tally) -> Position:
@@ -70,11 +70,15 @@ def living_rows(warehouse: Warehouse, source: str, entity: str) -> int:
 
 def unmet_ids(warehouse: Warehouse, source: str, entity: str, run: str, before: datetime | None = None) -> list[str]:
     """Native ids of the rows that would vanish; none if they are more than :data:`ASKED_FOR`."""
-    sql = f"{_UNMET.format(what='s.native_id', entity=entity)} LIMIT {ASKED_FOR + 1}"
-    found = warehouse.query(sql, [source, entity, run, before])
-    if found.num_rows > ASKED_FOR:
-        return []
-    ids: list[str] = found.column("native_id").to_pylist()
+    ids = _unmet(warehouse, "native_id", source, entity, run, before, most=ASKED_FOR + 1)
+    return ids if len(ids) <= ASKED_FOR else []
+
+
+def _unmet(
+    warehouse: Warehouse, column: str, source: str, entity: str, run: str, before: datetime | None, *, most: int
+) -> list[str]:
+    sql = f"{_UNMET.format(what=f's.{column}', entity=entity)} LIMIT {most}"
+    ids: list[str] = warehouse.query(sql, [source, entity, run, before]).column(column).to_pylist()
     return ids
 
 
@@ -86,7 +90,18 @@ ASKED_FOR = 2_000
 """Up to so many rows that a listing has left out are asked for one by one before they are believed to be gone."""
 
 
-def mark_vanished(batch: Batch, run: Run, entity: str, read: str, tally: Tally) -> None:
-    """Mark what the complete read has not met, and forget what it has."""
-    tally.deletes += batch.vanish(run.source, entity, read, run.until)
-    batch.forget_seen(run.source, entity)
+_MARKED_AT_ONCE = 20_000
+"""Rows: what is marked in one transaction has to fit into memory."""
+
+
+def mark_vanished(run: Run, entity: str, read: str, tally: Tally, before: datetime | None = None) -> None:
+    """Mark what the complete read has not met, of the rows stored before an instant (None: of all).
+
+    It takes several transactions where much is gone. A read that is killed between them is compared again, with what is left.
+    """
+    while ids := _unmet(run.warehouse, "id", run.source, entity, read, before, most=_MARKED_AT_ONCE):
+        with run.warehouse.batch() as batch:
+            marked = batch.tombstone(entity, [(key, run.until, "vanished", None) for key in ids])
+        tally.deletes += marked
+        if not marked:
+            return

@@ -60,12 +60,6 @@ class Batch(Protocol):
     def forget_seen(self, source: str, entity: str) -> None:
         """A full read begins, or is over."""
 
-    def vanish(self, source: str, entity: str, run: str, at: datetime, *, before: datetime | None = None) -> int:
-        """Mark the living rows of a source that the complete read ``run`` has not met as vanished; how many.
-
-        ``before``: only those that were stored before then; later ones have been seen since.
-        """
-
     def save_watermark(self, watermark: Watermark) -> None:
         """Remember how far the read has come, in the same transaction as its rows."""
 
@@ -101,7 +95,7 @@ class Warehouse(Protocol):
         """Let go of what only makes the next reads faster, unless somebody is reading or writing."""
 
     def sparing(self) -> AbstractContextManager[None]:
-        """For the length of a sync: this thread's queries are small ones, and need not be quick."""
+        """For the length of a sync: this thread's queries need not be quick, and take memory that does not grow with tables."""
 
     def close(self) -> None:
         """Flush and let go of the files."""

@@ -42,6 +42,9 @@ _THRIFTY = {"memory_limit": "96MB", "threads": "1", "max_vacuum_tasks": "0"}
 """While rows are stored and nobody reads: batches need no more, and what they leave in memory makes no later batch faster. Parts
 of tables are not joined to larger ones then, which takes tens of megabytes: that is for checkpoints at other times. With 48 MB a
 batch of deals with three histories fails: each column of each table that it writes to holds a block."""
+_LEAST = {**_THRIFTY, "memory_limit": "32MB"}
+"""While a sync looks something up, and nobody else reads: it may go through whole tables, and a larger limit is filled with their
+pages. What does not fit goes to disk and comes back."""
 _REBUILD = "Restore a copy of the file; or move it away and run `kpid sync --full`: the CRM is read again"
 
 
@@ -133,8 +136,9 @@ class DuckDBWarehouse:
         self._batches = 0
         [(threads,)] = connection.execute("SELECT current_setting('threads')").fetchall()
         self._usual = {"memory_limit": _CONFIG["memory_limit"], "threads": str(threads), "max_vacuum_tasks": "2"}
-        self._is_thrifty = False
+        self._room = self._usual
         self._sparing: set[int] = set()
+        self._in_batch = False
         self._spans = Spans()
         self._writing = threading.RLock()
         self._copying = threading.Lock()
@@ -170,7 +174,8 @@ class DuckDBWarehouse:
             raise StoreError("the warehouse was opened for reading only", where=str(self.path))
         with self._writing:
             with self._cursors:
-                self._set_thrift(wanted=self._readers == 0)
+                self._in_batch = True
+                self._set_room(self._usual if self._readers else _THRIFTY)
             try:
                 self._writer.execute("BEGIN")
                 try:
@@ -183,9 +188,13 @@ class DuckDBWarehouse:
                 self._writer.execute("COMMIT")
                 self._batches += 1
                 if self._batches % _TIDY_EVERY == 0:
+                    with suppress(duckdb.Error):  # what was stored is stored
+                        self._writer.execute(writes.JOIN_TOUCHED)
                     self.give_back_memory()
             except duckdb.Error as error:
                 raise StoreError(f"the warehouse could not store rows: {error}", where=str(self.path)) from error
+            finally:
+                self._in_batch = False
 
     def may_hold(self, entity: str, ids: Iterable[str]) -> bool:
         """Whether rows with any of these ids may be stored; False is certain, and costs nothing."""
@@ -266,8 +275,7 @@ class DuckDBWarehouse:
         if not self._writing.acquire(blocking=False):
             return
         with self._cursors:
-            limit = (_THRIFTY if self._is_thrifty else self._usual)["memory_limit"]
-            limits = (f"SET memory_limit = '{limit}'" for limit in ("8MB", limit))
+            limits = (f"SET memory_limit = '{limit}'" for limit in ("8MB", self._room["memory_limit"]))
             for statement in () if self._readers else ("CHECKPOINT", *limits):
                 with suppress(duckdb.Error):  # closed, read-only, or more is held than that: what can be freed is
                     self._connection.execute(statement)
@@ -275,7 +283,7 @@ class DuckDBWarehouse:
 
     @contextmanager
     def sparing(self) -> Iterator[None]:
-        """Queries of this thread make do with what memory batches have."""
+        """Queries of this thread make do with little."""
         thread = threading.get_ident()
         self._sparing.add(thread)
         try:
@@ -285,13 +293,13 @@ class DuckDBWarehouse:
 
     def _take_room(self) -> None:
         with self._cursors:
-            self._set_thrift(wanted=False)
+            self._set_room(self._usual)
 
-    def _set_thrift(self, *, wanted: bool) -> None:
+    def _set_room(self, room: dict[str, str]) -> None:
         """Make do with little, or not."""
-        if wanted != self._is_thrifty:
-            self._is_thrifty = wanted
-            for name, value in (_THRIFTY if wanted else self._usual).items():
+        if room is not self._room:
+            self._room = room
+            for name, value in room.items():
                 with suppress(duckdb.Error):  # more is held than that
                     self._connection.execute(f"SET GLOBAL {name} = '{value}'")
 
@@ -304,7 +312,9 @@ class DuckDBWarehouse:
                 raise StoreError(f"the warehouse is closed: {error}", where=str(self.path)) from error
             self._readers += 1
             if threading.get_ident() not in self._sparing:
-                self._set_thrift(wanted=False)
+                self._set_room(self._usual)
+            elif self._readers == 1 and not self._in_batch:
+                self._set_room(_LEAST)
         try:
             yield cursor
         finally:

@@ -93,28 +93,18 @@ class DuckDBBatch:
         """A full read begins, or is over."""
         self._run(writes.FORGET_SEEN, [source, entity])
 
-    def vanish(self, source: str, entity: str, run: str, at: datetime, *, before: datetime | None = None) -> int:
-        """Mark the living rows of a source that a complete read ``run`` has not met; how many."""
-        entity_table(entity)
-        self._take_room()
-        values = {"source": source, "entity": entity, "run": run, "before": before}
-        count = self._run(writes.WAS_UNSEEN.format(entity=entity), values)
-        if count:
-            self._touch(entity, ["was"])
-            self._run(writes.BURY_UNSEEN.format(entity=entity), [at])
-        return count
-
     def save_watermark(self, watermark: Watermark) -> None:
         """Remember how far the read has come."""
         cursor = None if watermark.cursor is None else json.dumps(watermark.cursor, sort_keys=True)
-        self._run(writes.DROP_WATERMARK, [watermark.source, watermark.entity])
-        self._run(writes.ADD_WATERMARK, [watermark.source, watermark.entity, cursor, watermark.through, watermark.finished_at])
+        values = [cursor, watermark.through, watermark.finished_at, watermark.source, watermark.entity]
+        if not self._run(writes.MOVE_WATERMARK, values):
+            self._run(writes.ADD_WATERMARK, values)
 
     def _touch(self, entity: str, relations: Sequence[str]) -> None:
         if self._seq is None:
             self._seq = self._cursor.execute(writes.NEXT_SEQ).fetchall()[0][0]
         self._run(writes.touched_days(entity, relations))
-        self._run(writes.FORGET_TOUCHED)
+        self._run(writes.TOUCH_AGAIN, [self._seq])
         self._run(writes.ADD_TOUCHED, [self._seq])
 
     def _run(self, sql: str, parameters: Any = None) -> int:

@@ -31,14 +31,10 @@ NEXT_SEQ = (
 WAS = f"SELECT s.* FROM {{entity}} s WHERE s.id IN (SELECT id FROM {INCOMING})"
 WAS_ALIVE = f"""SELECT s.* FROM {{entity}} s JOIN {INCOMING} i ON s.id = i.id
 WHERE s.deleted_at IS NULL OR (s.merged_into_id IS NULL AND i.merged_into_id IS NOT NULL)"""
-WAS_UNSEEN = """SELECT s.* FROM {entity} s WHERE s.source_id = $1 AND s.deleted_at IS NULL
-AND (CAST($4 AS TIMESTAMPTZ) IS NULL OR s.synced_at < CAST($4 AS TIMESTAMPTZ))
-AND NOT EXISTS (SELECT 1 FROM seen k WHERE k.source_id = $1 AND k.entity = $2 AND k.run = $3 AND k.id = s.id)"""
 
 DROP_OLD = "DELETE FROM {entity} t USING fresh f WHERE t.id = f.id"
 BURY = f"""UPDATE {{entity}} t SET deleted_at = coalesce(t.deleted_at, g.deleted_at), deleted_reason = g.deleted_reason,
 merged_into_id = g.merged_into_id FROM {INCOMING} g, was w WHERE t.id = g.id AND t.id = w.id"""
-BURY_UNSEEN = "UPDATE {entity} t SET deleted_at = $1, deleted_reason = 'vanished' FROM was w WHERE t.id = w.id"
 
 FORGET_SEEN = "DELETE FROM seen WHERE source_id = $1 AND entity = $2"
 MARK_SEEN = f"INSERT INTO seen SELECT $1, $2, $3, id FROM {INCOMING}"

@@ -231,17 +231,6 @@ class PostgresBatch:
         """A full read begins, or is over."""
         self._run(pg_writes.FORGET_SEEN, [source, entity])
 
-    def vanish(self, source: str, entity: str, run: str, at: datetime, *, before: datetime | None = None) -> int:
-        """Mark the living rows of a source that a complete read ``run`` has not met; how many."""
-        entity_table(entity)
-        self._run(pg_writes.drop_work("was"))
-        self._run(f"CREATE TEMP TABLE was (LIKE {entity}) ON COMMIT DROP")
-        count = self._run(f"INSERT INTO was {pg_writes.WAS_UNSEEN.format(entity=entity)}", [source, entity, run, before])
-        if count:
-            self._touch(entity, ["was"])
-            self._run(pg_writes.BURY_UNSEEN.format(entity=entity), [at])
-        return count
-
     def save_watermark(self, watermark: Watermark) -> None:
         """Remember how far the read has come."""
         cursor = None if watermark.cursor is None else json.dumps(watermark.cursor, sort_keys=True)

@@ -29,17 +29,12 @@ WAS = f"CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {{entity}} s SEMI JO
 WAS_ALIVE = f"""CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {{entity}} s JOIN {INCOMING} i ON s.id = i.id
 WHERE s.deleted_at IS NULL OR (s.merged_into_id IS NULL AND i.merged_into_id IS NOT NULL)"""
 """Rows that a tombstone changes: living ones, and deleted ones of which it now turns out that they were merged."""
-WAS_UNSEEN = """CREATE OR REPLACE TEMP TABLE was AS SELECT s.* FROM {entity} s
-ANTI JOIN (SELECT id FROM seen WHERE source_id = $source AND entity = $entity AND run = $run) k ON s.id = k.id
-WHERE s.source_id = $source AND s.deleted_at IS NULL
-AND (CAST($before AS TIMESTAMPTZ) IS NULL OR s.synced_at < CAST($before AS TIMESTAMPTZ))"""
 
 DROP_OLD = "DELETE FROM {entity} WHERE id IN (SELECT w.id FROM was w SEMI JOIN fresh f ON w.id = f.id)"
 ADD_FRESH = "INSERT INTO {entity} BY NAME SELECT * FROM {rows}"
 
 BURY = f"""UPDATE {{entity}} t SET deleted_at = coalesce(t.deleted_at, g.deleted_at), deleted_reason = g.deleted_reason,
 merged_into_id = g.merged_into_id FROM {INCOMING} g WHERE t.id = g.id AND t.id IN (SELECT id FROM was)"""
-BURY_UNSEEN = "UPDATE {entity} SET deleted_at = ?, deleted_reason = 'vanished' WHERE id IN (SELECT id FROM was)"
 
 DROP_WORK = tuple(f"DROP TABLE IF EXISTS temp.{name}" for name in ("was", "fresh", "days"))
 """The end of a batch: its temporary tables would stay in memory until the next one."""
@@ -47,12 +42,15 @@ DROP_WORK = tuple(f"DROP TABLE IF EXISTS temp.{name}" for name in ("was", "fresh
 FORGET_SEEN = "DELETE FROM seen WHERE source_id = ? AND entity = ?"
 MARK_SEEN = f"INSERT INTO seen SELECT ?, ?, ?, id FROM {INCOMING}"
 
-FORGET_TOUCHED = """DELETE FROM touched t USING days d
-WHERE t.entity = d.entity AND t.clock = d.clock AND t.day IS NOT DISTINCT FROM d.day"""
-ADD_TOUCHED = "INSERT INTO touched SELECT entity, clock, day, ? FROM days"
+_SAME_DAY = "t.entity = d.entity AND t.clock = d.clock AND t.day IS NOT DISTINCT FROM d.day"
+TOUCH_AGAIN = f"UPDATE touched t SET seq = ? FROM days d WHERE {_SAME_DAY}"
+ADD_TOUCHED = f"INSERT INTO touched SELECT entity, clock, day, ? FROM days d WHERE NOT EXISTS (FROM touched t WHERE {_SAME_DAY})"
+"""Rows are changed in place, here and below: what is deleted stays in the file, and is read, until parts of tables are joined."""
+JOIN_TOUCHED = "CREATE OR REPLACE TABLE touched AS FROM touched"
+"""Each batch reads it whole: it is not to lie in as many parts as there have been batches."""
 
-DROP_WATERMARK = "DELETE FROM watermarks WHERE source_id = ? AND entity = ?"
-ADD_WATERMARK = "INSERT INTO watermarks BY NAME SELECT ? AS source_id, ? AS entity, ? AS cursor, ? AS through, ? AS finished_at"
+MOVE_WATERMARK = "UPDATE watermarks SET cursor = ?, through = ?, finished_at = ? WHERE source_id = ? AND entity = ?"
+ADD_WATERMARK = "INSERT INTO watermarks BY NAME SELECT ? AS cursor, ? AS through, ? AS finished_at, ? AS source_id, ? AS entity"
 
 
 def all_tables() -> list[Table]:

@@ -762,6 +762,16 @@ def test_r13_an_ordinary_loss_is_believed(sync: Sync, warehouse: Warehouse) -> N
     assert sync(crm).deletes == 40
 
 
+def test_r13_a_large_loss_that_is_believed_is_marked_in_steps(sync: Sync, warehouse: Warehouse) -> None:
+    crm = ScriptedConnector(EntityReads("deals", mode="full"))
+    crm.script["deals"] = [page(*(deal(number) for number in range(20_500)))]
+    sync(crm)
+    crm.script["deals"] = [page(deal(7), deal(20_600))]
+    assert sync(crm, full=True).deletes == 20_499
+    assert living(warehouse) == ["20600", "7"]
+    assert warehouse.query("SELECT * FROM seen").num_rows == 0
+
+
 def test_r13_a_short_list_of_ids_buries_nothing(sync: Sync, warehouse: Warehouse, store: Store) -> None:
     clock = StillClock()
     crm = ScriptedConnector(LISTED, clock=clock)

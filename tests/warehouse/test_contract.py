@@ -105,15 +105,26 @@ def test_a_tombstone_marks_and_a_live_row_clears_it(warehouse: Warehouse) -> Non
     assert warehouse.query(marked).to_pylist() == [{"deleted_at": None, "deleted_reason": None, "merged_into_id": None}]
 
 
-def test_rows_a_full_read_did_not_meet_vanish(warehouse: Warehouse) -> None:
-    store(warehouse, {"id": "crm:1", "created_at": NOON}, {"id": "crm:2"}, {"id": "erp:1", "source_id": "erp"})
+def test_what_a_full_read_has_met_is_remembered_until_it_is_over(warehouse: Warehouse) -> None:
     with warehouse.batch() as batch:
-        batch.mark_seen("crm", "deals", "r1", pa.array(["crm:2"]))
-        assert batch.vanish("crm", "deals", "r1", NOON) == 1
+        for source, entity in (("crm", "deals"), ("crm", "accounts"), ("erp", "deals")):
+            batch.mark_seen(source, entity, "r1", pa.array(["crm:1", "crm:2"]))
+    with warehouse.batch() as batch:
         batch.forget_seen("crm", "deals")
-    alive = warehouse.query("SELECT id FROM deals WHERE deleted_at IS NULL ORDER BY id").to_pylist()
-    assert [row["id"] for row in alive] == ["crm:2", "erp:1"]
-    assert warehouse.query("SELECT count(*) AS n FROM seen").to_pylist() == [{"n": 0}]
+    left = warehouse.query("SELECT DISTINCT source_id, entity FROM seen ORDER BY source_id").to_pylist()
+    assert [tuple(row.values()) for row in left] == [("crm", "accounts"), ("erp", "deals")]
+
+
+def test_days_that_are_touched_again_are_told_once_and_as_new(warehouse: Warehouse) -> None:
+    positions = [0]
+    for turn in range(3):
+        store(warehouse, {"id": "crm:1", "created_at": NOON, "name": f"turn {turn}"}, {"id": f"crm:new{turn}"})
+        changes = warehouse.changes(positions[-1])
+        assert changes.position > positions[-1]
+        assert changes.days["deals", "created_at"] == {NOON.date(), None}
+        positions.append(changes.position)
+    known = warehouse.query("SELECT count(*) AS n, count(DISTINCT (entity, clock, day)) AS days FROM touched").to_pylist()[0]
+    assert known["n"] == known["days"]
 
 
 def test_a_batch_that_raises_leaves_nothing(warehouse: Warehouse) -> None:

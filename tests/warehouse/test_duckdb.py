@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kpid.errors import BusyError, StoreError
+from kpid.warehouse import Watermark
 from kpid.warehouse.duckdb import DuckDBWarehouse, open_duckdb
 from tests.warehouse.rows import NOON, deals, store
 
@@ -236,6 +237,30 @@ def test_a_query_of_a_sync_that_needs_more_gets_it(warehouse: DuckDBWarehouse) -
     with warehouse.sparing():
         store(warehouse, {"id": "crm:3"})
         assert warehouse.query(large).column("n")[0].as_py() == 1_500_000
+
+
+def test_a_sync_goes_through_whole_tables_with_little(warehouse: DuckDBWarehouse) -> None:
+    store(warehouse, *({"id": f"crm:{number:09}", "name": f"A deal named {number}"} for number in range(300_000)))
+    unlike = "SELECT count(*) AS n FROM deals a WHERE NOT EXISTS (SELECT 1 FROM deals b WHERE b.name = a.name || '!')"
+    with warehouse.sparing():
+        assert warehouse.query(unlike).column("n")[0].as_py() == 300_000
+        least = _limit(warehouse)
+        assert least == "30.5 MiB"
+        with warehouse.batch() as batch:
+            batch.upsert("deals", deals({"id": "crm:x"}))
+            assert _limit(warehouse) != least, "not while rows are stored"
+
+
+def test_what_each_batch_reads_lies_in_one_part_after_many(warehouse: DuckDBWarehouse) -> None:
+    for day in range(40):
+        with warehouse.batch() as batch:
+            batch.upsert("deals", deals({"id": f"crm:{day}", "created_at": NOON + timedelta(days=day)}))
+            batch.save_watermark(Watermark("crm", "deals", {"day": day}, NOON, NOON))
+    for table, rows in (("touched", 40), ("watermarks", 1)):
+        parts = f"SELECT count(DISTINCT row_group_id) AS n FROM pragma_storage_info('{table}')"
+        assert warehouse.query(f"SELECT count(*) AS n FROM {table}").column("n")[0].as_py() >= rows
+        assert warehouse.query(parts).column("n")[0].as_py() <= 2, table
+    assert warehouse.watermarks()[0].cursor == {"day": 39}
 
 
 def test_a_batch_of_long_texts_gets_the_memory_that_it_needs(warehouse: DuckDBWarehouse) -> None:
