@@ -40,7 +40,7 @@ class EasyErpCrm(Crm):
         if not deal:
             return account, contact, None
         self.add_deal_of(lead, {"account_id": account, "primary_contact_id": contact, "owner_id": owner})
-        self.edit("leads", lead, status="converted", converted_at=self._now(None), converted_deal_id=lead)
+        super().edit("leads", lead, status="converted", converted_at=self._now(None), converted_deal_id=lead)
         return account, contact, lead
 
     def add_deal_of(self, lead: str, values: Mapping[str, Any]) -> None:
@@ -52,17 +52,26 @@ class EasyErpCrm(Crm):
         self.kinds["deals"].drop(made)
         self._put(replace(record, id=lead, created=old.created))
 
+    def edit(self, kind: str, native_id: str, *, at: datetime | None = None, touch: bool = True, **changes: Any) -> None:
+        """Change values. A converted lead is a deal: nobody finds it among the leads any more."""
+        if kind != "leads" or native_id not in self.kinds["deals"].ids:
+            super().edit(kind, native_id, at=at, touch=touch, **changes)
+
     def delete(self, kind: str, native_id: str, *, at: datetime | None = None, touch: bool = False) -> None:
         """Delete a record; a deal and the lead that it was are one."""
-        super().delete(kind, native_id, at=at, touch=touch)
-        if kind == "deals" and native_id in self.living("leads"):
-            super().delete("leads", native_id, at=at)
+        for one in self._one(kind, native_id):
+            super().delete(one, native_id, at=at, touch=touch)
 
     def purge(self, kind: str, native_id: str) -> None:
         """There is no other way of deleting."""
-        super().purge(kind, native_id)
-        if kind == "deals" and native_id in self.kinds["leads"].ids:
-            super().purge("leads", native_id)
+        for one in self._one(kind, native_id):
+            super().purge(one, native_id)
+
+    def _one(self, kind: str, native_id: str) -> list[str]:
+        """As what a record is known that may be deal and lead at once."""
+        return [
+            one for one in (("deals", "leads") if kind in {"deals", "leads"} else (kind,)) if native_id in self.kinds[one].ids
+        ]
 
 
 class Sessions(Tokens):
