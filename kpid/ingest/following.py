@@ -5,7 +5,7 @@ A source tells that a record is gone, and nothing of what hung on it. Histories 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from kpid.ingest.merging import references
 from kpid.ingest.run import Run
@@ -22,6 +22,24 @@ def bury_followers(run: Run, reads: Sequence[EntityReads]) -> dict[str, int]:
     It looks at all that is stored, so that a run that was killed before it came to this leaves nothing for good.
     """
     return {one.entity: sum(_bury(run, one.entity, child, name) for child, name in _followers(one)) for one in reads}
+
+
+def left_out(run: Run, entity: str, parents: Collection[str], child: str, given: Collection[str]) -> list[str]:
+    """Ids of rows that hang on records and are not among those that were given as all of them.
+
+    Args:
+        run: the sync.
+        entity: of the records.
+        parents: their ids.
+        child: the table of what hangs on them.
+        given: the ids of its rows that were given.
+    """
+    found: list[str] = []
+    for name, target in references(child) if run.warehouse.may_hold(entity, parents) else ():
+        if target == entity:
+            sql = f"SELECT id FROM {child} WHERE deleted_at IS NULL AND {name} IN (SELECT unnest($1::VARCHAR[]))"
+            found += run.warehouse.query(sql, [list(parents)]).column("id").to_pylist()
+    return sorted(set(found).difference(given))
 
 
 def _followers(reads: EntityReads) -> Iterator[tuple[str, str]]:

@@ -62,18 +62,24 @@ class _Reader:
             self.position = replace(self.position, read=None, run=None)
         elif self._goes_back():
             self.position = replace(self.position, read=self._cursor_since(run.since), run=None)
+            lost = reads.listing and reads.deletes == "inline" and reads.deletes_kept is not None  # with the cursor that is left
+            self.position = replace(self.position, side=self._ids() if lost else self.position.side)
         self._begin = self.position.read
         from_start = reads.mode == "full" or (self._begin is None and (again or reads.deletes == "absence"))
         if self._begin is None or (reads.mode == "full" and self.position.run is None):
             # all rows are read with all fields
             self.position = replace(self.position, asked=tuple(sorted(self._asks())), side=None)
         if slept and reads.listing:
-            self.position = replace(self.position, side=Side("ids", run.clock.now().isoformat()))
+            self.position = replace(self.position, side=self._ids())
         self._tracks = from_start or self.position.run is not None
         self._forget = self._tracks and (self.position.run is None or self._begin is None)
         if self._forget:
             self.position = replace(self.position, run=run.until.isoformat())
         self._resumed = self._tracks and not self._forget
+
+    def _ids(self) -> Side:
+        """All ids are to be compared: nobody tells what has gone."""
+        return Side("ids", self.run.clock.now().isoformat())
 
     def _slept_too_long(self) -> bool:
         """The source may have forgotten deletions since the last complete read."""

@@ -9,6 +9,7 @@ from functools import partial
 import pyarrow as pa
 
 from kpid.errors import PluginError
+from kpid.ingest.following import left_out
 from kpid.ingest.merging import Gone, buried, gone_rows, laid_to_rest
 from kpid.ingest.moments import keep_first
 from kpid.ingest.rows import table_from_rows
@@ -48,6 +49,7 @@ class Storing:
         self._rows: dict[str, list[Row]] = {}
         self._settled: dict[str, list[pa.Table]] = {}
         self._gone: dict[str, Tombstone] = {}
+        self._whole: dict[str, set[str]] = {}
         self._gathered = 0
         self._bytes = 0
         self._stored_at = run.clock.monotonic()
@@ -58,12 +60,16 @@ class Storing:
         Raises:
             PluginError: rows of an entity that the connector has not announced.
         """
-        for entity, given in page.rows.items():
+        for entity in (*page.rows, *page.whole):
             if entity not in self.entities:
                 raise PluginError(
                     f"the connector gives rows of {entity!r} on pages of {self.reads.entity!r} without saying so in `carries`",
                     where=f"source {self.run.source}",
                 )
+        for entity in page.whole:
+            parents = (f"{self.run.source}:{row['native_id']}" for row in page.rows.get(self.reads.entity, ()))
+            self._whole.setdefault(entity, set()).update(parents)
+        for entity, given in page.rows.items():
             rows = self._rows.setdefault(entity, [])
             rows.extend(given)
             self._gathered += len(given)
@@ -103,6 +109,7 @@ class Storing:
         tables = {entity: run.merges.redirected(entity, table) for entity, table in tables.items()}
         stubs = run.merges.stubs(own, gone, now, tables[own].column("id").to_pylist() if own in tables and gone else ())
         history, outdated = self._stages.observed(tables), self._stages.outdated(tables)
+        left = [(HISTORY, outdated), *((entity, self._left_out(entity, tables.get(entity))) for entity in self._whole)]
         with run.warehouse.batch() as batch:
             for entity in forget:
                 batch.forget_seen(run.source, entity)
@@ -115,18 +122,25 @@ class Storing:
             for entity, extra in ((own, stubs), (HISTORY, history)):
                 if extra is not None:
                     batch.upsert(entity, extra)
-            if outdated:
-                batch.tombstone(HISTORY, outdated)
+            for entity, rows in left:
+                batch.tombstone(entity, rows)
             if gone:
                 self.tally.deletes += batch.tombstone(own, gone)
             batch.save_watermark(watermark)
         self._settled.clear()
         self._gone.clear()
+        self._whole.clear()
         self._gathered = 0
         self._bytes = 0
         self._stored_at = run.clock.monotonic()
         if run.progress is not None and self._label is not None:
             run.progress(self._label, self.tally.rows, self.tally.total)
+
+    def _left_out(self, entity: str, table: pa.Table | None) -> list[Gone]:
+        """Rows that hung on records of which all that hangs on them has come."""
+        given = [] if table is None else table.column("id").to_pylist()
+        left = left_out(self.run, self.reads.entity, self._whole[entity], entity, given)
+        return [(key, self.run.until, "deleted", None) for key in left]
 
     def _laid_to_rest(self, table: pa.Table, gone: Sequence[Gone]) -> pa.Table:
         """Rows that are told to be gone on the page that gives them."""

@@ -8,7 +8,7 @@ state but what it puts in cursors, and never swallows an error.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -90,6 +90,7 @@ class Page:
         restarted: of a full read: it could not go on at the cursor and began again; what it met before does not count.
         warnings: what a person should look at though the read goes on: a field that is gone, a right that is missing.
         gone: records of the page's own entity that the source tells to be gone among the rows; stored with the page.
+        whole: carried entities of which the page has all that hangs on its records: what else is stored of them is gone.
     """
 
     rows: Mapping[str, Sequence[Row]]
@@ -100,6 +101,7 @@ class Page:
     restarted: bool = False
     warnings: tuple[str, ...] = ()
     gone: Sequence[Tombstone] = ()
+    whole: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from kpid.clock import Clock
 KINDS = (
     "users", "accounts", "contacts", "leads", "deals", "stages", "calls", "meetings", "emails", "tasks", "tickets", "products",
     "lines", "orders", "campaigns", "members", "surveys", "comments", "voice_calls",
-    "contracts", "invites", "influences",
+    "contracts", "invites", "influences", "invitations",
 )  # fmt: skip
 PIPELINE = "sales"
 STAGES: Mapping[str, tuple[str, str, Decimal]] = {

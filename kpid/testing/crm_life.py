@@ -40,6 +40,8 @@ def fill(crm: Crm, deals: int = 2000) -> None:
             at = crm.living("tickets")[ticket].created + timedelta(hours=1)
             crm.create("comments", {"ticket_id": ticket, "author_role": "agent", "via": "mail", "at": at}, at=at)
         add_lead(crm, converted=number % 3 == 0)
+    if (meetings := crm.pool("meetings")) and (leads := crm.pool("leads")):
+        crm.create("invitations", {"activity": meetings[0], "lead_id": leads[0]}, at=crm.clock.now() - _DAY)
 
 
 def add_account(crm: Crm, *, at: datetime | None = None) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kpid.plugin import Connector, Cursor, EntityReads, Page, Tombstone
+from kpid.plugin.entities import ENTITIES
 
 _SPENT = object()
 _CHUNK = 200
@@ -110,6 +111,8 @@ class MemorySync:
         return met
 
     def _store(self, entity: str, page: Page) -> set[str]:
+        for name in page.whole:
+            self._leave_out(entity, name, page)
         for name, rows in page.rows.items():
             for row in rows:
                 self.rows.setdefault(name, {})[row["native_id"]] = dict(row)
@@ -118,6 +121,15 @@ class MemorySync:
         self.cursors[entity] = page.cursor
         self.pages += 1
         return {row["native_id"] for row in page.rows.get(entity, ())}
+
+    def _leave_out(self, entity: str, child: str, page: Page) -> None:
+        """What hung on the page's records and is not among what hangs on them now."""
+        parents = {row["native_id"] for row in page.rows.get(entity, ())}
+        names = [column.name for column in ENTITIES[child].columns if column.info.get("ref") == entity]
+        given = {row["native_id"] for row in page.rows.get(child, ())}
+        for native_id, row in self.live(child).items():
+            if native_id not in given and any(row.get(name) in parents for name in names):
+                row |= {"deleted_at": True, "deleted_reason": "deleted"}
 
     def _bury(self, entity: str, tombstones: Iterable[Tombstone], until: datetime | None) -> None:
         for stone in tombstones:

@@ -90,8 +90,10 @@ def comments_of(comment: Record) -> list[Record]:
 
 
 def relations_of(activity: Record) -> list[Record]:
-    """Whom and what an activity is about, and who is invited to it."""
+    """Whom and what an activity is about, and who is invited to it; an invitation is one of these itself."""
     values = activity.values
+    if activity.kind == "invitations":
+        return [replace(activity, kind="relations", values={**values, "other": values["lead_id"]})]
     others = [values.get(name) for name in ("deal_id", "contact_id", "lead_id")] + [*values.get("guests", ())]
     return [
         Record(
@@ -219,6 +221,6 @@ CHILDREN: Mapping[str, SObject] = {
         ("calls", "emails", "tasks"), {**_RELATION, "TaskId": value("activity")}, relations_of, "TaskId"
     ),
     "EventRelation": SObject(
-        ("meetings",), {**_RELATION, "EventId": value("activity"), "Status": value("answer")}, relations_of, "EventId"
+        ("meetings", "invitations"), {**_RELATION, "EventId": value("activity"), "Status": value("answer")}, relations_of, ""
     ),
 }  # fmt: skip

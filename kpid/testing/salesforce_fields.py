@@ -16,7 +16,7 @@ PREFIX = {
     "users": "005", "accounts": "001", "contacts": "003", "leads": "00Q", "deals": "006", "calls": "00TC", "emails": "00TE",
     "tasks": "00TT", "meetings": "00U", "tickets": "500", "products": "01t", "lines": "00k", "orders": "801", "campaigns": "701",
     "members": "00v", "surveys": "0Qo", "comments": "00a", "voice_calls": "0LQ",
-    "contracts": "800", "invites": "0Ki", "influences": "02a",
+    "contracts": "800", "invites": "0Ki", "influences": "02a", "invitations": "0RE",
 }  # fmt: skip
 
 

@@ -163,6 +163,25 @@ def test_guests_and_further_subjects_of_activities_are_links(bench):
     )
 
 
+def test_who_declines_or_is_taken_off_a_meeting_is_no_guest_any_more(bench):
+    lead, other = (bench.crm.create("leads", {"name": name}) for name in "ab")
+    event = bench.crm.create("meetings", {"subject": "Demo", "scheduled_start": bench.clock.now()})
+    first, second = (bench.crm.create("invitations", {"activity": event, "lead_id": one}) for one in (lead, other))
+    held = synced(bench)
+    assert sorted(held.live("activity_links")) == [first, second]
+    bench.crm.edit("invitations", first, answer="Declined")
+    later(bench)
+    assert sorted(synced(bench, held).live("activity_links")) == [second], "the meeting itself has not changed"
+    bench.crm.edit("invitations", first, answer="Accepted")
+    bench.crm.delete("invitations", second, touch=True)
+    later(bench)
+    assert sorted(synced(bench, held).live("activity_links")) == [first]
+    bench.api.forbidden.add("EventRelation")
+    bench.crm.edit("meetings", event, subject="Second demo")
+    later(bench)
+    assert sorted(synced(bench, held).live("activity_links")) == [first], "what may not be read any more is not gone"
+
+
 def test_e_mails_say_who_wrote_to_whom(bench):
     there, back = (bench.crm.create("emails", {"subject": "Offer", "direction": way}) for way in ("outbound", "inbound"))
     rows = synced(bench).live("activities")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,9 +16,10 @@ from kpid.testing.crm import Record
 from kpid.testing.crm_bench import CrmBench
 from kpid.testing.expecting import compare_rows
 from kpid.testing.salesforce import CLIENT_ID, CLIENT_SECRET, FakeSalesforce
-from kpid.testing.salesforce_children import items_of, mail_id, relations_of
+from kpid.testing.salesforce_children import items_of, mail_id
 from kpid.testing.salesforce_objects import MODEL, SURVEY, last_move
 from kpid.testing.walks import Walk
+from tests.vendors.salesforce_life import call, give_back, invite, invited
 
 OBJECTS = {
     "accounts": "Account", "contacts": "Contact", "leads": "Lead", "deals": "Opportunity", "activities": "Task",
@@ -43,7 +44,7 @@ class SalesforceBench(CrmBench):
     pages = r"/query.* FROM Opportunity "
     small_pages: ClassVar[Mapping[str, Any]] = {"page_size": 60}
     silenced: ClassVar[tuple[str, str] | None] = ("contacts", " FROM Contact ")
-    quiet_calls = 45
+    quiet_calls = 50
     mergeable: ClassVar[tuple[str, ...]] = ("accounts", "contacts", "leads")
     lived_in: ClassVar[tuple[str, ...]] = (
         "deals",
@@ -221,13 +222,9 @@ class SalesforceBench(CrmBench):
         """What comes with living records: guests of meetings, what was written on cases, what campaigns cost."""
         match entity:
             case "activity_links":
-                meetings = self.crm.living("meetings").values()
-                links = [
-                    link for record in meetings for link in relations_of(record) if link.values["other"] in guests_of(record)
-                ]
                 return {
-                    link.id: {"activity_id": link.values["activity"], "object_id": f"crm:{link.values['other']}"}
-                    for link in links
+                    one.id: {"activity_id": one.values["activity"], "object_id": f"crm:{one.values['lead_id']}"}
+                    for one in invited(self.crm)
                 }
             case "ticket_comments":  # e-mails have ids of their own
                 written = [
@@ -257,7 +254,7 @@ class SalesforceBench(CrmBench):
     def disturb(self, chance: random.Random) -> None:
         """Now and then somebody writes on a case, which does not change it, closes or opens one; calls, and logs it later."""
         ticket = chance.choice([*sorted(self.crm.living("tickets")), None])
-        match chance.randint(0, 9):
+        match chance.randint(0, 10):
             case 0 if ticket:
                 values = {"author_role": chance.choice(["agent", "end_user"]), "via": chance.choice(["mail", "comment"])}
                 self.crm.create("comments", {"ticket_id": ticket, "at": self.clock.now().replace(microsecond=0), **values})
@@ -266,23 +263,15 @@ class SalesforceBench(CrmBench):
                 closed = {"status": "closed", "closed_at": self.clock.now().replace(microsecond=0)}
                 self.crm.edit("tickets", ticket, **(closed if is_open else {"status": "open", "closed_at": None}))
             case 2:
-                self._call(chance)
+                call(self.crm, chance)
             case 3:
                 self._disturb_whole(chance)
             case 4 if orders := sorted(self.crm.living("orders")):
-                self._give_back(chance.choice(orders), chance)
-            case 5 if (meetings := sorted(self.crm.living("meetings"))) and (people := sorted(self.crm.living("leads"))):
-                meeting = chance.choice(meetings)
-                guests = guests_of(self.crm.kinds["meetings"].true(meeting))
-                self.crm.edit("meetings", meeting, guests=(*guests, chance.choice(people)))
+                give_back(self.crm, chance.choice(orders), chance)
+            case 5 | 6:
+                invite(self.crm, chance)
             case _:
                 super().disturb(chance)
-
-    def _give_back(self, order: str, chance: random.Random) -> None:
-        """A part of an order is reduced; what is reduced has the order's lines."""
-        of = self.crm.kinds["orders"].true(order).values
-        less = {"net_amount": -Decimal(chance.randint(1, 50)), "is_reduction": True, "order_id": order, "status": "placed"}
-        self.crm.create("orders", {"account_id": of.get("account_id"), "ordered_at": self.clock.now(), "currency": "EUR", **less})
 
     def _disturb_whole(self, chance: random.Random) -> None:
         """Somebody sets a rate, a quota or a role, or takes one away."""
@@ -303,18 +292,6 @@ class SalesforceBench(CrmBench):
                 held.setdefault(name, {}).pop(key, None)
             else:
                 held.setdefault(name, {})[key] = values
-
-    def _call(self, chance: random.Random) -> None:
-        """Somebody calls, or makes a task of a call that there was."""
-        now, deal = self.clock.now().replace(microsecond=0), chance.choice([*sorted(self.crm.living("deals")), None])
-        owner = chance.choice([*sorted(self.crm.living("users")), None])
-        bare = [key for key, call in sorted(self.crm.living("voice_calls").items()) if "task" not in call.values]
-        if bare and chance.random() < 0.6:
-            task = self.crm.create("calls", {"subject": "Logged", "deal_id": deal, "owner_id": owner, "occurred_at": now})
-            self.crm.edit("voice_calls", chance.choice(bare), task=task)
-        else:
-            spoken = {"duration_s": chance.randint(1, 99), "occurred_at": now, "ended_at": now + timedelta(minutes=2)}
-            self.crm.create("voice_calls", {"deal_id": deal, "owner_id": owner, **spoken})
 
     def inspect(self, walk: Walk) -> None:
         found: dict[str, list[Any]] = {}
@@ -341,8 +318,3 @@ class SalesforceBench(CrmBench):
                     continue  # Salesforce's own records always have an owner
                 if (told := last.get(f"crm:{native_id}")) is not None:
                     assert (str(told[0]).removeprefix("crm:"), told[1]) == (str(record.values.get(name)), None), native_id
-
-
-def guests_of(record: Record) -> tuple[str, ...]:
-    """Who is invited to a meeting."""
-    return tuple(record.values.get("guests", ()))

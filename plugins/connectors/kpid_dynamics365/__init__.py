@@ -5,9 +5,9 @@ whose security role has Read for the whole organisation on the tables in use. Ta
 new, changed and deleted rows come alike; a link is good for seven days, after which all rows are read again and ids are compared.
 Tables without tracking, or of which the user sees only a part, are read by ``modifiedon``: there, deletions are found by
 comparing ids. To go back to an instant takes a new link, which takes reading the table; what changed before is not stored again,
-and what was deleted since the old link is found by comparing ids. A row that was merged into another stays as an inactive one
-that names the winner. A first read asks for pages of 1,000 rows; links are sent back as they came, with the same ``Prefer``.
-Limits: 6,000 requests and 20 minutes of work in five minutes.
+and what was deleted since the old link is found by comparing ids at once. A row that was merged into another stays as an
+inactive one that names the winner. A first read asks for pages of 1,000 rows; links are sent back as they came, with the same
+``Prefer``. Limits: 6,000 requests and 20 minutes of work in five minutes.
 
 Dataverse keeps no history of stages: kpid observes it. A won or lost deal is in the stage ``won`` or ``lost``; it was closed when
 the newest of its ``opportunitycloses`` says. A lead's qualification is dated by its deal, a case's first reply by its service

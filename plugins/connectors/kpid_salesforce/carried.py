@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kpid.plugin import SchemaError
@@ -70,6 +70,14 @@ class Carried:
         if name == "EmailMessage":
             addressed(rows, relations)
         return {"activity_links": link_rows(rows, relations, LINKS[name].of, self._source)}
+
+    def whole(self, names: Collection[str]) -> tuple[str, ...]:
+        """Of what hangs on records of some objects, the tables of which all comes with them.
+
+        Where the rights to it are missing nothing comes, and nothing is to look gone.
+        """
+        readable = all(name in LINKS and self._reading.is_there(LINKS[name]) for name in names)
+        return ("activity_links",) if names and readable else ()
 
     def with_cases(self, cases: Sequence[Record], rows: Sequence[Row]) -> Rows:
         """What was written on cases, and their states; the cases are told what follows from that."""

@@ -82,19 +82,23 @@ class Changes:
         for batch in self.reading.leg(kind, leg) if is_touching else self._families.all(kind, leg):
             cursor, through = leg.done() if batch.is_last else (leg.at(batch.place), None)
             if is_touching:
-                yield Page(self._touched(entity, kind, batch.records), cursor, through, gone=self._stood_for(entity, kind, batch))
+                rows, owners = self._touched(entity, kind, batch.records)
+                whole = self._carried.whole(owners)
+                yield Page(rows, cursor, through, gone=self._stood_for(entity, kind, batch), whole=whole)
             else:
                 yield Page(self._carried.histories(kind, batch.records, self._place(entity)), cursor, through)
 
-    def _touched(self, entity: str, kind: Kind, records: Sequence[Record]) -> dict[str, list[Row]]:
-        """The records that these hang on, anew."""
+    def _touched(self, entity: str, kind: Kind, records: Sequence[Record]) -> tuple[dict[str, list[Row]], set[str]]:
+        """The records that these hang on, anew, and the objects that they are of."""
         ids = list(dict.fromkeys(str(record[kind.of]) for record in records))
         found: dict[str, list[Row]] = {}
+        owners = set[str]()
         for owner in self.there(entity):
             for owned in self.reading.by_id(owner, self._of_kind(entity, owner, ids)):
+                owners.add(owner.name)
                 for name, rows in self._rows(entity, owner, owned).items():
                     found.setdefault(name, []).extend(rows)
-        return found
+        return found, owners
 
     def _stood_for(self, entity: str, kind: Kind, batch: Batch) -> list[Tombstone]:
         """Records that stood for themselves as long as nothing else stood for them."""
@@ -116,7 +120,7 @@ class Changes:
         for batch in self.reading.leg(kind, leg):
             cursor, through = leg.done() if batch.is_last else (leg.at(batch.place), None)
             rows = self._rows(entity, kind, batch.records, is_first=leg.start is None)
-            yield Page(rows, cursor, through, warnings=self._warnings(kind))
+            yield Page(rows, cursor, through, warnings=self._warnings(kind), whole=self._carried.whole([kind.name]))
 
     def _rows(self, entity: str, kind: Kind, records: Sequence[Record], *, is_first: bool = False) -> dict[str, list[Row]]:
         """Rows with what they carry; of a first read some of that comes later, by itself."""
@@ -170,7 +174,7 @@ class Changes:
         for kind in self.kinds[entity]:  # one that was there and is not any more is an error: its records are not gone
             if mine := self._of_kind(entity, kind, ids):
                 for records in self.reading.by_id(kind, mine):
-                    yield Page(self._rows(entity, kind, records))
+                    yield Page(self._rows(entity, kind, records), whole=self._carried.whole([kind.name]))
 
     def count(self, entity: str) -> int:
         """How many records live."""

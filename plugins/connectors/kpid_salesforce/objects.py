@@ -22,6 +22,7 @@ class Kind:
         prefix: what its ids begin with; empty: as those of no other kind of the entity.
         where: a condition by the field that it is about; it holds if the organisation has the field.
         archived: old records are only in ``queryAll``, with the deleted ones.
+        gone_too: deleted records count, too.
         merges: its records can be merged.
         essential: without these fields its records mean nothing.
         optional: these fields may be absent without a word: editions and features bring them.
@@ -35,6 +36,7 @@ class Kind:
     prefix: str = ""
     where: Mapping[str, str] | None = None
     archived: bool = False
+    gone_too: bool = False
     merges: bool = False
     essential: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -54,7 +56,7 @@ class Kind:
     def conditions(self, known: Collection[str]) -> list[str]:
         """What every query of it says."""
         found = [text for field, text in (self.where or {}).items() if field in known]
-        return [*found, "IsDeleted = false"] if self.archived else found
+        return [*found, "IsDeleted = false"] if self.archived and not self.gone_too else found
 
 
 USERS = Kind("User", ("Name", "Email", "IsActive", "ManagerId", "TimeZoneSidKey", "UserRole.Name"))
@@ -126,9 +128,11 @@ EVENT_LINKS = Kind("EventRelation", ("EventId", "RelationId", "Status"), archive
 MAIL_LINKS = Kind("EmailMessageRelation", ("EmailMessageId", "RelationId", "RelationType"), of="EmailMessageId")
 LINKS: Mapping[str, Kind] = {"Task": TASK_LINKS, "Event": EVENT_LINKS, "EmailMessage": MAIL_LINKS}
 """Who takes part in activities, by the object that these are of."""
+INVITED = replace(EVENT_LINKS, fields=("EventId",), gone_too=True, key="changes of guests")
+RELATED = replace(TASK_LINKS, fields=("TaskId",), gone_too=True, key="changes of people on tasks")
 BACKFILLED: Mapping[str, tuple[Kind, ...]] = {"deals": (HISTORY, OWNERS)}
 """What of an entity's first read comes by itself, for that costs fewer calls; later it comes with the records it hangs on."""
-TOUCHING: Mapping[str, tuple[Kind, ...]] = {"tickets": (COMMENTS, MAILS), "activities": (TASK_CALLS,)}
+TOUCHING: Mapping[str, tuple[Kind, ...]] = {"tickets": (COMMENTS, MAILS), "activities": (TASK_CALLS, INVITED, RELATED)}
 """Of an entity, objects whose changes change records of it, though Salesforce does not say so of these."""
 CARRIED: Mapping[str, tuple[Kind, ...]] = {
     "deals": (HISTORY, OWNERS),
