@@ -64,6 +64,7 @@ class FakeHubSpot(FakeApi):
         """Of an app that was installed by OAuth."""
         self.index_lag = index_lag
         self.missing_scopes: set[str] = set()
+        self.unknown_objects: set[str] = set()
         """Types that the token may not read."""
         self._limits = [Limit(100, 10.0, "TEN_SECONDLY_ROLLING"), Limit(5, 1.0, "SECONDLY", "/search")] if strict_limits else []
         self.refused: list[str] = []
@@ -101,6 +102,8 @@ class FakeHubSpot(FakeApi):
             if limit.is_passed(request, self.clock.monotonic()):
                 self.refused.append(limit.name)
                 return policy(limit.name)(request, Answer())
+        if named := [kind for kind in self.unknown_objects if f"/{kind}" in request.path]:
+            return error(400, "VALIDATION_ERROR", f"Unable to infer object type from: {named[0]}")
         for kind in self.missing_scopes:
             if f"/{kind}" in request.path:
                 context = {"requiredGranularScopes": [f"crm.objects.{kind}.read"]}

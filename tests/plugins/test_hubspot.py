@@ -618,6 +618,16 @@ def test_a_scope_that_an_entity_lacks_is_named_and_spares_the_others(bench):
     assert all(paths[subject.removeprefix("crm: ")] in f.text for subject, f in findings.items() if not f.ok)
 
 
+@pytest.mark.parametrize(("asked", "other"), [("orders", "invoices"), ("invoices", "orders")])
+@pytest.mark.parametrize("refusal", ["missing_scopes", "unknown_objects"])
+def test_a_portal_without_orders_is_told_what_may_be_read_instead(bench, asked, other, refusal):
+    setattr(bench.api, refusal, {asked})
+    with bench.connected(entities=("deals", "orders"), orders_from=asked) as connector:
+        (finding,) = (finding for finding in connector.check() if not finding.ok)
+    assert (finding.subject, asked in finding.text) == ("crm: orders", True)
+    assert f"`orders_from: {other}`" in finding.hint
+
+
 def test_the_servers_clock_is_known_even_without_the_first_scope(bench):
     bench.api.missing_scopes = {"owners"}
     with bench.connected() as connector:

@@ -156,9 +156,16 @@ class HubSpotConnector(Connector[HubSpotSettings]):
             if entity == "deals":
                 self._changes.pipelines.wanted()
         except ConnectorError as error:
-            yield Finding(subject, False, error.what, error.hint or "")
+            yield Finding(subject, False, error.what, " ".join(filter(None, (error.hint, self._instead(entity)))))
         else:
             yield Finding(subject, True, "can be read")
+
+    def _instead(self, entity: str) -> str:
+        """What else may be tried: not every portal sells by the records that are asked for."""
+        if entity != "orders":
+            return ""
+        other = "invoices" if self.settings.orders_from == "orders" else "orders"
+        return f"A portal without {self.settings.orders_from}: set `orders_from: {other}`, or take orders out of `entities`"
 
     def _check_fields(self, subject: str, entity: str, kinds: Sequence[Kind]) -> Iterator[Finding]:
         """The user's own properties: one of the types must have them."""
