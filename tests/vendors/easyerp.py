@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -94,7 +95,11 @@ class EasyErpBench(CrmBench):
             self.choose([entity for entity in self.entities or () if entity != "leads"])
 
     def disturb(self, chance: random.Random) -> None:
-        """Now and then money is given back, or somebody comes to another department."""
+        """Now and then money is given back, or somebody comes to another department.
+
+        It takes its time: a deal that was a lead for less than a second is taken for one that was none.
+        """
+        self.clock.advance(timedelta(seconds=2))
         orders, users = sorted(self.crm.living("orders")), sorted(self.crm.living("users"))
         if orders and chance.random() < 0.1:
             self.crm.edit("orders", chance.choice(orders), refunded=Decimal(chance.randint(1, 50)))

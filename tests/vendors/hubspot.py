@@ -293,8 +293,8 @@ class HubSpotBench(SourceBench):
                 portal.archive(kind, chance.choice(live))
             case "restore" if archived:
                 portal.restore(kind, chance.choice(archived), touched=self.tells_all or chance.random() < 0.5)
-            case "purge" if live and not self.tells_all:
-                portal.purge(kind, chance.choice(live))
+            case "purge" if (single := [n for n in live if not self._has_merged(kind, n)]) and not self.tells_all:
+                portal.purge(kind, chance.choice(single))
             case "merge" if kind in KINDS.values() and len(live) > 1:
                 self.merge_of(kind, *chance.sample(live, 2))
             case "import":
@@ -303,6 +303,10 @@ class HubSpotBench(SourceBench):
                 at = self.clock.now()
                 for number in portal.live("deals"):
                     portal.edit("deals", number, at=at, amount=str(chance.randint(1, 9)))
+
+    def _has_merged(self, kind: str, number: int) -> bool:
+        """Whether a record has taken another's place: with it goes all that tells where that one went."""
+        return bool(self.portal.records[kind][number].properties.get("hs_merged_object_ids"))
 
     def _move(self, chance: random.Random) -> None:
         for kind, name, values in (("deals", "dealstage", STAGES), ("tickets", "hs_pipeline_stage", "14")):
